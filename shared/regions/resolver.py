@@ -1,9 +1,9 @@
 """From words to a region: Aho-Corasick over names, then the deepest chain of places that agree.
 
 Every mention is a piece of evidence with a weight between 0 and 1. A region's score is the chance that at least one of
-the mentions naming it or a region above it is right, so 「龙华区海垦街道」 beats 「海垦街道」 beats 「龙华」. When several
-places compete, the answer climbs to the region that holds most of the evidence and the rest is kept as candidates:
-a wrong district costs a return, an honest city does not.
+the mentions naming it or a region above it is right, so 「龙华区海垦街道」 beats 「海垦街道」 beats 「龙华」.
+When several places compete, the answer climbs to the region that holds most of the evidence and the rest is kept as
+candidates: a wrong district costs a return, an honest city does not.
 """
 
 from __future__ import annotations
@@ -202,15 +202,16 @@ class PlaceResolver:
 
     def _plausible(self, name: _Name, named: set[str]) -> tuple[tuple[str, float], ...]:
         """Which namesakes can be meant: those under a region the text names, else at home, else in the province."""
-        if len(name.meanings) > 1:
-            supported = tuple(item for item in name.meanings if not named.isdisjoint(self._chain(item[0])))
-            home = tuple(item for item in supported or name.meanings if self._at_home(item[0]))
-            near = tuple(item for item in name.meanings if self._province in self._chain(item[0]))
-            return self._shallowest(home or supported or near)
-        code = name.meanings[0][0]
+        meanings = self._shallowest(name.meanings)
+        if len(meanings) > 1:
+            supported = tuple(item for item in meanings if not named.isdisjoint(self._chain(item[0])))
+            home = tuple(item for item in supported or meanings if self._at_home(item[0]))
+            near = tuple(item for item in meanings if self._province in self._chain(item[0]))
+            return home or supported or near
+        code = meanings[0][0]
         if self._regions[code].level == 4 and not self._at_home(code) and named.isdisjoint(self._chain(code)):
             return ()
-        return name.meanings
+        return meanings
 
     def _shallowest(self, meanings: tuple[tuple[str, float], ...]) -> tuple[tuple[str, float], ...]:
         """龙华 is the district before it is the township of that name inside the district."""
