@@ -1,0 +1,1 @@
+"""Feedback: was it solved? Asks every citizen after completion (README.md)."""
