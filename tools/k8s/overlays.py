@@ -1,56 +1,24 @@
-"""Kubernetes manifests: render an overlay, generate the routes, and refuse what a cluster should not see.
-
-    python -m tools.k8s render local-kafka     print one overlay as YAML
-    python -m tools.k8s routes                 write the HTTPRoutes from deploy/routes.yaml
-    python -m tools.k8s scaffold hot-lines     write deploy/k8s/services/<name> for a new service
-    python -m tools.k8s check                  validate every overlay, strictly and offline
-
-The manifests are plain kustomize; this tool only calls `kubectl kustomize` and reads what comes out.
-"""
+"""Build the overlays with kustomize, and write what follows from the route table and the list of services."""
 
 from __future__ import annotations
 
 import shutil
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
 
-import typer
 import yaml
 
-from tools import k8s_rules
+from tools.k8s import rules
+from tools.k8s.manifests import Expected, Manifest, Route
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent.parent
 K8S = ROOT / "deploy" / "k8s"
 ROUTE_TABLE = ROOT / "deploy" / "routes.yaml"
-Manifest = dict[str, Any]
-
-# What a service answers below /ops/<service>/ for people (api.md, Routes). `metrics` is left out: it is scraped inside
-# the cluster and has no business at the public door.
-OPERATIONS = ("health", "openapi.json", "docs", "dead-letters", "reconcile", "audit")
-
-app = typer.Typer(help="Kubernetes manifests of Sushu.", no_args_is_help=True, add_completion=False)
 
 
 class ToolMissing(Exception):
     """Neither kubectl nor kustomize is on the machine."""
-
-
-@dataclass(frozen=True)
-class Route:
-    """One line of deploy/routes.yaml: which paths belong to a service. ``local_only`` never leave a local stack."""
-
-    service: str
-    segments: tuple[str, ...]
-    local_only: tuple[str, ...]
-    paths: tuple[str, ...]
-
-    def public_prefixes(self) -> list[str]:
-        operations = [f"/ops/{self.service}/{name}" for name in OPERATIONS]
-        return [*(f"/v1/{segment}" for segment in self.segments), *self.paths, *operations]
 
 
 def route_table(path: Path = ROUTE_TABLE) -> dict[str, Route]:
@@ -73,7 +41,7 @@ def deployed_services(root: Path = K8S) -> list[str]:
     return [name for name in listed if not name.endswith(".yaml")]
 
 
-def overlays(root: Path = K8S) -> list[str]:
+def names(root: Path = K8S) -> list[str]:
     return sorted(path.parent.name for path in (root / "overlays").glob("*/kustomization.yaml"))
 
 
@@ -89,7 +57,7 @@ def build(env: str, root: Path = K8S) -> str:
     """The YAML of one overlay, exactly as a cluster would get it."""
     folder = root / "overlays" / env
     if not (folder / "kustomization.yaml").is_file():
-        raise FileNotFoundError(f"no overlay {env!r}; there are: {', '.join(overlays(root))}")
+        raise FileNotFoundError(f"no overlay {env!r}; there are: {', '.join(names(root))}")
     done = subprocess.run([*kustomize_command(), str(folder)], capture_output=True, text=True, check=False)  # noqa: S603 - fixed command
     if done.returncode:
         raise RuntimeError(f"overlay {env}: {done.stderr.strip()}")
@@ -139,40 +107,18 @@ def generated_routes(root: Path = K8S) -> dict[Path, str]:
     }
 
 
-@app.command()
-def render(env: Annotated[str, typer.Argument(help="overlay: local-kafka or production")]) -> None:
-    """Print one overlay as YAML."""
-    try:
-        sys.stdout.write(build(env))
-    except (ToolMissing, FileNotFoundError, RuntimeError) as error:
-        typer.echo(f"k8s-render: {error}", err=True)
-        raise typer.Exit(2) from None
-
-
-@app.command()
-def routes() -> None:
-    """Write the HTTPRoutes from deploy/routes.yaml."""
-    for path, text in generated_routes().items():
-        path.write_text(text, "utf-8")
-        typer.echo(f"wrote {path.relative_to(ROOT)}")
-
-
-@app.command()
-def scaffold(name: Annotated[str, typer.Argument(help="service name, as in services/<name>")]) -> None:
-    """Write the folder of a new service, add it to the list and refresh the routes."""
-    folder = K8S / "services" / name
-    if folder.exists():
-        typer.echo(f"{folder.relative_to(ROOT)} is there already", err=True)
-        raise typer.Exit(2)
+def write_service(name: str, root: Path = K8S) -> None:
+    """Write ``services/<name>``, add it to the list and refresh the routes; `FileExistsError` when it is there."""
+    folder = root / "services" / name
     folder.mkdir()
-    pattern = K8S / "services" / "journal"
-    for source in sorted(pattern.iterdir()):
+    for source in sorted((root / "services" / "journal").iterdir()):
         (folder / source.name).write_text(source.read_text("utf-8").replace("journal", name), "utf-8")
-    listing = K8S / "services" / "kustomization.yaml"
-    text = listing.read_text("utf-8")
-    listing.write_text(text.replace("  - routes.yaml\n", f"  - {name}\n  - routes.yaml\n"), "utf-8")
-    routes()
-    typer.echo(f"wrote {folder.relative_to(ROOT)}: set its size in patch.yaml, then run the check")
+    listing = root / "services" / "kustomization.yaml"
+    listing.write_text(
+        listing.read_text("utf-8").replace("  - routes.yaml\n", f"  - {name}\n  - routes.yaml\n"), "utf-8"
+    )
+    for path, text in generated_routes(root).items():
+        path.write_text(text, "utf-8")
 
 
 def stale_files(root: Path = K8S) -> Iterator[str]:
@@ -184,32 +130,5 @@ def stale_files(root: Path = K8S) -> Iterator[str]:
 def check_overlay(env: str, root: Path = K8S) -> list[str]:
     """Everything wrong with one overlay, one sentence each; empty when it is good."""
     documents = [document for document in yaml.safe_load_all(build(env, root)) if document]
-    expected = k8s_rules.Expected(env=env, services=deployed_services(root), routes=route_table())
-    return k8s_rules.problems(documents, expected)
-
-
-@app.command()
-def check() -> None:
-    """Validate every overlay, strictly and offline; exit 1 when anything is wrong."""
-    parts: list[tuple[str, Callable[[], list[str]]]] = [("routes", lambda: list(stale_files()))]
-    parts += [(env, lambda env=env: check_overlay(env)) for env in overlays()]  # type: ignore[misc]
-    wrong = 0
-    try:
-        for name, run in parts:
-            found = run()
-            wrong += len(found)
-            typer.echo(f"{name}: {'ok' if not found else f'{len(found)} problem(s)'}")
-            for sentence in found:
-                typer.echo(f"  {sentence}")
-    except ToolMissing as error:
-        typer.echo(f"k8s-check: {error}", err=True)
-        raise typer.Exit(2) from None
-    except RuntimeError as error:
-        typer.echo(f"k8s-check: {error}", err=True)
-        raise typer.Exit(1) from None
-    typer.echo(f"validated against Kubernetes {', '.join(k8s_rules.VERSIONS)} and our own rules")
-    raise typer.Exit(1 if wrong else 0)
-
-
-if __name__ == "__main__":
-    app()
+    expected = Expected(env=env, services=deployed_services(root), routes=route_table())
+    return rules.problems(documents, expected)

@@ -1,0 +1,1 @@
+"""Kubernetes manifests: render, generate, check (`python -m tools.k8s --help`)."""
