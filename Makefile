@@ -1,0 +1,65 @@
+# Every command of the project. `make run` and `make test` need no other command before them: the environment is made on the way.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+DEPS := pyproject.toml constraints.txt
+LOCAL := $(VENV)/.local.stamp
+DEV := $(VENV)/.dev.stamp
+# an empty HOME or a read-only one must not matter
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PYTHONDONTWRITEBYTECODE :=
+
+$(PY):
+	@command -v $(PYTHON) >/dev/null 2>&1 || { echo "Sushu needs Python 3.11 or later and found no '$(PYTHON)'. Install it, or say which one: make PYTHON=/path/to/python3 …" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Sushu needs Python 3.11 or later; '$(PYTHON)' is $$($(PYTHON) -V 2>&1). Install a later one, or say which one: make PYTHON=/path/to/python3.12 …" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "'$(PYTHON)' has no venv module. Debian, Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	@echo "Making $(VENV) …"
+	@$(PYTHON) -m venv $(VENV)
+
+$(LOCAL): $(DEPS) | $(PY)
+	@echo "Installing what Sushu needs (once; one or two minutes) …"
+	@$(PY) -m pip install -q -c constraints.txt -e '.[local]'
+	@touch $@
+
+$(DEV): $(DEPS) | $(LOCAL)
+	@echo "Installing what the tests need (once) …"
+	@$(PY) -m pip install -q -c constraints.txt -e '.[local,dev]'
+	@touch $@
+
+##@ Run
+.PHONY: help setup run up down
+help:  ## this list
+	@awk 'BEGIN {FS = ":.*## "} /^##@ / {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+setup: $(LOCAL)  ## make .venv and install everything (the other targets do it by themselves)
+
+run: $(LOCAL)  ## the whole hub in one process, with a demo city and a stream of demo appeals; Ctrl-C ends it
+	@exec $(PY) -m deploy.local run
+
+up: $(LOCAL)  ## the same services as separate processes on Apache Kafka behind a gateway (Java 17)
+	@exec $(PY) -m deploy.local up
+
+down: $(LOCAL)  ## stop what `make up` started; clean=1 also deletes the data
+	@exec $(PY) -m deploy.local down $(if $(clean),--clean)
+
+##@ Develop
+.PHONY: test test-unit test-kafka check
+test: $(DEV)  ## every test; the Kafka part is skipped, loudly, where Java is missing
+	@$(PY) -m pytest
+
+test-unit: $(DEV)  ## the quick tests that need no server
+	@$(PY) -m pytest tests/unit
+
+test-kafka: $(DEV)  ## the tests that need Apache Kafka
+	@$(PY) -m deploy.local.kafka --check
+	@$(PY) -m pytest -m kafka
+
+check: $(DEV)  ## ruff, mypy --strict, import rules
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+	@$(PY) -m mypy services shared deploy
+	@$(VENV)/bin/lint-imports

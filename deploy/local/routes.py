@@ -1,0 +1,30 @@
+"""Reads the one route table, `deploy/routes.yaml`."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+TABLE = Path(__file__).parents[1] / "routes.yaml"
+
+
+@dataclass(frozen=True)
+class ServiceRoutes:
+    """What one service answers."""
+
+    service: str
+    prefixes: tuple[str, ...]
+    """Path prefixes without a trailing slash: the path itself and everything below it belongs to the service."""
+
+
+def local_routes(services: Iterable[str]) -> list[ServiceRoutes]:
+    """Routes of the given services on a local stack, their /ops pages included; raises KeyError for an unknown one."""
+    table = yaml.safe_load(TABLE.read_text(encoding="utf-8"))["services"]
+    routes = []
+    for service in services:
+        entry = table[service]
+        segments = [*entry.get("segments", []), *entry.get("local_only", [])]
+        prefixes = [f"/v1/{segment}" for segment in segments] + list(entry.get("paths", [])) + [f"/ops/{service}"]
+        routes.append(ServiceRoutes(service, tuple(prefixes)))
+    return routes
