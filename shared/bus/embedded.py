@@ -1,0 +1,345 @@
+"""The embedded transport: the log lives in PostgreSQL (schema `bus`), for a laptop or a small city.
+
+Offsets are given under the lock of their partition's row, so their order is the order of commit. Membership of a
+group is held by session advisory locks: a killed process loses its partitions with its connection. Readers are woken
+in process at once, across processes by NOTIFY (sent outside the publishing transaction, at most one per 5 ms), and
+look by themselves every half second.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import asyncpg
+
+from shared.bus.records import Partition, Received, Record, partition_of
+from shared.db.database import is_transient, plain_url
+from shared.errors import Transient
+from shared.outbox.uow import headers_from, headers_json
+
+log = logging.getLogger(__name__)
+
+SCHEMA = """
+CREATE SCHEMA IF NOT EXISTS bus;
+CREATE TABLE IF NOT EXISTS bus.topics (topic text PRIMARY KEY, partitions int NOT NULL);
+CREATE TABLE IF NOT EXISTS bus.partitions (
+  topic text NOT NULL, partition int NOT NULL, next_offset bigint NOT NULL DEFAULT 0,
+  first_offset bigint NOT NULL DEFAULT 0, PRIMARY KEY (topic, partition));
+CREATE TABLE IF NOT EXISTS bus.log (
+  topic text NOT NULL, partition int NOT NULL, log_offset bigint NOT NULL, key text NOT NULL,
+  headers jsonb NOT NULL, value bytea NOT NULL, appended_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+  PRIMARY KEY (topic, partition, log_offset));
+CREATE TABLE IF NOT EXISTS bus.positions (
+  "group" text NOT NULL, topic text NOT NULL, partition int NOT NULL, next_offset bigint NOT NULL,
+  PRIMARY KEY ("group", topic, partition));
+"""
+
+REBALANCE_S = 1.0
+LOOK_S = 0.5
+NOTIFY_GAP_S = 0.005
+CHANNEL = "sushu_bus"
+DEFAULT_PARTITIONS = 1
+
+
+class EmbeddedTransport:
+    """The log in PostgreSQL behind the `Transport` Protocol. One object per process."""
+
+    name = "embedded"
+
+    def __init__(self, database_url: str) -> None:
+        self.url = plain_url(database_url)
+        self._pool: Any = None
+        self._partitions: dict[str, int] = {}
+        self._consumers: set[EmbeddedConsumer] = set()
+        self._listener: asyncio.Task[None] | None = None
+        self._notifier: asyncio.Task[None] | None = None
+        self._to_notify: set[str] = set()
+
+    async def start(self) -> None:
+        self._pool = await asyncpg.create_pool(
+            self.url,
+            min_size=1,
+            max_size=8,
+            timeout=10,
+            command_timeout=60,
+            server_settings={"application_name": "sushu-bus", "jit": "off"},
+        )
+        await self._pool.execute("SELECT pg_advisory_lock(7402); " + SCHEMA + "; SELECT pg_advisory_unlock(7402)")
+        self._listener = asyncio.create_task(self._listen(), name="bus-listen")
+
+    async def stop(self) -> None:
+        for task in (self._listener, self._notifier):
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+        if self._pool is not None:
+            await self._pool.close()
+
+    async def ensure_topics(self, topics: Mapping[str, int]) -> None:
+        async with self._pool.acquire() as connection, connection.transaction():
+            for topic, partitions in topics.items():
+                await connection.execute(
+                    "INSERT INTO bus.topics VALUES ($1, $2) ON CONFLICT DO NOTHING", topic, partitions
+                )
+                await connection.execute(
+                    "INSERT INTO bus.partitions (topic, partition)"
+                    " SELECT t.topic, n FROM bus.topics t, generate_series(0, t.partitions - 1) n WHERE t.topic = $1"
+                    " ON CONFLICT DO NOTHING",
+                    topic,
+                )
+        self._partitions.clear()
+
+    async def _count(self, topic: str) -> int:
+        if topic not in self._partitions:
+            rows = await self._pool.fetch("SELECT topic, partitions FROM bus.topics")
+            self._partitions = {row["topic"]: row["partitions"] for row in rows}
+            if topic not in self._partitions:
+                await self.ensure_topics({topic: DEFAULT_PARTITIONS})
+                self._partitions[topic] = DEFAULT_PARTITIONS
+        return self._partitions[topic]
+
+    async def publish(self, records: Sequence[Record]) -> None:
+        if not records:
+            return
+        try:
+            by_partition: dict[Partition, list[Record]] = {}
+            for record in records:
+                number = partition_of(record.key, await self._count(record.topic))
+                by_partition.setdefault(Partition(record.topic, number), []).append(record)
+            places = sorted(by_partition)  # one lock order for all publishers
+            async with self._pool.acquire() as connection, connection.transaction():
+                await connection.execute(
+                    "SELECT 1 FROM bus.partitions p JOIN unnest($1::text[], $2::int[]) AS w(topic, partition)"
+                    " USING (topic, partition) ORDER BY p.topic, p.partition FOR UPDATE OF p",
+                    [place.topic for place in places],
+                    [place.number for place in places],
+                )
+                rows = await connection.fetch(
+                    "UPDATE bus.partitions p SET next_offset = p.next_offset + w.n"
+                    " FROM unnest($1::text[], $2::int[], $3::int[]) AS w(topic, partition, n)"
+                    " WHERE p.topic = w.topic AND p.partition = w.partition"
+                    " RETURNING p.topic, p.partition, p.next_offset - w.n AS first",
+                    [place.topic for place in places],
+                    [place.number for place in places],
+                    [len(by_partition[place]) for place in places],
+                )
+                lines: list[tuple[Any, ...]] = []
+                for row in rows:
+                    place = Partition(row["topic"], row["partition"])
+                    for offset, record in enumerate(by_partition[place], row["first"]):
+                        lines.append(
+                            (place.topic, place.number, offset, record.key, headers_json(record.headers), record.value)
+                        )
+                await connection.execute(
+                    "INSERT INTO bus.log (topic, partition, log_offset, key, headers, value) SELECT * FROM"
+                    " unnest($1::text[], $2::int[], $3::bigint[], $4::text[], $5::jsonb[], $6::bytea[])",
+                    *(list(column) for column in zip(*lines, strict=True)),
+                )
+        except Exception as error:
+            if is_transient(error):
+                raise Transient(f"embedded log: {error}") from error
+            raise
+        self._wake({place.topic for place in by_partition})
+
+    def _wake(self, topics: set[str]) -> None:
+        for consumer in self._consumers:
+            if not topics.isdisjoint(consumer.topics):
+                consumer.woken.set()
+        self._to_notify |= topics
+        if self._notifier is None or self._notifier.done():
+            self._notifier = asyncio.create_task(self._notify(), name="bus-notify")
+
+    async def _notify(self) -> None:
+        while self._to_notify:
+            topics, self._to_notify = self._to_notify, set()
+            try:
+                await self._pool.execute("SELECT pg_notify($1, $2)", CHANNEL, ",".join(sorted(topics)))
+            except Exception as error:  # readers look by themselves
+                log.debug("notify failed", extra={"error": str(error)})
+            await asyncio.sleep(NOTIFY_GAP_S)
+
+    async def _listen(self) -> None:
+        def heard(_connection: Any, _pid: int, _channel: str, payload: str) -> None:
+            topics = set(payload.split(","))
+            for consumer in self._consumers:
+                if not topics.isdisjoint(consumer.topics):
+                    consumer.woken.set()
+
+        while True:
+            try:
+                connection = await asyncpg.connect(
+                    self.url, timeout=10, server_settings={"application_name": "sushu-bus-listen"}
+                )
+                try:
+                    await connection.add_listener(CHANNEL, heard)
+                    while not connection.is_closed():
+                        await asyncio.sleep(1)
+                finally:
+                    if not connection.is_closed():
+                        await connection.close(timeout=1)
+            except asyncio.CancelledError:
+                raise
+            except Exception as error:
+                log.debug("listener away", extra={"error": str(error)})
+                await asyncio.sleep(1)
+
+    def consumer(self, group: str, topics: Iterable[str]) -> "EmbeddedConsumer":
+        return EmbeddedConsumer(self, group, frozenset(topics))
+
+    async def ends(self, topics: Iterable[str]) -> dict[Partition, tuple[int, int]]:
+        wanted = list(topics)
+        try:
+            for topic in wanted:
+                await self._count(topic)
+            rows = await self._pool.fetch(
+                "SELECT topic, partition, first_offset, next_offset FROM bus.partitions WHERE topic = ANY($1)", wanted
+            )
+        except Exception as error:
+            if is_transient(error):
+                raise Transient(f"embedded log: {error}") from error
+            raise
+        return {Partition(row["topic"], row["partition"]): (row["first_offset"], row["next_offset"]) for row in rows}
+
+
+class EmbeddedConsumer:
+    """A member of a group. It owns the partitions whose advisory lock its own connection holds."""
+
+    def __init__(self, transport: EmbeddedTransport, group: str, topics: frozenset[str]) -> None:
+        self.transport = transport
+        self.group = group
+        self.topics = topics
+        self.woken = asyncio.Event()
+        self._session: Any = None
+        self._owned: dict[Partition, int | None] = {}
+        self._paused: set[Partition] = set()
+        self._balancer: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        await self._join()
+        await self._balance()
+        self.transport._consumers.add(self)
+        self._balancer = asyncio.create_task(self._keep_balance(), name=f"bus-balance-{self.group}")
+
+    async def stop(self) -> None:
+        self.transport._consumers.discard(self)
+        if self._balancer is not None:
+            self._balancer.cancel()
+            await asyncio.gather(self._balancer, return_exceptions=True)
+        if self._session is not None and not self._session.is_closed():
+            await self._session.close(timeout=2)
+        self._owned.clear()
+
+    async def _join(self) -> None:
+        self._session = await asyncpg.connect(
+            self.transport.url,
+            timeout=10,
+            command_timeout=10,
+            server_settings={"application_name": f"sushu-bus-{self.group}"},
+        )
+        await self._session.execute("SELECT pg_advisory_lock_shared(hashtext('sushu-group'), hashtext($1))", self.group)
+
+    async def _keep_balance(self) -> None:
+        while True:
+            await asyncio.sleep(REBALANCE_S)
+            try:
+                if self._session.is_closed():
+                    self._owned.clear()  # the locks went with the connection
+                    await self._join()
+                await self._balance()
+            except asyncio.CancelledError:
+                raise
+            except Exception as error:
+                log.warning("group membership lost, joining again", extra={"group": self.group, "error": str(error)})
+                self._owned.clear()
+                await asyncio.gather(self._session.close(timeout=1), return_exceptions=True)
+
+    async def _balance(self) -> None:
+        """Own a fair share of the partitions: give back what is too much, take what is free."""
+        members = await self._session.fetchval(
+            "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 2"
+            " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+            " AND classid = hashtext('sushu-group')::bigint & 4294967295"
+            " AND objid = hashtext($1)::bigint & 4294967295 AND granted",
+            self.group,
+        )
+        every = sorted(await self.transport.ends(self.topics))
+        share = -(-len(every) // max(1, members))
+        for partition in sorted(self._owned)[share:]:
+            self._owned.pop(partition)
+            await self._session.execute(
+                "SELECT pg_advisory_unlock(hashtext($1), $2)", self._name(partition), partition.number
+            )
+        for partition in every:
+            if len(self._owned) >= share:
+                break
+            if partition not in self._owned and await self._session.fetchval(
+                "SELECT pg_try_advisory_lock(hashtext($1), $2)", self._name(partition), partition.number
+            ):
+                self._owned[partition] = None
+                self.woken.set()
+
+    def _name(self, partition: Partition) -> str:
+        return f"{self.group}/{partition.topic}"
+
+    def assigned(self) -> frozenset[Partition]:
+        return frozenset(self._owned)
+
+    def seek(self, partition: Partition, offset: int) -> None:
+        if partition in self._owned:
+            self._owned[partition] = offset
+            self.woken.set()
+
+    def pause(self, partition: Partition) -> None:
+        self._paused.add(partition)
+
+    def resume(self, partition: Partition) -> None:
+        self._paused.discard(partition)
+
+    async def poll(self, limit: int, timeout: float) -> Sequence[Received]:
+        self.woken.clear()
+        records = await self._read(limit)
+        if not records:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.woken.wait(), min(timeout, LOOK_S))
+            records = await self._read(limit)
+        return records
+
+    async def _read(self, limit: int) -> list[Received]:
+        places = {
+            partition: offset
+            for partition, offset in self._owned.items()
+            if offset is not None and partition not in self._paused
+        }
+        if not places:
+            return []
+        each = max(1, limit // len(places)) if len(places) > 1 else limit
+        try:
+            rows = await self.transport._pool.fetch(
+                "SELECT l.topic, l.partition, l.log_offset, l.key, l.headers, l.value"
+                " FROM unnest($1::text[], $2::int[], $3::bigint[]) AS w(topic, partition, start)"
+                " CROSS JOIN LATERAL (SELECT * FROM bus.log l WHERE l.topic = w.topic AND l.partition = w.partition"
+                " AND l.log_offset >= w.start ORDER BY l.log_offset LIMIT $4) l",
+                [place.topic for place in places],
+                [place.number for place in places],
+                list(places.values()),
+                each,
+            )
+        except Exception as error:
+            if is_transient(error):
+                raise Transient(f"embedded log: {error}") from error
+            raise
+        records: list[Received] = []
+        for row in rows:
+            partition = Partition(row["topic"], row["partition"])
+            if self._owned.get(partition) is None:
+                continue  # given back while we read
+            records.append(
+                Received(partition, row["log_offset"], row["key"], headers_from(row["headers"]), row["value"])
+            )
+            self._owned[partition] = row["log_offset"] + 1
+        return records
+
+    async def commit(self, positions: Mapping[Partition, int]) -> None:
+        """Nothing to tell: the inbox of the service is in the same PostgreSQL."""

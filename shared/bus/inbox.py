@@ -1,0 +1,199 @@
+"""The inbox: which records a service has already dealt with, kept in the transaction that deals with them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from shared.bus.records import Partition, Received
+from shared.db.runtime import INBOX_DAYS
+from shared.events.event import Event, Headers, Message
+from shared.ids import day_of
+from shared.outbox.uow import headers_from, headers_json
+
+
+class Inbox:
+    """Reads and writes the inbox tables of one schema. Every method runs on the caller's transaction."""
+
+    def __init__(self, schema: str) -> None:
+        self.schema = schema
+
+    async def positions(self, pg: Any, topics: Sequence[str]) -> dict[Partition, int]:
+        """Next offset of every partition that was ever read."""
+        rows = await pg.fetch(
+            f"SELECT topic, partition, next_offset FROM {self.schema}.inbox_offsets WHERE topic = ANY($1)", list(topics)
+        )
+        return {Partition(row["topic"], row["partition"]): row["next_offset"] for row in rows}
+
+    async def lock(self, pg: Any, partitions: Sequence[Partition]) -> dict[Partition, int]:
+        """Lock the offsets of `partitions` until the commit and return them: two readers of one partition (a
+        rebalance, a stalled consumer that comes back) wait for each other here."""
+        rows = await pg.fetch(
+            f"SELECT o.topic, o.partition, o.next_offset FROM {self.schema}.inbox_offsets o"
+            " JOIN unnest($1::text[], $2::int[]) AS p(topic, partition) USING (topic, partition)"
+            " ORDER BY o.topic, o.partition FOR UPDATE OF o",
+            [partition.topic for partition in partitions],
+            [partition.number for partition in partitions],
+        )
+        return {Partition(row["topic"], row["partition"]): row["next_offset"] for row in rows}
+
+    async def begin(self, pg: Any, positions: Mapping[Partition, int]) -> None:
+        """Rows for partitions that are read for the first time."""
+        await pg.execute(
+            f"INSERT INTO {self.schema}.inbox_offsets (topic, partition, next_offset)"
+            " SELECT * FROM unnest($1::text[], $2::int[], $3::bigint[]) ON CONFLICT DO NOTHING",
+            [partition.topic for partition in positions],
+            [partition.number for partition in positions],
+            list(positions.values()),
+        )
+
+    async def rewind(self, pg: Any, partition: Partition, offset: int) -> None:
+        """The log was made anew and is shorter than what was read: start at `offset`; event ids drop repeats."""
+        await pg.execute(
+            f"UPDATE {self.schema}.inbox_offsets SET next_offset = $3 WHERE topic = $1 AND partition = $2",
+            partition.topic,
+            partition.number,
+            offset,
+        )
+
+    async def advance(self, pg: Any, positions: Mapping[Partition, int]) -> None:
+        """Everything below these offsets is dealt with."""
+        await pg.execute(
+            f"UPDATE {self.schema}.inbox_offsets o SET next_offset = p.next_offset"
+            " FROM unnest($1::text[], $2::int[], $3::bigint[]) AS p(topic, partition, next_offset)"
+            " WHERE o.topic = p.topic AND o.partition = p.partition",
+            [partition.topic for partition in positions],
+            [partition.number for partition in positions],
+            list(positions.values()),
+        )
+
+    async def unseen(self, pg: Any, messages: Sequence[Message[Event]]) -> set[str]:
+        """Remember the ids of `messages`; returns those that were not there (relays may send twice)."""
+        oldest = datetime.now(UTC).date() - timedelta(days=INBOX_DAYS)
+        days: list[date] = []
+        ids: list[UUID] = []
+        fresh: set[str] = set()
+        for message in messages:
+            try:
+                day = day_of(message.id)
+                identifier = UUID(message.id)
+            except (ValueError, OverflowError, OSError):
+                fresh.add(message.id)  # a foreign id: the sequence guard alone stops a repeat
+                continue
+            if day < oldest:
+                fresh.add(message.id)  # its partition is gone: stopped by `sequence`
+                continue
+            days.append(day)
+            ids.append(identifier)
+        if ids:
+            rows = await pg.fetch(
+                f"INSERT INTO {self.schema}.inbox_events (day, event_id)"
+                " SELECT DISTINCT * FROM unnest($1::date[], $2::uuid[]) ON CONFLICT DO NOTHING RETURNING event_id",
+                days,
+                ids,
+            )
+            fresh.update(str(row["event_id"]) for row in rows)
+        return fresh
+
+    async def in_order(
+        self,
+        pg: Any,
+        topic: str,
+        arrivals: Sequence[tuple[Message[Event], Received]],
+        decode: Callable[[Headers, bytes], Message[Event] | None],
+    ) -> list[Message[Event]]:
+        """The messages whose turn it is, each key in sequence order without repeats; early ones are kept until the
+        gap before them closes."""
+        keys = sorted({message.key for message, _ in arrivals})
+        last: dict[str, int] = {
+            row["key"]: row["last_sequence"]
+            for row in await pg.fetch(
+                f"SELECT key, last_sequence FROM {self.schema}.inbox_sequences"
+                " WHERE topic = $1 AND key = ANY($2) ORDER BY key FOR UPDATE",
+                topic,
+                keys,
+            )
+        }
+        waiting: dict[str, dict[int, tuple[Message[Event], Received | None]]] = {}
+        for message, received in arrivals:
+            if message.sequence > last.get(message.key, 0):
+                waiting.setdefault(message.key, {})[message.sequence] = (message, received)
+        kept: set[tuple[str, int]] = set()
+        closers = [key for key, by_number in waiting.items() if last.get(key, 0) + 1 in by_number]
+        if closers:
+            for row in await pg.fetch(
+                f"SELECT key, sequence, headers, value FROM {self.schema}.inbox_early"
+                " WHERE topic = $1 AND key = ANY($2)",
+                topic,
+                closers,
+            ):
+                message_kept = decode(headers_from(row["headers"]), row["value"])
+                if message_kept is not None:
+                    waiting[row["key"]].setdefault(row["sequence"], (message_kept, None))
+                kept.add((row["key"], row["sequence"]))
+        ready: list[Message[Event]] = []
+        moved: dict[str, int] = {}
+        for key, by_number in waiting.items():
+            upcoming = last.get(key, 0) + 1
+            while upcoming in by_number:
+                ready.append(by_number.pop(upcoming)[0])
+                moved[key] = upcoming
+                upcoming += 1
+        early = [
+            (message, received)
+            for by_number in waiting.values()
+            for message, received in by_number.values()
+            if received is not None
+        ]
+        if early:
+            await pg.execute(
+                f"INSERT INTO {self.schema}.inbox_early (topic, key, sequence, headers, value)"
+                " SELECT $1, * FROM unnest($2::text[], $3::bigint[], $4::jsonb[], $5::bytea[]) ON CONFLICT DO NOTHING",
+                topic,
+                [message.key for message, _ in early],
+                [message.sequence for message, _ in early],
+                [headers_json(received.headers) for _, received in early],
+                [received.value for _, received in early],
+            )
+        if kept:
+            await pg.execute(
+                f"DELETE FROM {self.schema}.inbox_early e USING unnest($2::text[], $3::bigint[]) AS m(key, last)"
+                " WHERE e.topic = $1 AND e.key = m.key AND e.sequence <= m.last",
+                topic,
+                list(moved),
+                list(moved.values()),
+            )
+        if moved:
+            await pg.execute(
+                f"INSERT INTO {self.schema}.inbox_sequences (topic, key, last_sequence)"
+                " SELECT $1, * FROM unnest($2::text[], $3::bigint[])"
+                " ON CONFLICT (topic, key) DO UPDATE SET last_sequence = excluded.last_sequence",
+                topic,
+                list(moved),
+                list(moved.values()),
+            )
+        return ready
+
+    async def care(self, pg: Any) -> None:
+        """Make the day partitions of the days ahead and drop those past their time. Safe to call at any moment."""
+        today = datetime.now(UTC).date()
+        have = {
+            row["relname"]
+            for row in await pg.fetch(
+                "SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid"
+                " WHERE i.inhparent = ($1 || '.inbox_events')::regclass",
+                self.schema,
+            )
+        }
+        for offset in range(-1, 3):
+            day = today + timedelta(days=offset)
+            name = f"inbox_events_{day:%Y%m%d}"
+            if name not in have:
+                await pg.execute(
+                    f"CREATE TABLE IF NOT EXISTS {self.schema}.{name} PARTITION OF {self.schema}.inbox_events"
+                    f" FOR VALUES FROM ('{day}') TO ('{day + timedelta(days=1)}')"
+                )
+        for name in have:
+            suffix = name.removeprefix("inbox_events_")
+            if suffix.isdigit() and suffix < f"{today - timedelta(days=INBOX_DAYS):%Y%m%d}":
+                await pg.execute(f"DROP TABLE IF EXISTS {self.schema}.{name}")

@@ -1,0 +1,253 @@
+"""Apache Kafka behind the `Transport` Protocol, with aiokafka.
+
+Offsets are committed for the broker's lag figures only: after an assignment the worker seeks to where its inbox says.
+Partitions stay paused from their assignment until that seek.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.abc import ConsumerRebalanceListener
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordTooLargeError, TopicAlreadyExistsError
+
+from shared.bus.records import Partition, Received, Record, Rejected, partition_of
+from shared.errors import Transient
+
+log = logging.getLogger(__name__)
+
+MAX_RECORD_BYTES = 1_000_000
+
+
+class KafkaTransport:
+    """One producer and one metadata reader per process; each group has its own consumer."""
+
+    name = "kafka"
+
+    def __init__(self, bootstrap_servers: str) -> None:
+        self.servers = bootstrap_servers
+        self._producer: AIOKafkaProducer | None = None
+        self._reader: AIOKafkaConsumer | None = None
+        self._counts: dict[str, int] = {}
+        self._starting = asyncio.Lock()
+        self._reading = asyncio.Lock()
+
+    async def start(self) -> None:
+        """Nothing is opened before it is needed: the broker may come up after us."""
+
+    async def stop(self) -> None:
+        await self._drop_producer()
+        await self._drop_reader()
+
+    async def _drop_producer(self) -> None:
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            await asyncio.gather(asyncio.wait_for(producer.stop(), 5), return_exceptions=True)
+
+    async def _drop_reader(self) -> None:
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            await asyncio.gather(asyncio.wait_for(reader.stop(), 5), return_exceptions=True)
+
+    async def _producing(self) -> AIOKafkaProducer:
+        async with self._starting:
+            if self._producer is None:
+                producer = AIOKafkaProducer(
+                    bootstrap_servers=self.servers,
+                    acks="all",
+                    enable_idempotence=True,
+                    linger_ms=2,
+                    max_batch_size=256 * 1024,
+                    max_request_size=MAX_RECORD_BYTES + 65536,
+                    request_timeout_ms=15_000,
+                    metadata_max_age_ms=30_000,
+                )
+                try:
+                    await asyncio.wait_for(producer.start(), 15)
+                except BaseException:
+                    await asyncio.gather(producer.stop(), return_exceptions=True)
+                    raise
+                self._producer = producer
+            return self._producer
+
+    async def ensure_topics(self, topics: Mapping[str, int]) -> None:
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.servers, request_timeout_ms=15_000)
+        try:
+            await admin.start()
+            known = set(await admin.list_topics())
+            fresh = [
+                NewTopic(name=topic, num_partitions=partitions, replication_factor=-1)
+                for topic, partitions in topics.items()
+                if topic not in known
+            ]
+            if fresh:
+                answer = await admin.create_topics(fresh)
+                for topic, code, *rest in answer.topic_errors:
+                    if code not in (0, TopicAlreadyExistsError.errno):
+                        raise Transient(f"kafka: topic {topic} could not be made: {code} {rest}")
+        except KafkaError as error:
+            raise Transient(f"kafka: {error!r}") from error
+        finally:
+            await asyncio.gather(admin.close(), return_exceptions=True)
+
+    async def _count(self, producer: AIOKafkaProducer, topic: str) -> int:
+        if topic not in self._counts:
+            known = producer.client.cluster.partitions_for_topic(topic)
+            if not known:
+                await self.ensure_topics({topic: 1})
+                known = await asyncio.wait_for(producer.partitions_for(topic), 10)
+            self._counts[topic] = len(known)
+        return self._counts[topic]
+
+    async def publish(self, records: Sequence[Record]) -> None:
+        if not records:
+            return
+        for record in records:
+            if len(record.value) > MAX_RECORD_BYTES:
+                raise Rejected(record, f"{len(record.value)} bytes; a record may have {MAX_RECORD_BYTES}")
+        try:
+            producer = await self._producing()
+            sent = []
+            for record in records:
+                partition = partition_of(record.key, await self._count(producer, record.topic))
+                sent.append(
+                    await producer.send(
+                        record.topic,
+                        value=record.value,
+                        key=record.key.encode(),
+                        partition=partition,
+                        headers=list(record.headers),
+                    )
+                )
+            await asyncio.gather(*sent)
+        except (MessageSizeTooLargeError, RecordTooLargeError) as error:
+            raise Rejected(max(records, key=lambda record: len(record.value)), str(error)) from error
+        except (KafkaError, OSError, TimeoutError) as error:
+            await self._drop_producer()  # a broken idempotent producer never heals; a fresh one resends
+            raise Transient(f"kafka: {error!r}") from error
+
+    def consumer(self, group: str, topics: Iterable[str]) -> "KafkaConsumer":
+        return KafkaConsumer(self.servers, group, list(topics))
+
+    async def ends(self, topics: Iterable[str]) -> dict[Partition, tuple[int, int]]:
+        wanted = list(topics)
+        async with self._reading:
+            try:
+                if self._reader is None:
+                    reader = AIOKafkaConsumer(bootstrap_servers=self.servers, request_timeout_ms=15_000)
+                    try:
+                        await asyncio.wait_for(reader.start(), 15)
+                    except BaseException:
+                        await asyncio.gather(reader.stop(), return_exceptions=True)
+                        raise
+                    self._reader = reader
+                reader = self._reader
+                if any(not reader.partitions_for_topic(topic) for topic in wanted):
+                    await asyncio.wait_for(reader.topics(), 10)
+                places = [
+                    TopicPartition(topic, number)
+                    for topic in wanted
+                    for number in sorted(reader.partitions_for_topic(topic) or ())
+                ]
+                first = await asyncio.wait_for(reader.beginning_offsets(places), 10)
+                upcoming = await asyncio.wait_for(reader.end_offsets(places), 10)
+            except (KafkaError, OSError, TimeoutError) as error:
+                await self._drop_reader()
+                raise Transient(f"kafka: {error!r}") from error
+        return {Partition(place.topic, place.partition): (first[place], upcoming[place]) for place in places}
+
+
+class KafkaConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships no types
+    """A member of a Kafka consumer group."""
+
+    def __init__(self, servers: str, group: str, topics: list[str]) -> None:
+        self.servers = servers
+        self.group = group
+        self.topics = topics
+        self._consumer: Any = None
+        self._unplaced: set[TopicPartition] = set()
+
+    async def start(self) -> None:
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self.servers,
+            group_id=f"sushu.{self.group}",
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            session_timeout_ms=10_000,
+            heartbeat_interval_ms=2_000,
+            max_poll_interval_ms=120_000,
+            metadata_max_age_ms=30_000,
+            fetch_max_wait_ms=100,
+            request_timeout_ms=40_000,
+        )
+        consumer.subscribe(self.topics, listener=self)
+        try:
+            await asyncio.wait_for(consumer.start(), 30)
+        except BaseException:
+            await asyncio.gather(consumer.stop(), return_exceptions=True)
+            raise
+        self._consumer = consumer
+
+    async def stop(self) -> None:
+        if self._consumer is not None:
+            await asyncio.gather(asyncio.wait_for(self._consumer.stop(), 10), return_exceptions=True)
+
+    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        """The worker learns it from `assigned`; a batch in flight is fenced by the inbox."""
+        self._unplaced.difference_update(revoked)
+
+    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        """Hold new partitions until the worker has said where to start."""
+        places = list(assigned)
+        self._unplaced = set(places)
+        if places and self._consumer is not None:
+            self._consumer.pause(*places)
+
+    def assigned(self) -> frozenset[Partition]:
+        return frozenset(Partition(place.topic, place.partition) for place in self._consumer.assignment())
+
+    def seek(self, partition: Partition, offset: int) -> None:
+        place = TopicPartition(*partition)
+        if place in self._consumer.assignment():
+            self._consumer.seek(place, offset)
+            if place in self._unplaced:
+                self._unplaced.discard(place)
+                self._consumer.resume(place)
+
+    def pause(self, partition: Partition) -> None:
+        place = TopicPartition(*partition)
+        if place in self._consumer.assignment():
+            self._consumer.pause(place)
+
+    def resume(self, partition: Partition) -> None:
+        place = TopicPartition(*partition)
+        if place in self._consumer.assignment() and place not in self._unplaced:
+            self._consumer.resume(place)
+
+    async def poll(self, limit: int, timeout: float) -> Sequence[Received]:
+        try:
+            batches = await self._consumer.getmany(timeout_ms=int(timeout * 1000), max_records=limit)
+        except KafkaError as error:
+            raise Transient(f"kafka: {error!r}") from error
+        return [
+            Received(
+                Partition(place.topic, place.partition),
+                record.offset,
+                (record.key or b"").decode(errors="replace"),
+                tuple(record.headers),
+                record.value or b"",
+            )
+            for place, records in batches.items()
+            if place not in self._unplaced
+            for record in records
+        ]
+
+    async def commit(self, positions: Mapping[Partition, int]) -> None:
+        owned = self._consumer.assignment()
+        known = {TopicPartition(*partition): offset for partition, offset in positions.items()}
+        known = {place: offset for place, offset in known.items() if place in owned}
+        if known:
+            await self._consumer.commit(known)

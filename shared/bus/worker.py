@@ -1,0 +1,339 @@
+"""The consumer runtime: batches in, effects and outbox rows out, exactly once (architecture.md, "The runtime").
+
+    BEGIN → lock offsets, drop what was seen → handlers(batch, uow) → outbox rows, timers → COMMIT → commit offsets
+
+A failing batch is split until the failing record is alone; it is tried again a few times and then becomes a dead
+letter, and later records of its key wait behind it. `Transient` never dead-letters: the records are tried again with
+back-off, partition by partition, while others flow.
+"""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from shared.bus.dead_letters import DeadLetters
+from shared.bus.inbox import Inbox
+from shared.bus.records import Consumer, Partition, Received, Transport
+from shared.bus.subscriptions import Subscription
+from shared.db.database import Database
+from shared.errors import Poison, Transient
+from shared.events import catalog
+from shared.events.event import Event, Headers, Message, attributes, decode
+from shared.outbox.uow import Uow
+from shared.telemetry import metrics
+
+log = logging.getLogger(__name__)
+
+BATCH = 500
+ATTEMPTS = 4
+BACK_OFF_S = (0.05, 5.0)
+"""first and longest pause before the next try"""
+DEAD_IN_A_ROW = 50
+"""so many dead letters without one success in between stop the worker: something is wrong with us, not with them"""
+
+
+def decode_event(headers: Headers, value: bytes) -> Message[Event] | None:
+    """The message in a record by the catalog; None for an unknown type. Raises `Poison`."""
+    return decode(catalog.EVENTS, catalog.DECODERS, headers, value)
+
+
+def back_off(attempt: int) -> float:
+    """Seconds before the try after `attempt` (1, 2, …): doubling with jitter."""
+    first, longest = BACK_OFF_S
+    return float(min(longest, first * 2**attempt) * random.uniform(0.5, 1.0))
+
+
+class Worker:
+    """One member of a service's consumer group."""
+
+    def __init__(
+        self,
+        group: str,
+        subscriptions: Sequence[Subscription],
+        database: Database,
+        transport: Transport,
+        *,
+        decoder: Callable[[Headers, bytes], Message[Event] | None] = decode_event,
+        batch: int = BATCH,
+    ) -> None:
+        self.group = group
+        self.subscriptions: Mapping[str, Subscription] = {
+            subscription.topic: subscription for subscription in subscriptions
+        }
+        self.database = database
+        self.transport = transport
+        self.inbox = Inbox(database.schema)
+        self.dead_letters = DeadLetters(database.schema, group)
+        self.decoder = decoder
+        self.batch = batch
+        self.stopped_because: str | None = None
+        """why the worker gave up, or what it waits for; None while it flows"""
+        self._dead_in_a_row = 0
+        self._positions: dict[Partition, int] = {}
+        self._paused: dict[Partition, tuple[float, int]] = {}
+        self._attempts: dict[tuple[Partition, int], int] = {}
+        self._running = False
+
+    async def run(self) -> None:
+        """Read and handle until cancelled."""
+        consumer = self.transport.consumer(self.group, list(self.subscriptions))
+        self._running = True
+        while True:
+            try:
+                await consumer.start()
+                break
+            except Exception as error:  # the broker may come up after us
+                if isinstance(error, asyncio.CancelledError):
+                    raise
+                self.stopped_because = f"cannot join the group: {error}"
+                log.warning("cannot join the group", extra={"group": self.group, "error": str(error)})
+                await asyncio.sleep(1)
+        try:
+            await self._loop(consumer)
+        finally:
+            self._running = False
+            await asyncio.shield(consumer.stop())
+
+    async def _loop(self, consumer: Consumer) -> None:
+        failures = 0
+        while True:
+            try:
+                await self._take_over(consumer)
+                self._resume(consumer)
+                records = await consumer.poll(self.batch, 0.5)
+                if self._dead_in_a_row >= DEAD_IN_A_ROW:
+                    self.stopped_because = (
+                        f"{self._dead_in_a_row} dead letters in a row: look at"
+                        f" /ops/{self.database.schema}/dead-letters, mend the cause and restart"
+                    )
+                    await asyncio.sleep(5)
+                    for partition in consumer.assigned():
+                        consumer.seek(partition, self._positions.get(partition, 0))
+                    continue
+                if records:
+                    await self._handle(consumer, records)
+                failures = 0
+                self.stopped_because = None
+            except asyncio.CancelledError:
+                raise
+            except Exception as error:
+                failures += 1
+                self.stopped_because = f"trying again: {error}"
+                level = logging.WARNING if isinstance(error, Transient) else logging.ERROR
+                log.log(
+                    level,
+                    "worker trouble, trying again",
+                    extra={"group": self.group, "error": str(error), "failures": failures},
+                    exc_info=not isinstance(error, Transient),
+                )
+                await asyncio.sleep(back_off(failures))
+                for partition in consumer.assigned():  # read again what was polled and not handled
+                    if partition in self._positions:
+                        consumer.seek(partition, self._positions[partition])
+
+    async def _take_over(self, consumer: Consumer) -> None:
+        """Start newly assigned partitions where the inbox says."""
+        assigned = consumer.assigned()
+        for gone in [partition for partition in self._positions if partition not in assigned]:
+            del self._positions[gone]
+            self._paused.pop(gone, None)
+        fresh = [partition for partition in assigned if partition not in self._positions]
+        if not fresh:
+            return
+        ends = await self.transport.ends({partition.topic for partition in fresh})
+        async with self.database.transaction() as uow:
+            await self.inbox.care(uow.pg)
+            known = await self.inbox.positions(uow.pg, sorted({partition.topic for partition in fresh}))
+            await self.inbox.begin(
+                uow.pg, {partition: ends[partition][0] for partition in fresh if partition not in known}
+            )
+            for partition in fresh:
+                first, upcoming = ends[partition]
+                position = known.get(partition, first)
+                if position > upcoming:
+                    log.error(
+                        "the log is shorter than what was read: it was made anew; reading it from its start",
+                        extra={"topic": partition.topic, "partition": partition.number, "read": position},
+                    )
+                    await self.inbox.rewind(uow.pg, partition, first)
+                    position = first
+                known[partition] = max(position, first)
+        for partition in fresh:
+            self._positions[partition] = known[partition]
+            consumer.seek(partition, known[partition])
+
+    def _resume(self, consumer: Consumer) -> None:
+        now = time.monotonic()
+        for partition, (until, offset) in list(self._paused.items()):
+            if now >= until:
+                del self._paused[partition]
+                consumer.resume(partition)
+                consumer.seek(partition, offset)
+
+    async def _handle(self, consumer: Consumer, records: Sequence[Received]) -> None:
+        started = time.perf_counter()
+        try:
+            await self._apply(records)
+        except Exception as error:
+            await self._handle_by_partition(consumer, records, error)
+        metrics.BATCH_SECONDS.labels(self.group).observe(time.perf_counter() - started)
+        metrics.BATCH_RECORDS.labels(self.group).observe(len(records))
+        positions: dict[Partition, int] = {}
+        for record in records:
+            if record.partition not in self._paused:
+                positions[record.partition] = record.offset + 1
+        self._positions.update(positions)
+        try:
+            await consumer.commit(positions)
+        except Exception as error:  # the inbox holds the truth, this is for the broker's lag figures
+            log.warning("the broker did not take the positions", extra={"group": self.group, "error": str(error)})
+
+    async def _handle_by_partition(self, consumer: Consumer, records: Sequence[Received], error: BaseException) -> None:
+        """Something in the batch failed: go on partition by partition, so that one cannot hold up the others."""
+        by_partition: dict[Partition, list[Received]] = {}
+        for record in records:
+            by_partition.setdefault(record.partition, []).append(record)
+        for partition, part in by_partition.items():
+            try:
+                await self._divide(part, error if len(by_partition) == 1 else None)
+                for record in part:
+                    self._attempts.pop((partition, record.offset), None)
+            except Transient as trouble:
+                first = await self._first_open(partition, part)
+                attempt = self._attempts.get((partition, first), 0) + 1
+                self._attempts = {place: count for place, count in self._attempts.items() if place[0] != partition} | {
+                    (partition, first): attempt
+                }
+                pause = back_off(attempt)
+                log.warning(
+                    "partition paused",
+                    extra={
+                        "group": self.group,
+                        "topic": partition.topic,
+                        "partition": partition.number,
+                        "seconds": round(pause, 2),
+                        "error": str(trouble),
+                    },
+                )
+                metrics.PAUSES.labels(self.group).inc()
+                consumer.pause(partition)
+                self._paused[partition] = (time.monotonic() + pause, first)
+
+    async def _first_open(self, partition: Partition, part: Sequence[Received]) -> int:
+        try:
+            async with self.database.read() as connection:
+                raw = (await connection.get_raw_connection()).driver_connection
+                known = await self.inbox.positions(raw, [partition.topic])
+            return max(known.get(partition, 0), part[0].offset)
+        except Transient:
+            return part[0].offset  # the inbox will drop what was done
+
+    async def _divide(self, records: Sequence[Received], error: BaseException | None) -> None:
+        """Apply `records`; on failure halves, down to the one that fails, which becomes a dead letter."""
+        if error is None:
+            try:
+                await self._apply(records)
+                return
+            except Exception as failure:
+                error = failure
+        if isinstance(error, Transient):
+            raise error
+        if len(records) > 1:
+            middle = len(records) // 2
+            await self._divide(records[:middle], None)
+            await self._divide(records[middle:], None)
+            return
+        attempt = 1
+        while not isinstance(error, Poison) and attempt < ATTEMPTS:
+            await asyncio.sleep(back_off(attempt))
+            attempt += 1
+            try:
+                await self._apply(records)
+                return
+            except Transient:
+                raise
+            except Exception as failure:
+                error = failure
+        await self._bury(records[0], error, attempt)
+
+    async def _bury(self, record: Received, error: BaseException, attempts: int) -> None:
+        reason = f"{type(error).__name__}: {error}"
+        log.error(
+            "dead letter",
+            extra={"group": self.group, "topic": record.partition.topic, "offset": record.offset, "reason": reason},
+            exc_info=None if isinstance(error, Poison) else error,
+        )
+        async with self.database.transaction() as uow:
+            if await self._drop_seen(uow, [record]):
+                await self.dead_letters.add(uow, [record], reason, attempts, "parked")
+                await self.inbox.advance(uow.pg, {record.partition: record.offset + 1})
+        metrics.DEAD_LETTERS.labels(self.group, record.partition.topic).inc()
+        self._dead_in_a_row += 1
+
+    async def _drop_seen(self, uow: Uow, records: Sequence[Received]) -> list[Received]:
+        partitions = sorted({record.partition for record in records})
+        offsets = await self.inbox.lock(uow.pg, partitions)
+        return [record for record in records if record.offset >= offsets.get(record.partition, 0)]
+
+    async def _apply(self, records: Sequence[Received]) -> None:
+        """One transaction over `records`."""
+        async with self.database.transaction() as uow:
+            fresh = await self._drop_seen(uow, records)
+            if not fresh:
+                return
+            by_topic: dict[str, list[tuple[Message[Event], Received]]] = {}
+            held = await self.dead_letters.held_keys(uow.pg, fresh)
+            waiting: list[Received] = []
+            for record in fresh:
+                if (record.partition.topic, record.key) in held:
+                    waiting.append(record)
+                    continue
+                message = self.decoder(record.headers, record.value)
+                if message is not None:
+                    by_topic.setdefault(record.partition.topic, []).append((message, record))
+            if waiting:
+                await self.dead_letters.add(uow, waiting, "waits behind a dead letter of its key", 0, "waiting")
+            for topic, pairs in by_topic.items():
+                await self.deliver(uow, topic, pairs)
+            positions: dict[Partition, int] = {}
+            for record in fresh:
+                positions[record.partition] = record.offset + 1
+            await self.inbox.advance(uow.pg, positions)
+        self._dead_in_a_row = 0
+
+    async def deliver(self, uow: Uow, topic: str, pairs: Sequence[tuple[Message[Event], Received]]) -> None:
+        """Hand the unseen messages of one topic to its handler, inside the caller's transaction."""
+        subscription = self.subscriptions[topic]
+        if subscription.order == "facts":
+            messages = await self.inbox.in_order(uow.pg, topic, pairs, self.decoder)
+        else:
+            wanted = [pair for pair in pairs if subscription.types is None or pair[0].type in subscription.types]
+            unseen = await self.inbox.unseen(uow.pg, [message for message, _ in wanted]) if wanted else set()
+            messages = []
+            for message, _ in wanted:
+                if message.id in unseen:
+                    unseen.discard(message.id)
+                    messages.append(message)
+        if subscription.types is not None:
+            messages = [message for message in messages if message.type in subscription.types]
+        if messages:
+            await subscription.handler(messages, uow)
+            metrics.HANDLED.labels(self.group, topic).inc(len(messages))
+
+    async def replay(self, letter_id: int, *, value: bytes | None = None) -> dict[str, Any]:
+        """Handle a parked dead letter again (`value`: an edited body) and, when that works, what waits behind it.
+
+        Raises the handler's exception when it fails again; the letter then stays parked with the new reason.
+        """
+        return await self.dead_letters.replay(self, letter_id, value)
+
+
+def ce_id(record: Received) -> str:
+    """The CloudEvents id of a record, empty when it has none."""
+    try:
+        return attributes(record.headers).get("id", "")
+    except Poison:
+        return ""

@@ -1,0 +1,44 @@
+"""Time as a dependency: services ask a `Clock`, so that tests and local stacks can turn it."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+from zoneinfo import ZoneInfo
+
+ZONE = ZoneInfo("Asia/Shanghai")
+"""The zone of every platform's business days (domain.md, "SLA")."""
+
+
+class Clock(Protocol):
+    """Business time. Tokens, leases, back-off and sessions use real time, never this."""
+
+    def now(self) -> datetime:
+        """The present business instant, aware, in UTC."""
+        ...
+
+
+class SystemClock:
+    """Business time is real time."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+
+class ManualClock:
+    """A clock that stands still until a test turns it."""
+
+    def __init__(self, start: datetime | None = None) -> None:
+        self._now = start or datetime(2026, 11, 2, 2, 0, tzinfo=UTC)
+
+    def now(self) -> datetime:
+        return self._now
+
+    def set(self, instant: datetime) -> None:
+        self._now = instant.astimezone(UTC)
+
+    def advance(self, seconds: float) -> None:
+        self._now += timedelta(seconds=seconds)
+
+
+def rfc3339(instant: datetime) -> str:
+    """An aware instant in the platform's zone, e.g. `2026-11-02T10:00:00+08:00` (api.md: RFC 3339 with offset)."""
+    return instant.astimezone(ZONE).isoformat()

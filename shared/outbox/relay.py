@@ -1,0 +1,108 @@
+"""The outbox relay: one active per service hands committed rows to the bus (architecture.md, "The runtime").
+
+Rows are taken as they are visible and deleted once the bus has them, so an id that commits late is never skipped.
+Within a key ids rise in the order of commits, because the writer holds the aggregate's row lock when it takes an id.
+A crash between sending and deleting sends again: the inbox of every reader drops the repeat.
+"""
+
+import asyncio
+import contextlib
+import logging
+from typing import Any
+
+from shared.bus.records import Record, Rejected, Transport
+from shared.db.database import Database, is_transient
+from shared.errors import Transient
+from shared.outbox.uow import headers_from
+from shared.telemetry import metrics
+
+log = logging.getLogger(__name__)
+
+BATCH = 1000
+POLL_S = 0.1
+
+
+class Relay:
+    """Sends the outbox of one service. Several may run; the advisory lock lets one work."""
+
+    def __init__(self, database: Database, transport: Transport) -> None:
+        self.database = database
+        self.transport = transport
+        self.trouble: str | None = None
+        """what keeps rows from flowing; None when nothing does"""
+
+    async def run(self) -> None:
+        """Relay until cancelled."""
+        failures = 0
+        while True:
+            session: Any = None
+            try:
+                session = await self.database.dedicated()
+                while not await session.fetchval(
+                    "SELECT pg_try_advisory_lock(hashtext('sushu-relay'), hashtext($1))", self.database.schema
+                ):
+                    await asyncio.sleep(1)
+                while True:
+                    self.database.committed.clear()
+                    sent = await self._send(session)
+                    failures = 0
+                    self.trouble = None
+                    if sent < BATCH:
+                        with contextlib.suppress(TimeoutError):
+                            await asyncio.wait_for(self.database.committed.wait(), POLL_S)
+            except asyncio.CancelledError:
+                raise
+            except Exception as error:
+                failures += 1
+                passing = is_transient(error) or isinstance(error, Transient)
+                self.trouble = f"outbox waits: {error}"
+                log.log(
+                    logging.WARNING if passing else logging.ERROR,
+                    "relay trouble, trying again",
+                    extra={"service": self.database.schema, "error": str(error)},
+                    exc_info=not passing,
+                )
+                await asyncio.sleep(min(5.0, 0.05 * 2**failures))
+            finally:
+                if session is not None and not session.is_closed():
+                    await asyncio.shield(asyncio.gather(session.close(timeout=1), return_exceptions=True))
+
+    async def _send(self, session: Any) -> int:
+        schema = self.database.schema
+        rows = await session.fetch(
+            f"SELECT id, topic, key, headers, value FROM {schema}.outbox o WHERE parked IS NULL"
+            f" AND NOT EXISTS (SELECT 1 FROM {schema}.outbox p WHERE p.parked IS NOT NULL"
+            " AND p.topic = o.topic AND p.key = o.key) ORDER BY id LIMIT $1",
+            BATCH,
+        )
+        if not rows:
+            return 0
+        records = [Record(row["topic"], row["key"], headers_from(row["headers"]), row["value"]) for row in rows]
+        done = [row["id"] for row in rows]
+        try:
+            await self.transport.publish(records)
+        except Rejected:
+            done = await self._one_by_one(session, rows, records)
+        await session.execute(f"DELETE FROM {schema}.outbox WHERE id = ANY($1)", done)
+        metrics.RELAYED.labels(schema).inc(len(done))
+        return len(rows)
+
+    async def _one_by_one(self, session: Any, rows: list[Any], records: list[Record]) -> list[int]:
+        done: list[int] = []
+        parked: set[tuple[str, str]] = set()
+        for row, record in zip(rows, records, strict=True):
+            if (record.topic, record.key) in parked:
+                continue
+            try:
+                await self.transport.publish([record])
+                done.append(row["id"])
+            except Rejected as refused:
+                parked.add((record.topic, record.key))
+                log.error(
+                    "outbox row parked: the bus will never take it",
+                    extra={"service": self.database.schema, "topic": record.topic, "id": row["id"]},
+                )
+                await session.execute(
+                    f"UPDATE {self.database.schema}.outbox SET parked = $2 WHERE id = $1", row["id"], str(refused)
+                )
+        return done

@@ -1,0 +1,148 @@
+"""The unit of work that a handler is given: its connection, and what goes out with the same commit."""
+
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared.bus.records import Record
+from shared.clock import Clock
+from shared.events.event import Event, Headers, Message, encode
+from shared.ids import uuid7
+from shared.telemetry.tracing import current_traceparent
+
+
+@dataclass(frozen=True, slots=True)
+class Timer:
+    """Something to do at a business instant. (kind, key) is unique: arming again moves it."""
+
+    kind: str
+    key: str
+    due_at: datetime
+    payload: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Uow:
+    """One transaction of a service.
+
+    `conn` is SQLAlchemy's connection, `pg` asyncpg's: both speak in the same transaction. Events that are emitted and
+    timers that are armed or disarmed become rows when the transaction ends, so a handler cannot forget or double them.
+    """
+
+    def __init__(self, conn: AsyncConnection, pg: Any, schema: str, clock: Clock, platform: str) -> None:
+        self.conn = conn
+        self.pg = pg
+        self.schema = schema
+        self.clock = clock
+        self.source = f"/{platform}/{schema}"
+        self.callbacks: list[Callable[[], None]] = []
+        self._records: list[Record] = []
+        self._timers: dict[tuple[str, str], Timer | None] = {}
+
+    def emit(self, event: Event, *, key: str, sequence: int, time: datetime | None = None) -> str:
+        """Publish an event with this transaction; returns its id.
+
+        `sequence` is the next number of the aggregate `key`, given by its owner under the row's lock; `time` is the
+        business instant of the fact (default: now).
+        """
+        message = Message(
+            id=uuid7(),
+            type=event.type,
+            source=self.source,
+            key=key,
+            sequence=sequence,
+            time=(time or self.clock.now()).astimezone(UTC),
+            data=event,
+            traceparent=current_traceparent(),
+        )
+        headers, value = encode(message)
+        self._records.append(Record(event.topic, key, headers, value))
+        return message.id
+
+    def publish(self, record: Record) -> None:
+        """Publish bytes as they are (dead letters)."""
+        self._records.append(record)
+
+    def arm(self, timer: Timer) -> None:
+        """Fire `timer` at its instant; replaces the one of the same (kind, key)."""
+        self._timers[(timer.kind, timer.key)] = timer
+
+    def disarm(self, kind: str, key: str) -> None:
+        """Forget a timer; nothing happens when there is none."""
+        self._timers[(kind, key)] = None
+
+    def after_commit(self, callback: Callable[[], None]) -> None:
+        """Call when the transaction is committed, in this process only (e.g. drop a cache)."""
+        self.callbacks.append(callback)
+
+    async def flush(self) -> bool:
+        """Write what was emitted and armed; True when the outbox got rows. The runtime calls it."""
+        armed = [timer for timer in self._timers.values() if timer is not None]
+        disarmed = [name for name, timer in self._timers.items() if timer is None]
+        if disarmed:
+            await self.pg.execute(
+                f"DELETE FROM {self.schema}.timers t USING unnest($1::text[], $2::text[]) AS d(kind, key)"
+                " WHERE t.kind = d.kind AND t.key = d.key",
+                [kind for kind, _ in disarmed],
+                [key for _, key in disarmed],
+            )
+        if armed:
+            armed.sort(key=lambda timer: (timer.kind, timer.key))  # one lock order for all
+            await self.pg.execute(
+                f"INSERT INTO {self.schema}.timers (kind, key, due_at, payload)"
+                " SELECT * FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::jsonb[])"
+                " ON CONFLICT (kind, key) DO UPDATE SET due_at = excluded.due_at, payload = excluded.payload,"
+                " attempts = 0, retry_at = NULL, error = NULL",
+                [timer.kind for timer in armed],
+                [timer.key for timer in armed],
+                [timer.due_at for timer in armed],
+                [orjson.dumps(timer.payload).decode() for timer in armed],
+            )
+        if self._records:
+            records, self._records = self._records, []
+            await self.pg.execute(
+                f"INSERT INTO {self.schema}.outbox (topic, key, headers, value)"
+                " SELECT topic, key, headers, value FROM"
+                " unnest($1::text[], $2::text[], $3::jsonb[], $4::bytea[]) WITH ORDINALITY"
+                " AS r(topic, key, headers, value, n) ORDER BY n",
+                [record.topic for record in records],
+                [record.key for record in records],
+                [headers_json(record.headers) for record in records],
+                [record.value for record in records],
+            )
+            return True
+        return False
+
+
+def headers_json(headers: Headers) -> str:
+    """Headers as a JSON list of [name, text]; bytes that are no text survive in base64."""
+    return orjson.dumps([[name, _text(value)] for name, value in headers]).decode()
+
+
+def headers_from(stored: str | list[list[str]]) -> Headers:
+    """The inverse of `headers_json`."""
+    pairs = orjson.loads(stored) if isinstance(stored, str) else stored
+    return tuple((name, _bytes(value)) for name, value in pairs)
+
+
+_RAW = "base64:"
+
+
+def _text(value: bytes) -> str:
+    try:
+        text = value.decode()
+    except UnicodeDecodeError:
+        text = ""
+    if "\x00" in text or text.startswith(_RAW) or (value and not text):
+        return _RAW + b64encode(value).decode()
+    return text
+
+
+def _bytes(value: str) -> bytes:
+    if value.startswith(_RAW):
+        return b64decode(value[len(_RAW) :])
+    return value.encode()
