@@ -1,11 +1,11 @@
 """The data folder of a stack: who owns it, which processes belong to it, and where other programs find the stack.
 
-    <data dir>/
-      sushu.json        says that this is a Sushu data folder, and its format
-      stack.lock        held (flock) by the running stack, so that two never share a folder
-      stack.json        for people and programs: base_url, transport, kafka, database_url, pids (mode 600)
-      processes.json    every process with its identity, so that leftovers of a killed stack can be ended (mode 600)
-      admin.token  keys/  log/  postgres/  kafka/  models/  gateway/
+<data dir>/
+  sushu.json        says that this is a Sushu data folder, and its format
+  stack.lock        held (flock) by the running stack, so that two never share a folder
+  stack.json        for people and programs: base_url, transport, kafka, database_url, pids (mode 600)
+  processes.json    every process with its identity, so that leftovers of a killed stack can be ended (mode 600)
+  admin.token  keys/  log/  postgres/  kafka/  models/  gateway/
 """
 
 import fcntl
@@ -61,7 +61,9 @@ class DataFolder:
                 root.chmod(0o700)
                 write_atomically(marker, json.dumps({"format": FORMAT}) + "\n", 0o644)
         except PermissionError as denied:
-            raise StackError(f"No permission to use {root} ({denied}). Set SUSHU_DATA_DIR to a folder of yours.") from None
+            raise StackError(
+                f"No permission to use {root} ({denied}). Set SUSHU_DATA_DIR to a folder of yours."
+            ) from None
         if foreign:
             raise StackError(
                 f"{root} holds files that are not Sushu's (it has no sushu.json), so it stays untouched.\n"
@@ -116,7 +118,8 @@ class DataFolder:
 
     def published(self) -> dict[str, Any] | None:
         """stack.json, or None when no stack has written it."""
-        return self._read("stack.json")
+        found: dict[str, Any] | None = self._read("stack.json")
+        return found
 
     def record(self, processes: Iterable[Identity]) -> None:
         """Remember the identity of every process of the stack."""

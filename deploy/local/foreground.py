@@ -1,6 +1,7 @@
-"""Runs one program of a stack alone, for tests and for a look at it: prints one line when it is ready, ends with its parent."""
+"""Runs one program of a stack alone, for tests or a look: says in one line that it is ready, ends with its parent."""
 
 import asyncio
+import contextlib
 import signal
 import sys
 from collections.abc import Callable
@@ -12,7 +13,7 @@ READY_WITHIN_S = 60.0
 
 
 def run_in_foreground(make: Callable[[], Program], ready_line: Callable[[], str]) -> None:
-    """Start, print `ready_line()` once it is ready, wait for SIGINT, SIGTERM or the program's end; exits the interpreter."""
+    """Start, print `ready_line()` once ready, wait for SIGINT, SIGTERM or the program's end; exits the interpreter."""
     try:
         sys.exit(asyncio.run(_run(make(), ready_line)))
     except StackError as error:
@@ -36,8 +37,10 @@ async def _run(program: Program, ready_line: Callable[[], str]) -> int:
             await asyncio.sleep(0.05)
         if not asked_to_end.is_set():
             print(ready_line(), flush=True)
-        while not asked_to_end.is_set() and process.poll() is None:
-            await asyncio.sleep(0.1)
+        while process.poll() is None:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(asked_to_end.wait(), 0.1)
+                break
         return 0 if asked_to_end.is_set() else 1
     finally:
         await stop(process, program)

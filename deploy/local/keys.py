@@ -1,9 +1,9 @@
 """The secrets that a local stack makes for itself: every one random, mode 600, never printed, never a default.
 
-    keys/token_signing.pem   Ed25519, signs the tokens of POST /v1/tokens
-    keys/vault.key           32 bytes, encrypts contact data in intake's vault
-    keys/pseudonym.key       32 bytes, makes the pseudonym of a reporter (HMAC)
-    admin.token              opaque bearer token with role admin, unless SUSHU_ADMIN_TOKEN says another
+keys/token_signing.pem   Ed25519, signs the tokens of POST /v1/tokens
+keys/vault.key           32 bytes, encrypts contact data in intake's vault
+keys/pseudonym.key       32 bytes, makes the pseudonym of a reporter (HMAC)
+admin.token              opaque bearer token with role admin, unless SUSHU_ADMIN_TOKEN says another
 """
 
 import os

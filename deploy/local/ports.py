@@ -5,8 +5,8 @@ import socket
 
 from deploy.local.errors import StackError
 
-# below the range from which Linux and macOS take the local port of an outgoing connection, so that no client of ours can
-# sit on a server's port while the server restarts
+# below the range from which Linux and macOS take the local port of an outgoing connection, so that no client of ours
+# can sit on a server's port while the server restarts
 _FIRST, _LAST = 20000, 32000
 
 

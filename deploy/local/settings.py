@@ -1,4 +1,4 @@
-"""The variables of both local stacks (api.md, Local stack): the settings of every process, and what only a stack needs."""
+"""The variables of both local stacks (api.md, Local stack): every process's settings, and what only a stack needs."""
 
 from typing import Self
 

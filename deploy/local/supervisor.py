@@ -73,7 +73,9 @@ class Supervisor:
 
     def identities(self) -> list[Identity]:
         """Every process that runs now."""
-        return [child.identity for child in self.children.values() if child.identity is not None and child.pid is not None]
+        return [
+            child.identity for child in self.children.values() if child.identity is not None and child.pid is not None
+        ]
 
     def troubles(self) -> dict[str, str]:
         """Programs that are not running now, and why."""
@@ -96,7 +98,7 @@ class Supervisor:
             await asyncio.sleep(LOOK_EVERY_S)
 
     async def stop_all(self, order: Iterable[str] = ()) -> None:
-        """Stop every program: the named ones one after the other, `order` first to last, the others together before them."""
+        """Stop every program: first those that `order` does not name, together; then the named ones one by one."""
         self._stopping = True
         for task in list(self._restarts):
             task.cancel()

@@ -1,7 +1,7 @@
 """Apache Kafka for the local stack and the tests: one KRaft node on loopback, Java 17, jars from Maven.
 
-    python -m deploy.local.kafka --data-dir DIR [--port N]      # a broker for tests; ends with Ctrl-C or its parent
-    python -m deploy.local.kafka --check                        # exit 0 when it could start, else 3 and the reason
+python -m deploy.local.kafka --data-dir DIR [--port N]      # a broker for tests; ends with Ctrl-C or its parent
+python -m deploy.local.kafka --check                        # exit 0 when it could start, else 3 and the reason
 """
 
 from deploy.local.kafka.broker import Kafka

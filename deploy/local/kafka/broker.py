@@ -119,8 +119,8 @@ class Kafka:
             found = dict(line.split("=", 1) for line in meta.read_text().splitlines() if "=" in line)
             if found.get("version") != "1" or found.get("node.id") != str(NODE):
                 raise StackError(
-                    f"{log_dir} belongs to another Kafka (version {found.get('version')}, node {found.get('node.id')}).\n"
-                    "Set SUSHU_DATA_DIR to a new folder, or remove that folder if nothing in it matters to you."
+                    f"{log_dir} belongs to another Kafka (format {found.get('version')}, "
+                    f"node {found.get('node.id')}).\nSet SUSHU_DATA_DIR to a new folder, or remove that folder if nothing in it matters to you."
                 )
             return
         # without meta.properties nothing was ever written there: formatting was interrupted
