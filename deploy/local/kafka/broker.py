@@ -120,7 +120,8 @@ class Kafka:
             if found.get("version") != "1" or found.get("node.id") != str(NODE):
                 raise StackError(
                     f"{log_dir} belongs to another Kafka (format {found.get('version')}, "
-                    f"node {found.get('node.id')}).\nSet SUSHU_DATA_DIR to a new folder, or remove that folder if nothing in it matters to you."
+                    f"node {found.get('node.id')}).\n"
+                    "Set SUSHU_DATA_DIR to a new folder, or remove that folder if nothing in it matters to you."
                 )
             return
         # without meta.properties nothing was ever written there: formatting was interrupted
@@ -137,22 +138,22 @@ class Kafka:
 
     async def is_ready(self) -> bool:
         """True when the broker answers clients."""
-        return await answers(self.bootstrap_servers)
+        return await cluster_id(self.bootstrap_servers) is not None
 
 
-async def answers(bootstrap_servers: str) -> bool:
-    """True when a Kafka at these addresses answers."""
+async def cluster_id(bootstrap_servers: str) -> str | None:
+    """Id of the Kafka cluster at these addresses; None while it does not answer."""
     if not any(_connects(address) for address in bootstrap_servers.split(",")):
-        return False  # aiokafka would log an error for every try
+        return None  # aiokafka would log an error for every try
     client = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers, request_timeout_ms=3000)
     try:
         await client.start()
         cluster = await client.describe_cluster()
     except (KafkaError, OSError, TimeoutError):
-        return False
+        return None
     finally:
         await client.close()
-    return bool(cluster.get("brokers"))
+    return str(cluster["cluster_id"]) if cluster.get("brokers") else None
 
 
 def _connects(address: str) -> bool:

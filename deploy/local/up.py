@@ -1,0 +1,295 @@
+"""`make up`: every service its own process on Apache Kafka, behind the gateway, kept running by a supervisor.
+
+`up` checks what a person can set right, starts the supervisor in the background and waits until the stack is ready.
+`supervise` is that background process. `down` ends it, and also what a killed one left behind.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import httpx
+import uvicorn
+
+from deploy.local import ports
+from deploy.local.errors import StackError
+from deploy.local.folder import DataFolder
+from deploy.local.front import front_app
+from deploy.local.gateway import Gateway
+from deploy.local.kafka import Kafka, cluster_id, ensure_jars, find_java
+from deploy.local.keys import ensure_admin_token, ensure_keys
+from deploy.local.process import Identity, Program
+from deploy.local.routes import local_routes
+from deploy.local.services import CHECKOUT, WORDS, local_services, service_program, set_up
+from deploy.local.settings import LocalSettings
+from deploy.local.stack import DATABASES, Stack, already_running, end_leftovers, prepare_database
+from deploy.local.supervisor import Supervisor
+
+PROGRAM_READY_S = 60.0
+STACK_READY_S = 120.0
+DOWN_WITHIN_S = 60.0
+_ERROR, _READY = "error: ", "ready"
+
+
+def up() -> int:
+    """Start the stack in the background and return when it is ready; exit status."""
+    settings = LocalSettings.from_environment()
+    folder = DataFolder.open(settings.data_dir)
+    if not folder.claim():
+        print(already_running(folder))
+        return 0
+    end_leftovers(folder, print)
+    _check_before(settings)
+    with folder.log("supervisor").open("ab") as log:
+        background = subprocess.Popen(  # noqa: S603 - ourselves
+            [sys.executable, "-m", "deploy.local", "supervise", str(folder.lock_handle)],
+            cwd=CHECKOUT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            pass_fds=[folder.lock_handle],
+            start_new_session=True,
+            text=True,
+        )
+    assert background.stdout is not None
+    try:
+        for line in background.stdout:
+            text = line.rstrip("\n")
+            if text == _READY:
+                print(_ready_words(settings))
+                return 0
+            if text.startswith(_ERROR):
+                raise StackError(text.removeprefix(_ERROR).replace("\\n", "\n"))
+            print(text, flush=True)
+        raise StackError(f"The supervisor ended before the stack was ready. See {settings.data_dir / 'log'}.")
+    except BaseException:
+        background.terminate()
+        background.wait()
+        raise
+
+
+def down(*, clean: bool) -> int:
+    """Stop the stack of the data folder, whoever started it, and its leftovers; `clean` deletes the data too."""
+    settings = LocalSettings.from_environment()
+    if not settings.data_dir.exists():
+        print(f"No stack in {settings.data_dir}.")
+        return 0
+    folder = DataFolder.open(settings.data_dir)
+    was_running = False
+    if not folder.claim():
+        was_running = True
+        keeper = next((process for process in folder.recorded() if process.name == "supervisor"), None)
+        if keeper is None or not keeper.is_running():
+            raise StackError(
+                f"Another process holds {folder.root / 'stack.lock'} but has not said which it is yet.\n"
+                "It is just starting or stopping: try again in a moment."
+            )
+        print("Stopping …")
+        keeper.send(signal.SIGTERM)
+        give_up = time.monotonic() + DOWN_WITHIN_S
+        while not folder.claim():
+            if time.monotonic() > give_up:
+                keeper.send(signal.SIGKILL)
+            time.sleep(0.1)
+    end_leftovers(folder, print)
+    if clean:
+        folder.remove()
+        print(f"Stopped; the data in {folder.root} is deleted.")
+    else:
+        print("Stopped." if was_running else f"No stack was running from {folder.root}.")
+    return 0
+
+
+def supervise(lock_handle: int) -> int:
+    """The background process of `up`: speaks to it on standard output until ready, then only to its log."""
+    settings = LocalSettings.from_environment()
+    folder = DataFolder(settings.data_dir)
+    folder.adopt(lock_handle)
+    stack = Stack(settings, folder, "kafka", local_services())
+    try:
+        return asyncio.run(_Supervision(stack).run())
+    except StackError as error:
+        _tell(_ERROR + str(error).replace("\n", "\\n"))
+        return 1
+
+
+def _check_before(settings: LocalSettings) -> None:
+    """Whatever a person must set right is said before anything is started."""
+    ports.require_free(settings.port, "SUSHU_PORT", "the base URL", settings.host)
+    if not settings.kafka_bootstrap_servers:
+        find_java()
+        ensure_jars(settings.data_dir / "kafka" / "lib")
+        ports.require_free(settings.broker_port, "SUSHU_KAFKA_PORT", "Apache Kafka")
+        ports.require_free(settings.controller_port, "SUSHU_PORT", "Apache Kafka's controller")
+
+
+def _ready_words(settings: LocalSettings) -> str:
+    token = "the value of SUSHU_ADMIN_TOKEN" if settings.admin_token else str(settings.data_dir / "admin.token")
+    return (
+        f"\n诉枢 is ready at {settings.local_url}  (documentation: {settings.local_url}/docs)\n"
+        f"  admin token   {token}\n"
+        f"  processes     {settings.data_dir / 'stack.json'}, logs in {settings.data_dir / 'log'}\n"
+        f"  stop          make down   (make down clean=1 also deletes the data)"
+    )
+
+
+def _tell(line: str) -> None:
+    """One line for the waiting `up`; nobody may be listening any more."""
+    with contextlib.suppress(BrokenPipeError):
+        print(line, flush=True)
+
+
+class _Front(uvicorn.Server):
+    """uvicorn inside the supervisor, which keeps its own signal handlers."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class _Supervision:
+    """The life of one stack: start in order, watch, stop in order."""
+
+    def __init__(self, stack: Stack) -> None:
+        self.stack = stack
+        self.settings = stack.settings
+        self.supervisor = Supervisor(on_change=self._publish, say=self._log)
+        self.setup_trouble: str | None = "the stack is starting"
+
+    async def run(self) -> int:
+        """Until asked to end; returns the exit status."""
+        asked_to_end = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, asked_to_end.set)
+        starting = asyncio.create_task(self._start())
+        ending = asyncio.create_task(asked_to_end.wait())
+        watching = asyncio.create_task(self.supervisor.watch())
+        try:
+            await asyncio.wait({starting, ending}, return_when=asyncio.FIRST_COMPLETED)
+            if starting.done():
+                await starting  # raises what went wrong
+                _tell(_READY)
+                self._close_output()
+                self._log("the stack is ready")
+                await asyncio.wait({ending, watching}, return_when=asyncio.FIRST_COMPLETED)
+                if watching.done():
+                    await watching  # a defect of ours: say it
+        finally:
+            starting.cancel()
+            watching.cancel()
+            await asyncio.gather(starting, watching, return_exceptions=True)
+            self._log("stopping")
+            await self.supervisor.stop_all(order=("kafka", "postgres"))
+            self.stack.folder.forget()
+        return 0
+
+    async def _start(self) -> None:
+        settings, stack, folder = self.settings, self.stack, self.stack.folder
+        ensure_keys(settings.data_dir)
+        ensure_admin_token(settings.data_dir, settings.admin_token)
+        taken: set[int] = set()
+        service_ports = {name: _take_port(taken) for name in stack.services}
+        front_port = _take_port(taken)
+        front = front_app(service_ports, WORDS, self._troubles)
+        server = _Front(uvicorn.Config(front, host="127.0.0.1", port=front_port, log_config=None, lifespan="off"))
+        self._serving = asyncio.create_task(server.serve())
+        gateway = Gateway(
+            settings.data_dir,
+            settings.host,
+            settings.port,
+            settings.local_url,
+            front_port,
+            service_ports,
+            local_routes(stack.services),
+            folder.log("gateway"),
+        )
+        _tell("Starting PostgreSQL, Apache Kafka and the gateway …")
+        postgres, kafka = stack.own_postgres(), self._own_kafka()
+        stack.kafka = kafka.bootstrap_servers if kafka else settings.kafka_bootstrap_servers
+        programs = [gateway.program()]
+        programs += [part.program() for part in (postgres, kafka) if part is not None]
+        await self._start_together(programs)
+        log_id = await cluster_id(stack.kafka)
+        if log_id is None:
+            raise StackError(f"No Kafka answers at KAFKA_BOOTSTRAP_SERVERS={stack.kafka}. Start it or correct the address.")
+        if postgres is not None:
+            await prepare_database(postgres.url("postgres"), DATABASES["kafka"], f"kafka:{log_id}")
+            stack.database_url = postgres.url(DATABASES["kafka"])
+        else:
+            await prepare_database(settings.database_url, None, f"kafka:{log_id}")
+            stack.database_url = settings.database_url
+        self._publish()
+        _tell("Preparing the database …")
+        await set_up(stack, folder.log("setup"))
+        _tell(f"Starting {len(stack.services)} services …")
+        await self._start_together([service_program(stack, name, service_ports[name]) for name in stack.services])
+        self.setup_trouble = None
+        await self._until_ready()
+
+    def _own_kafka(self) -> Kafka | None:
+        settings = self.settings
+        if settings.kafka_bootstrap_servers:
+            return None
+        lib = ensure_jars(settings.data_dir / "kafka" / "lib", _tell)
+        log = self.stack.folder.log("kafka")
+        return Kafka(settings.data_dir, settings.broker_port, settings.controller_port, find_java(), lib, log)
+
+    async def _start_together(self, programs: list[Program]) -> None:
+        tasks = [asyncio.create_task(self.supervisor.start(program, within_s=PROGRAM_READY_S)) for program in programs]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _until_ready(self) -> None:
+        give_up = time.monotonic() + STACK_READY_S
+        async with httpx.AsyncClient(timeout=5, trust_env=False) as client:
+            while True:
+                try:
+                    answer = await client.get(f"{self.settings.local_url}/health/ready")
+                    if answer.status_code == 200:
+                        return
+                    reasons = answer.text
+                except httpx.HTTPError as error:
+                    reasons = repr(error)
+                if time.monotonic() > give_up:
+                    raise StackError(f"The stack was not ready within {STACK_READY_S:.0f} s: {reasons}")
+                await asyncio.sleep(0.1)
+
+    def _troubles(self) -> dict[str, str]:
+        troubles = self.supervisor.troubles()
+        if self.setup_trouble is not None:
+            troubles["stack"] = self.setup_trouble
+        return troubles
+
+    def _publish(self) -> None:
+        me = Identity.of("supervisor", os.getpid())
+        running = self.supervisor.identities()
+        pids = {process.name: [process.pid] for process in running}
+        self.stack.publish([*([me] if me else []), *running], pids)
+
+    @staticmethod
+    def _log(line: str) -> None:
+        print(f"{datetime.now(UTC).isoformat(timespec='milliseconds')} {line}", file=sys.stderr, flush=True)
+
+    @staticmethod
+    def _close_output() -> None:
+        """Let the waiting `up` go: nothing more is said to it."""
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 1)
+        os.close(nowhere)
+
+
+def _take_port(taken: set[int]) -> int:
+    port = ports.free_port(frozenset(taken))
+    taken.add(port)
+    return port
