@@ -1,0 +1,1 @@
+"""sla: the clocks of every work order, their lamps, and the three levels of supervision."""

@@ -1,0 +1,344 @@
+"""One clock of a work order: its budget, its holes, its steps (domain.md, SLA).
+
+A clock is a frozen value. Only the functions here make a new one from an old one, always with the facts that this
+publishes. Time is the time of events: a worker that reads late comes to the same clock, and what it had announced too
+early it takes back with a `corrected` fact (domain.md: "a stop with time ≤ due wins, however late it is read").
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from services.sla.domain.calendar import WorkingCalendar
+from services.sla.domain.intervals import Suspension, counted, merged, used_up_at
+from services.sla.domain.policy import Allowance, ClockName
+
+ZERO = timedelta(0)
+
+
+class Lamp(StrEnum):
+    """Green; yellow at 75 % used; red when due."""
+
+    GREEN = "green"
+    YELLOW = "yellow"
+    RED = "red"
+
+
+class FactName(StrEnum):
+    """What can happen to a clock; the event type is `clock.<name>`."""
+
+    STARTED = "started"
+    STOPPED = "stopped"
+    REBASED = "rebased"
+    SUSPENDED = "suspended"
+    RESUMED = "resumed"
+    EXTENDED = "extended"
+    TURNED_YELLOW = "turned_yellow"
+    TURNED_RED = "turned_red"
+    ESCALATED = "escalated"
+    CORRECTED = "corrected"
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One thing that happened to one clock at an instant of event time.
+
+    `level` is set for `escalated`; `withdrawn` (levels) and `lamp` for `corrected`; `due_at` is the deadline meant.
+    """
+
+    name: FactName
+    clock: ClockName
+    round: int
+    at: datetime
+    due_at: datetime | None = None
+    level: int | None = None
+    reason: str = ""
+    withdrawn: tuple[int, ...] = ()
+    lamp: Lamp | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Firing:
+    """A supervision level that was announced: due at `due`, announced for the instant `at` (later only when the clock
+    itself was armed later). `withdrawn` when an event read late took it back; the fact of its announcement stays."""
+
+    level: int
+    due: datetime
+    at: datetime
+    withdrawn: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """One clock in one round.
+
+    `budget` is counted time, fixed once from `allowance` at `started_at` (halved in second handling); `extension` adds
+    to it. `due_at` and `yellow_at` follow from them and from the suspensions; they are None while an open suspension
+    comes first. `not_before` holds "due = now" after a re-base whose result lay in the past. `armed_at` is the time of
+    the event that last set the deadline: nothing is announced for an instant before it.
+    """
+
+    name: ClockName
+    round: int
+    allowance: Allowance
+    ladder: tuple[timedelta, timedelta, timedelta]
+    policy: str
+    started_at: datetime
+    armed_at: datetime
+    budget: timedelta
+    halved: bool = False
+    extension: timedelta = ZERO
+    suspensions: tuple[Suspension, ...] = ()
+    not_before: datetime | None = None
+    due_at: datetime | None = None
+    yellow_at: datetime | None = None
+    provisional: bool = False
+    calendar: str = ""
+    lamp: Lamp = Lamp.GREEN
+    stopped_at: datetime | None = None
+    stop_reason: str = ""
+    firings: tuple[Firing, ...] = ()
+
+    @property
+    def running(self) -> bool:
+        return self.stopped_at is None
+
+    @property
+    def allowed(self) -> timedelta:
+        """Counted time in all: the rule's budget and what was granted on top."""
+        return self.budget + self.extension
+
+    @property
+    def missed(self) -> bool:
+        """Whether the deadline was reached before the stop (as far as announced)."""
+        return self.lamp is Lamp.RED
+
+    @property
+    def levels(self) -> tuple[int, ...]:
+        """Supervision levels that were announced and stand."""
+        return tuple(f.level for f in self.firings if not f.withdrawn)
+
+    def used(self, now: datetime, calendar: WorkingCalendar) -> timedelta:
+        """Counted time from the start to `now` or to the stop; more than `allowed` when overdue."""
+        end = now if self.stopped_at is None else min(now, self.stopped_at)
+        return counted(self.allowance.measure(calendar), self.started_at, end, self.suspensions)
+
+    def next_instant(self) -> datetime | None:
+        """When the next lamp or level is to be announced; None when nothing is left or nothing can be said yet."""
+        step = next(_steps(self), None)
+        return None if step is None else max(step[0], self.armed_at)
+
+
+Change = tuple[Clock, tuple[Fact, ...]]
+
+
+def start(
+    name: ClockName,
+    round_: int,
+    at: datetime,
+    *,
+    armed_at: datetime,
+    allowance: Allowance,
+    ladder: tuple[timedelta, timedelta, timedelta],
+    policy: str,
+    calendar: WorkingCalendar,
+    halved: bool = False,
+) -> Change:
+    """A fresh clock that counts from `at`; `armed_at` ≥ `at` is the time of the event that starts it."""
+    clock = Clock(
+        name=name,
+        round=round_,
+        allowance=allowance,
+        ladder=ladder,
+        policy=policy,
+        started_at=at,
+        armed_at=armed_at,
+        budget=_budget(allowance, at, calendar, halved),
+        halved=halved,
+    )
+    clock = _with_deadline(clock, calendar)
+    return clock, (Fact(FactName.STARTED, name, round_, armed_at, due_at=clock.due_at),)
+
+
+def advance(clock: Clock, to: datetime, *, inclusive: bool) -> Change:
+    """Announces lamps and levels in order up to `to`.
+
+    `inclusive` for a timer (what is due at `to` is due); exclusive before an event of time `to`, which wins against
+    an instant equal to its own.
+    """
+    facts: list[Fact] = []
+    for instant, step in _steps(clock):
+        at = max(instant, clock.armed_at)
+        if (at > to) if inclusive else (instant >= to):
+            break
+        if isinstance(step, Lamp):
+            clock = replace(clock, lamp=step)
+            name = FactName.TURNED_YELLOW if step is Lamp.YELLOW else FactName.TURNED_RED
+            facts.append(Fact(name, clock.name, clock.round, at, due_at=clock.due_at, lamp=step))
+        else:
+            clock = replace(clock, firings=(*clock.firings, Firing(step, instant, at)))
+            facts.append(Fact(FactName.ESCALATED, clock.name, clock.round, at, due_at=clock.due_at, level=step))
+    return clock, tuple(facts)
+
+
+def stop(clock: Clock, at: datetime, reason: str) -> Change:
+    """Stops the clock at event time `at`; a stopped clock stays as it is.
+
+    What was due before `at` is announced first; what was announced for `at` or later is withdrawn.
+    """
+    if not clock.running:
+        return clock, ()
+    clock, facts = advance(clock, at, inclusive=False)
+    in_time = clock.due_at is None or at <= clock.due_at
+    lamp = clock.lamp
+    if in_time and lamp is Lamp.RED:
+        lamp = Lamp.YELLOW
+    if clock.yellow_at is not None and at <= clock.yellow_at and in_time:
+        lamp = Lamp.GREEN
+    withdrawn = tuple(f.level for f in clock.firings if not f.withdrawn and f.due >= at)
+    clock, corrected = _correct(clock, at, lamp, withdrawn, reason)
+    clock = replace(clock, stopped_at=at, stop_reason=reason)
+    stopped = Fact(FactName.STOPPED, clock.name, clock.round, at, due_at=clock.due_at, reason=reason, lamp=lamp)
+    return clock, (*facts, *corrected, stopped)
+
+
+def suspend(clock: Clock, at: datetime, until: datetime | None, calendar: WorkingCalendar, reason: str = "") -> Change:
+    """Nothing is counted from `at` until `until` (None: until resumed). A suspension with an end ends by itself."""
+    if not clock.running:
+        return clock, ()
+    clock, facts = advance(clock, at, inclusive=False)
+    changed = replace(clock, suspensions=merged((*clock.suspensions, Suspension(at, until))))
+    clock, corrected = _rearm(clock, changed, at, calendar, reason)
+    return clock, (*facts, *corrected, _fact(FactName.SUSPENDED, clock, at, reason))
+
+
+def resume(clock: Clock, at: datetime, calendar: WorkingCalendar, reason: str = "") -> Change:
+    """Ends the suspension that covers `at`; without one nothing changes."""
+    if not clock.running or not any(_covers(span, at) for span in clock.suspensions):
+        return clock, ()
+    clock, facts = advance(clock, at, inclusive=False)
+    spans = merged(Suspension(s.since, at) if _covers(s, at) else s for s in clock.suspensions)
+    clock, corrected = _rearm(clock, replace(clock, suspensions=spans), at, calendar, reason)
+    return clock, (*facts, *corrected, _fact(FactName.RESUMED, clock, at, reason))
+
+
+def extend(clock: Clock, at: datetime, amount: timedelta, calendar: WorkingCalendar, reason: str = "") -> Change:
+    """Adds `amount` of counted time, of the clock's own kind, to what is allowed."""
+    if not clock.running or amount <= ZERO:
+        return clock, ()
+    clock, facts = advance(clock, at, inclusive=False)
+    clock, corrected = _rearm(clock, replace(clock, extension=clock.extension + amount), at, calendar, reason)
+    return clock, (*facts, *corrected, _fact(FactName.EXTENDED, clock, at, reason))
+
+
+def rebase(
+    clock: Clock,
+    at: datetime,
+    *,
+    allowance: Allowance,
+    ladder: tuple[timedelta, timedelta, timedelta],
+    policy: str,
+    calendar: WorkingCalendar,
+    reason: str = "",
+) -> Change:
+    """Applies a new rule from the original start, minus the recorded suspensions; due in the past becomes `at`."""
+    if not clock.running or (allowance, ladder) == (clock.allowance, clock.ladder):
+        return clock, ()
+    clock, facts = advance(clock, at, inclusive=False)
+    changed = replace(
+        clock,
+        allowance=allowance,
+        ladder=ladder,
+        policy=policy,
+        budget=_budget(allowance, clock.started_at, calendar, clock.halved),
+        not_before=None,
+    )
+    due = _with_deadline(changed, calendar).due_at
+    if due is not None and due < at:
+        changed = replace(changed, not_before=at)
+    clock, corrected = _rearm(clock, changed, at, calendar, reason)
+    return clock, (*facts, *corrected, _fact(FactName.REBASED, clock, at, reason))
+
+
+def _steps(clock: Clock) -> Iterator[tuple[datetime, Lamp | int]]:
+    """What is still to be announced, in order: the lamp's next colours, then the supervision levels."""
+    due, yellow = clock.due_at, clock.yellow_at
+    if not clock.running:
+        return
+    if clock.lamp is Lamp.GREEN and yellow is not None and (due is None or max(yellow, clock.armed_at) < due):
+        yield yellow, Lamp.YELLOW
+    if due is None:
+        return
+    if clock.lamp is not Lamp.RED:
+        yield due, Lamp.RED
+    standing = clock.levels
+    for level, delay in enumerate(clock.ladder, start=1):
+        if level not in standing:
+            yield due + delay, level
+
+
+def _with_deadline(clock: Clock, calendar: WorkingCalendar) -> Clock:
+    measure = clock.allowance.measure(calendar)
+    allowed = clock.allowed
+    due = used_up_at(measure, clock.started_at, allowed, clock.suspensions)
+    yellow = used_up_at(measure, clock.started_at, allowed - allowed // 4, clock.suspensions)
+    if due is not None and clock.not_before is not None:
+        due = max(due, clock.not_before)
+    provisional = measure is calendar and calendar.is_provisional(clock.started_at, due or clock.started_at)
+    return replace(
+        clock,
+        due_at=due,
+        yellow_at=yellow,
+        provisional=provisional,
+        calendar=calendar.version if measure is calendar else "",
+    )
+
+
+def _rearm(before: Clock, changed: Clock, at: datetime, calendar: WorkingCalendar, reason: str) -> Change:
+    """Sets the new deadline at event time `at` and withdraws what was announced without knowing of the event."""
+    clock = _with_deadline(replace(changed, armed_at=at), calendar)
+    lamp = clock.lamp
+    if lamp is Lamp.RED and not _reached(clock.due_at, at, before.due_at):
+        lamp = Lamp.YELLOW
+    if lamp is Lamp.YELLOW and not _reached(clock.yellow_at, at, before.yellow_at):
+        lamp = Lamp.GREEN
+    early = [
+        f.level
+        for f in clock.firings
+        if not f.withdrawn
+        and f.due >= at
+        and (clock.due_at is None or clock.due_at + clock.ladder[f.level - 1] > f.due)
+    ]
+    withdrawn = tuple(level for level in clock.levels if early and level >= min(early))
+    foreseen = before.due_at is not None and before.due_at >= at
+    if withdrawn or (foreseen and before.lamp is Lamp.RED and lamp is not Lamp.RED):
+        return _correct(clock, at, lamp, withdrawn, reason)
+    return replace(clock, lamp=lamp), ()
+
+
+def _reached(instant: datetime | None, at: datetime, before: datetime | None) -> bool:
+    """Whether a lamp that is on stays on: its new instant is not later than the event or than the old instant."""
+    return instant is not None and instant <= (at if before is None else max(at, before))
+
+
+def _correct(clock: Clock, at: datetime, lamp: Lamp, withdrawn: tuple[int, ...], reason: str) -> Change:
+    if not withdrawn and lamp is clock.lamp:
+        return clock, ()
+    firings = tuple(replace(f, withdrawn=True) if f.level in withdrawn else f for f in clock.firings)
+    clock = replace(clock, lamp=lamp, firings=firings)
+    fact = _fact(FactName.CORRECTED, clock, at, reason)
+    return clock, (replace(fact, withdrawn=withdrawn, lamp=lamp),)
+
+
+def _fact(name: FactName, clock: Clock, at: datetime, reason: str) -> Fact:
+    return Fact(name, clock.name, clock.round, at, due_at=clock.due_at, reason=reason)
+
+
+def _budget(allowance: Allowance, start_at: datetime, calendar: WorkingCalendar, halved: bool) -> timedelta:
+    budget = allowance.budget(start_at, calendar)
+    return budget // 2 if halved else budget
+
+
+def _covers(span: Suspension, at: datetime) -> bool:
+    return span.since <= at and (span.until is None or at < span.until)

@@ -1,0 +1,288 @@
+"""What the named events do to the clocks of one work order; nothing else moves a clock (domain.md, Start and stop).
+
+Every function takes the present set and the event's own time and gives the next set with the facts to publish.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from services.sla.domain import clocks as steps
+from services.sla.domain.calendar import WorkingCalendar
+from services.sla.domain.clocks import Clock, Fact, FactName, Firing
+from services.sla.domain.policy import Allowance, ClockName, Counting, HandlingClass, Policy
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """The rules in force: a policy and a working calendar."""
+
+    policy: Policy
+    calendar: WorkingCalendar
+
+
+@dataclass(frozen=True, slots=True)
+class ClockSet:
+    """The clocks of one work order and what their budgets depend on.
+
+    `counts_from` is `received_at`, or `taken_at` of an emergency action. `clocks` are in the order of their starts.
+    """
+
+    work_order_id: str
+    handling_class: HandlingClass
+    kind: str | None
+    groups: frozenset[str]
+    counts_from: datetime
+    clocks: tuple[Clock, ...] = ()
+
+    def latest(self, name: ClockName) -> Clock | None:
+        """The clock of that name with the highest round."""
+        return next((clock for clock in reversed(self.clocks) if clock.name is name), None)
+
+    def next_instant(self) -> datetime | None:
+        """When this set has to be looked at again."""
+        instants = [at for clock in self.clocks if (at := clock.next_instant()) is not None]
+        return min(instants, default=None)
+
+
+Change = tuple[ClockSet, tuple[Fact, ...]]
+
+
+def open_set(
+    work_order_id: str,
+    *,
+    handling_class: HandlingClass,
+    kind: str | None,
+    groups: frozenset[str],
+    received_at: datetime,
+    emergency_taken_at: datetime | None,
+    at: datetime,
+    terms: Terms,
+) -> Change:
+    """The set of a new order: first_contact and complete run from `received_at`.
+
+    After an emergency action (先处置后补单) they count from `taken_at`, and first contact is met by it.
+    """
+    begin = received_at if emergency_taken_at is None else emergency_taken_at
+    clock_set = ClockSet(work_order_id, handling_class, kind, groups, begin)
+    clock_set, contact = _start(clock_set, ClockName.FIRST_CONTACT, 1, begin, at, terms)
+    if emergency_taken_at is not None:
+        clock_set, met = _stop(clock_set, ClockName.FIRST_CONTACT, emergency_taken_at, "emergency_action")
+        contact += met
+    clock_set, complete = _start(clock_set, ClockName.COMPLETE, 1, begin, at, terms)
+    return clock_set, contact + complete
+
+
+def dispatched(clock_set: ClockSet, at: datetime, terms: Terms, *, round_: int) -> Change:
+    """A lead got the order: a new round of accept (`round_` counts dispatches); an open dispute is over."""
+    clock_set, ended = _stop_each(clock_set, (ClockName.ACCEPT, ClockName.RULING), at, "dispatched")
+    clock_set, started = _start(clock_set, ClockName.ACCEPT, round_, at, at, terms)
+    return clock_set, ended + started
+
+
+def accepted(clock_set: ClockSet, at: datetime) -> Change:
+    return _stop(clock_set, ClockName.ACCEPT, at, "accepted")
+
+
+def returned(clock_set: ClockSet, at: datetime) -> Change:
+    """The citizen's clocks keep running; only accept ends."""
+    return _stop(clock_set, ClockName.ACCEPT, at, "returned")
+
+
+def disputed(clock_set: ClockSet, at: datetime, terms: Terms) -> Change:
+    clock_set, ended = _stop(clock_set, ClockName.ACCEPT, at, "disputed")
+    clock_set, started = _start(clock_set, ClockName.RULING, _next_round(clock_set, ClockName.RULING), at, at, terms)
+    return clock_set, ended + started
+
+
+def ruled(clock_set: ClockSet, at: datetime) -> Change:
+    return _stop(clock_set, ClockName.RULING, at, "ruled")
+
+
+def review_started(clock_set: ClockSet, labelled_at: datetime, at: datetime, terms: Terms) -> Change:
+    """A person has to decide on the label; counts from the label."""
+    round_ = _next_round(clock_set, ClockName.REVIEW)
+    return _start(clock_set, ClockName.REVIEW, round_, labelled_at, at, terms)
+
+
+def review_decided(clock_set: ClockSet, at: datetime) -> Change:
+    return _stop(clock_set, ClockName.REVIEW, at, "decided")
+
+
+def contacted(clock_set: ClockSet, at: datetime) -> Change:
+    return _stop(clock_set, ClockName.FIRST_CONTACT, at, "contacted")
+
+
+def completed(clock_set: ClockSet, at: datetime, terms: Terms, *, round_: int, by_phone: bool) -> Change:
+    """The order is answered: whatever waited for the unit ends; a reporter by phone is to be called back."""
+    names = (ClockName.ACCEPT, ClockName.FIRST_CONTACT, ClockName.COMPLETE, ClockName.RULING)
+    clock_set, ended = _stop_each(clock_set, names, at, "completed")
+    if not by_phone:
+        return clock_set, ended
+    clock_set, started = _start(clock_set, ClockName.CALLBACK, round_, at, at, terms)
+    return clock_set, ended + started
+
+
+def call_attempted(clock_set: ClockSet, at: datetime) -> Change:
+    """The first attempt meets the call-back clock, whether anybody answered or not."""
+    return _stop(clock_set, ClockName.CALLBACK, at, "attempted")
+
+
+def reopened(clock_set: ClockSet, at: datetime, terms: Terms, *, round_: int) -> Change:
+    """Second handling: level-1 supervision and a fresh complete clock of half the class budget."""
+    clock_set, ended = _stop_each(clock_set, (ClockName.COMPLETE, ClockName.CALLBACK), at, "reopened")
+    clock_set, rated = rated_badly(clock_set, at, level=1, round_=round_)
+    clock_set, started = _start(clock_set, ClockName.COMPLETE, round_, at, at, terms, halved=True)
+    return clock_set, ended + rated + started
+
+
+def rated_badly(clock_set: ClockSet, at: datetime, *, level: int, round_: int) -> Change:
+    """Level 1 by the first, level 3 by the second bad rating of one appeal; once per round, on the clock `rating`."""
+    clock = next((c for c in clock_set.clocks if c.name is ClockName.RATING and c.round == round_), None)
+    if clock is None:
+        clock = Clock(
+            name=ClockName.RATING,
+            round=round_,
+            allowance=_NO_ALLOWANCE,
+            ladder=(_ZERO, _ZERO, _ZERO),
+            policy="",
+            started_at=at,
+            armed_at=at,
+            budget=_ZERO,
+            stopped_at=at,
+            stop_reason="rated",
+        )
+    elif level <= max(clock.levels, default=0):
+        return clock_set, ()
+    clock = replace(clock, firings=(*clock.firings, Firing(level, at, at)))
+    fact = Fact(FactName.ESCALATED, ClockName.RATING, round_, at, level=level, reason="bad_rating")
+    return _put(clock_set, clock), (fact,)
+
+
+def suspended(clock_set: ClockSet, at: datetime, until: datetime | None, terms: Terms, reason: str) -> Change:
+    return _change(clock_set, ClockName.COMPLETE, lambda c: steps.suspend(c, at, until, terms.calendar, reason))
+
+
+def resumed(clock_set: ClockSet, at: datetime, terms: Terms, reason: str = "") -> Change:
+    return _change(clock_set, ClockName.COMPLETE, lambda c: steps.resume(c, at, terms.calendar, reason))
+
+
+def extended(clock_set: ClockSet, at: datetime, amount: timedelta, terms: Terms, reason: str) -> Change:
+    return _change(clock_set, ClockName.COMPLETE, lambda c: steps.extend(c, at, amount, terms.calendar, reason))
+
+
+def reclassed(
+    clock_set: ClockSet,
+    at: datetime,
+    terms: Terms,
+    *,
+    handling_class: HandlingClass,
+    kind: str | None = None,
+    groups: frozenset[str] | None = None,
+    reason: str = "class_changed",
+) -> Change:
+    """Another class, kind, group or policy: every running clock gets the new rule from its original start."""
+    clock_set = replace(
+        clock_set,
+        handling_class=handling_class,
+        kind=clock_set.kind if kind is None else kind,
+        groups=clock_set.groups if groups is None else groups,
+    )
+    facts: tuple[Fact, ...] = ()
+    for clock in clock_set.clocks:
+        if not clock.running:
+            continue
+        allowance = terms.policy.choose(
+            clock.name, handling_class, clock_set.kind, clock_set.groups, clock.started_at, terms.calendar
+        )
+        changed, more = steps.rebase(
+            clock,
+            at,
+            allowance=allowance,
+            ladder=terms.policy.ladders[handling_class],
+            policy=terms.policy.version,
+            calendar=terms.calendar,
+            reason=reason,
+        )
+        clock_set, facts = _put(clock_set, changed), facts + more
+    return clock_set, facts
+
+
+def ended(clock_set: ClockSet, at: datetime, reason: str) -> Change:
+    """The order is closed, cancelled or another platform's: no clock runs on."""
+    return _stop_each(clock_set, tuple(ClockName), at, reason)
+
+
+def fire(clock_set: ClockSet, now: datetime) -> Change:
+    """Announces everything due at or before `now`, oldest first."""
+    facts: list[Fact] = []
+    for clock in clock_set.clocks:
+        changed, more = steps.advance(clock, now, inclusive=True)
+        if more:
+            clock_set = _put(clock_set, changed)
+            facts.extend(more)
+    facts.sort(key=lambda fact: fact.at)
+    return clock_set, tuple(facts)
+
+
+_ZERO = timedelta(0)
+_NO_ALLOWANCE = Allowance(Counting.NATURAL)
+
+
+def _next_round(clock_set: ClockSet, name: ClockName) -> int:
+    latest = clock_set.latest(name)
+    return 1 if latest is None else latest.round + 1
+
+
+def _start(
+    clock_set: ClockSet,
+    name: ClockName,
+    round_: int,
+    begin: datetime,
+    at: datetime,
+    terms: Terms,
+    *,
+    halved: bool = False,
+) -> Change:
+    if any(clock.name is name and clock.round == round_ for clock in clock_set.clocks):
+        return clock_set, ()
+    handling_class = clock_set.handling_class
+    clock, facts = steps.start(
+        name,
+        round_,
+        begin,
+        armed_at=max(begin, at),
+        allowance=terms.policy.choose(name, handling_class, clock_set.kind, clock_set.groups, begin, terms.calendar),
+        ladder=terms.policy.ladders[handling_class],
+        policy=terms.policy.version,
+        calendar=terms.calendar,
+        halved=halved,
+    )
+    return replace(clock_set, clocks=(*clock_set.clocks, clock)), facts
+
+
+def _stop(clock_set: ClockSet, name: ClockName, at: datetime, reason: str) -> Change:
+    return _change(clock_set, name, lambda clock: steps.stop(clock, at, reason))
+
+
+def _stop_each(clock_set: ClockSet, names: tuple[ClockName, ...], at: datetime, reason: str) -> Change:
+    facts: tuple[Fact, ...] = ()
+    for name in names:
+        clock_set, more = _stop(clock_set, name, at, reason)
+        facts += more
+    return clock_set, facts
+
+
+def _change(clock_set: ClockSet, name: ClockName, step: Callable[[Clock], steps.Change]) -> Change:
+    clock = clock_set.latest(name)
+    if clock is None or not clock.running:
+        return clock_set, ()
+    changed, facts = step(clock)
+    return _put(clock_set, changed), facts
+
+
+def _put(clock_set: ClockSet, clock: Clock) -> ClockSet:
+    key = (clock.name, clock.round)
+    if any((c.name, c.round) == key for c in clock_set.clocks):
+        return replace(clock_set, clocks=tuple(clock if (c.name, c.round) == key else c for c in clock_set.clocks))
+    return replace(clock_set, clocks=(*clock_set.clocks, clock))

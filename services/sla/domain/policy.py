@@ -1,0 +1,321 @@
+"""Which budget a clock gets: class × clock tables with special rules, as data of the city profile (domain.md, SLA).
+
+The data form is the one of `policies/*.yaml`:
+
+    version: mega-1
+    classes:
+      urgent:
+        accept: {natural: PT10M}          # clocks: accept, first_contact, complete, callback, review, ruling
+        levels: [PT0S, PT1H, PT4H]        # supervision levels 1–3, natural time after due
+    rules:                                # later rules win over earlier ones
+      - when: {class: general, kind: consult}
+        set: {complete: {working: P5D}}
+      - when: {groups: [elderly, disabled]}
+        at_most: {first_contact: {natural: PT24H}}
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from services.sla.domain.calendar import NATURAL, Measure, WorkingCalendar
+
+
+class HandlingClass(StrEnum):
+    """处置类别 of domain.md, Words."""
+
+    URGENT = "urgent"
+    LIVELIHOOD = "livelihood"
+    GENERAL = "general"
+    COMPLEX = "complex"
+
+
+class ClockName(StrEnum):
+    """What is timed. `rating` carries levels only and has no budget."""
+
+    ACCEPT = "accept"
+    FIRST_CONTACT = "first_contact"
+    COMPLETE = "complete"
+    CALLBACK = "callback"
+    REVIEW = "review"
+    RULING = "ruling"
+    RATING = "rating"
+
+
+BUDGETED = tuple(name for name in ClockName if name is not ClockName.RATING)
+
+
+class Counting(StrEnum):
+    """W and N of domain.md."""
+
+    WORKING = "working"
+    NATURAL = "natural"
+
+
+class PolicyError(ValueError):
+    """A policy or an amount that cannot be used; `pointer` names the field as a JSON pointer."""
+
+    def __init__(self, pointer: str, detail: str) -> None:
+        super().__init__(f"{pointer}: {detail}" if pointer else detail)
+        self.pointer = pointer
+        self.detail = detail
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What a rule grants: an amount of natural or working time, or a number of working days.
+
+    Natural days are n × 24 h and are held in `amount`; `working_days` > 0 means days W, whose length in working
+    seconds depends on the start (Civil Code, articles 201 and 203).
+    """
+
+    counting: Counting
+    amount: timedelta = timedelta(0)
+    working_days: int = 0
+
+    @classmethod
+    def parse(cls, counting: str, text: str, pointer: str = "") -> "Allowance":
+        """From an ISO 8601 duration of days, hours, minutes, seconds, as in PT4H or P5D.
+
+        Raises `PolicyError` for anything negative, mixed working days and hours, weeks, months and years.
+        """
+        if counting not in ("working", "natural"):
+            raise PolicyError(pointer, f"time is counted 'working' or 'natural', not {counting!r}")
+        match = _DURATION.fullmatch(text)
+        if match is None or not any(match.groups()):
+            raise PolicyError(pointer, f"{text!r} is no duration of days, hours, minutes, seconds such as PT4H or P5D")
+        days, hours, minutes, seconds = match.groups()
+        try:
+            of_day = timedelta(hours=int(hours or 0), minutes=int(minutes or 0), seconds=float(seconds or 0))
+            if counting == "natural":
+                return cls(Counting.NATURAL, timedelta(days=int(days or 0)) + of_day)
+        except OverflowError as error:
+            raise PolicyError(pointer, f"{text!r} is longer than any deadline") from error
+        if days and (hours or minutes or seconds):
+            raise PolicyError(pointer, f"{text!r} mixes working days with hours; give days or hours")
+        if days and len(days) > 6:
+            raise PolicyError(pointer, f"{text!r} is longer than any deadline")
+        return cls(Counting.WORKING, of_day, int(days or 0))
+
+    def measure(self, calendar: WorkingCalendar) -> Measure:
+        return calendar if self.counting is Counting.WORKING else NATURAL
+
+    def budget(self, start: datetime, calendar: WorkingCalendar) -> timedelta:
+        """The length in counted time, fixed once at the start of a clock; from then on the clock only consumes it."""
+        if self.working_days:
+            return calendar.between(start, calendar.close_of_day(start, self.working_days))
+        return self.amount
+
+    def words(self) -> str:
+        """The amount as people say it: 4 工作小时, 15 个工作日, 24 小时, 7 天."""
+        if self.working_days:
+            return f"{self.working_days} 个工作日"
+        seconds = int(self.amount.total_seconds())
+        kind = "工作" if self.counting is Counting.WORKING else ""
+        if seconds and seconds % 86_400 == 0 and seconds > 2 * 86_400 and not kind:
+            return f"{seconds // 86_400} 天"
+        if seconds and seconds % 3600 == 0:
+            return f"{seconds // 3600} {kind}小时"
+        if seconds % 60 == 0:
+            return f"{seconds // 60} {kind}分钟"
+        return f"{seconds} {kind}秒"
+
+    def as_data(self) -> dict[str, str]:
+        """The data form, the inverse of `parse`."""
+        if self.working_days:
+            return {self.counting.value: f"P{self.working_days}D"}
+        return {self.counting.value: duration_text(self.amount)}
+
+
+_DURATION = re.compile(
+    r"P(?:(\d{1,9})D)?(?:T(?=\d)(?:(\d{1,9})H)?(?:(\d{1,9})M)?(?:(\d{1,9}(?:\.\d{1,6})?)S)?)?", re.ASCII
+)
+
+
+def parse_span(text: str, pointer: str = "") -> timedelta:
+    """A natural ISO 8601 duration."""
+    return Allowance.parse("natural", text, pointer).amount
+
+
+def duration_text(amount: timedelta) -> str:
+    """A natural length of time as an ISO 8601 duration."""
+    seconds = amount.total_seconds()
+    if seconds and seconds % 86_400 == 0:
+        return f"P{int(seconds // 86_400)}D"
+    if seconds and seconds % 3600 == 0:
+        return f"PT{int(seconds // 3600)}H"
+    if seconds and seconds % 60 == 0:
+        return f"PT{int(seconds // 60)}M"
+    return f"PT{seconds:g}S"
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """When a special rule applies: every field that is given must match."""
+
+    handling_class: str | None = None
+    kind: str | None = None
+    groups: frozenset[str] = frozenset()
+
+    def matches(self, handling_class: str, kind: str | None, groups: frozenset[str]) -> bool:
+        return (
+            self.handling_class in (None, handling_class)
+            and self.kind in (None, kind)
+            and (not self.groups or not self.groups.isdisjoint(groups))
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SpecialRule:
+    """Replaces (`set`) or caps (`at_most`) budgets of the table for the cases of its condition."""
+
+    when: Condition
+    replaces: Mapping[ClockName, Allowance]
+    at_most: Mapping[ClockName, Allowance]
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """One version of the city's time limits."""
+
+    version: str
+    table: Mapping[HandlingClass, Mapping[ClockName, Allowance]]
+    ladders: Mapping[HandlingClass, tuple[timedelta, timedelta, timedelta]]
+    rules: tuple[SpecialRule, ...] = ()
+
+    def allowance(
+        self, clock: ClockName, handling_class: HandlingClass, kind: str | None, groups: frozenset[str]
+    ) -> tuple[Allowance, ...]:
+        """What the clock may use: the first is granted, further ones are caps; the earliest deadline counts."""
+        granted = self.table[handling_class][clock]
+        caps: list[Allowance] = []
+        for rule in self.rules:
+            if rule.when.matches(handling_class, kind, groups):
+                granted = rule.replaces.get(clock, granted)
+                if clock in rule.at_most:
+                    caps.append(rule.at_most[clock])
+        return (granted, *caps)
+
+    def choose(
+        self,
+        clock: ClockName,
+        handling_class: HandlingClass,
+        kind: str | None,
+        groups: frozenset[str],
+        start: datetime,
+        calendar: WorkingCalendar,
+    ) -> Allowance:
+        """The allowance whose undisturbed deadline from `start` is the earliest."""
+        candidates = self.allowance(clock, handling_class, kind, groups)
+        if len(candidates) == 1:
+            return candidates[0]
+        return min(candidates, key=lambda a: a.measure(calendar).after(start, a.budget(start, calendar)))
+
+    @classmethod
+    def from_data(cls, data: object) -> "Policy":
+        """Reads the data form of the module docstring. Raises `PolicyError` naming the field."""
+        root = _mapping(data, "")
+        version = root.get("version")
+        if not isinstance(version, str) or not version:
+            raise PolicyError("/version", "a policy needs a version, a non-empty text")
+        classes = _mapping(root.get("classes"), "/classes")
+        unknown = sorted(set(map(str, classes)) - {c.value for c in HandlingClass})
+        if unknown:
+            raise PolicyError(f"/classes/{unknown[0]}", f"no handling class; known: {', '.join(HandlingClass)}")
+        table: dict[HandlingClass, dict[ClockName, Allowance]] = {}
+        ladders: dict[HandlingClass, tuple[timedelta, timedelta, timedelta]] = {}
+        for handling_class in HandlingClass:
+            at = f"/classes/{handling_class.value}"
+            row = dict(_mapping(classes.get(handling_class.value), at))
+            ladders[handling_class] = _ladder(row.pop("levels", None), f"{at}/levels")
+            table[handling_class] = _allowances(row, at)
+            for clock in BUDGETED:
+                granted = table[handling_class].get(clock)
+                if granted is None:
+                    raise PolicyError(f"{at}/{clock.value}", f"class {handling_class.value} has no {clock.value} clock")
+                if not granted.working_days and granted.amount <= timedelta(0):
+                    raise PolicyError(f"{at}/{clock.value}", "a time limit must be longer than zero")
+        rules = root.get("rules") or ()
+        if not isinstance(rules, Sequence) or isinstance(rules, str):
+            raise PolicyError("/rules", "must be a list")
+        return cls(version, table, ladders, tuple(_rule(rule, f"/rules/{i}") for i, rule in enumerate(rules)))
+
+    def as_data(self) -> dict[str, object]:
+        """The data form, the inverse of `from_data`."""
+        return {
+            "version": self.version,
+            "classes": {
+                c.value: {
+                    **{clock.value: allowance.as_data() for clock, allowance in self.table[c].items()},
+                    "levels": [duration_text(step) for step in self.ladders[c]],
+                }
+                for c in self.table
+            },
+            "rules": [
+                {
+                    "when": {
+                        **({"class": rule.when.handling_class} if rule.when.handling_class else {}),
+                        **({"kind": rule.when.kind} if rule.when.kind else {}),
+                        **({"groups": sorted(rule.when.groups)} if rule.when.groups else {}),
+                    },
+                    **({"set": {c.value: a.as_data() for c, a in rule.replaces.items()}} if rule.replaces else {}),
+                    **({"at_most": {c.value: a.as_data() for c, a in rule.at_most.items()}} if rule.at_most else {}),
+                }
+                for rule in self.rules
+            ],
+        }
+
+
+def _mapping(value: object, pointer: str) -> Mapping[str, object]:
+    if not isinstance(value, Mapping):
+        raise PolicyError(pointer, "must be a table of names and values")
+    return value
+
+
+def _allowances(row: Mapping[str, object], pointer: str) -> dict[ClockName, Allowance]:
+    result: dict[ClockName, Allowance] = {}
+    for name, value in row.items():
+        at = f"{pointer}/{name}"
+        if name not in BUDGETED:
+            raise PolicyError(at, f"no clock; known: {', '.join(BUDGETED)}")
+        entry = _mapping(value, at)
+        if len(entry) != 1:
+            raise PolicyError(at, "give exactly one of natural or working, as in {natural: PT24H}")
+        counting, text = next(iter(entry.items()))
+        if not isinstance(text, str):
+            raise PolicyError(f"{at}/{counting}", "must be a duration such as PT4H or P5D")
+        result[ClockName(name)] = Allowance.parse(counting, text, f"{at}/{counting}")
+    return result
+
+
+def _ladder(value: object, pointer: str) -> tuple[timedelta, timedelta, timedelta]:
+    if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != 3:
+        raise PolicyError(pointer, "needs three durations after due, for levels 1, 2 and 3")
+    first, second, third = (parse_span(str(step), f"{pointer}/{i}") for i, step in enumerate(value))
+    if not timedelta(0) <= first <= second <= third:
+        raise PolicyError(pointer, "levels must follow each other in time")
+    return first, second, third
+
+
+def _rule(value: object, pointer: str) -> SpecialRule:
+    entry = _mapping(value, pointer)
+    when = _mapping(entry.get("when"), f"{pointer}/when")
+    unknown = sorted(set(when) - {"class", "kind", "groups"})
+    if unknown:
+        raise PolicyError(f"{pointer}/when/{unknown[0]}", "unknown condition; known: class, kind, groups")
+    handling_class, kind, groups = when.get("class"), when.get("kind"), when.get("groups", ())
+    if handling_class is not None and handling_class not in list(HandlingClass):
+        raise PolicyError(f"{pointer}/when/class", f"no handling class; known: {', '.join(HandlingClass)}")
+    if not isinstance(groups, Sequence) or isinstance(groups, str):
+        raise PolicyError(f"{pointer}/when/groups", "must be a list of reporter groups")
+    return SpecialRule(
+        Condition(
+            None if handling_class is None else str(handling_class),
+            None if kind is None else str(kind),
+            frozenset(map(str, groups)),
+        ),
+        _allowances(_mapping(entry.get("set", {}), f"{pointer}/set"), f"{pointer}/set"),
+        _allowances(_mapping(entry.get("at_most", {}), f"{pointer}/at_most"), f"{pointer}/at_most"),
+    )
