@@ -1,0 +1,201 @@
+"""工单: the state of one work order and who may act on it (domain.md, Dispatch; api.md, dispatch)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from services.dispatch.domain.case import HandlingClass
+from services.dispatch.domain.routing import DEFAULT_CLOCK_POLICY, RuleAnswer
+
+
+class Status(StrEnum):
+    """`closed`, `handed_off` and `cancelled` are final."""
+
+    PENDING = "pending"
+    DISPATCHED = "dispatched"
+    ACCEPTED = "accepted"
+    REOPENED = "reopened"
+    SUSPENDED = "suspended"
+    DISPUTED = "disputed"
+    COMPLETED = "completed"
+    CLOSED = "closed"
+    HANDED_OFF = "handed_off"
+    CANCELLED = "cancelled"
+
+
+FINAL = frozenset({Status.CLOSED, Status.HANDED_OFF, Status.CANCELLED})
+OPEN = frozenset(Status) - FINAL
+
+
+class ReturnReason(StrEnum):
+    """domain.md, Return."""
+
+    NOT_MY_DUTY = "not_my_duty"
+    NOT_MY_TERRITORY = "not_my_territory"
+    DUPLICATE = "duplicate"
+    INSUFFICIENT_INFO = "insufficient_info"
+    OTHER = "other"
+
+
+class Part(StrEnum):
+    """In which part somebody acts on an order."""
+
+    LEAD = "lead"
+    HEAD = "head"
+    HELPER = "helper"
+    CENTRE = "centre"
+    SYSTEM = "system"
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who acts: `name` is written into events (`unit:<code>`, `user:<sub>`, `system:dispatch`).
+
+    `units` are the units he acts for, `head` says that he leads them, `centre` that he decides for the hotline,
+    `everywhere` (admin) that he may act in every part.
+    """
+
+    name: str
+    units: frozenset[str] = frozenset()
+    head: bool = False
+    centre: bool = False
+    everywhere: bool = False
+
+
+SYSTEM = Actor("system:dispatch")
+
+
+@dataclass(frozen=True, slots=True)
+class Return:
+    """One 退单."""
+
+    unit: str
+    reason: str
+    at: datetime
+    suggested_unit: str | None = None
+    note: str | None = None
+
+
+class ApprovalKind(StrEnum):
+    SUSPENSION = "suspension"
+    EXTENSION = "extension"
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """A request that waits for the centre's (or the unit head's) word; an order has at most one open."""
+
+    id: str
+    kind: ApprovalKind
+    seconds: int
+    reason: str
+    requested_by: str
+    requested_at: datetime
+    evidence: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Handoff:
+    """Where a hand-over stands: offered, accepted, refused, completed, acknowledged (domain.md, Dispatch 6)."""
+
+    id: str
+    platform: str
+    state: str = "offered"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkOrder:
+    """One work order. Every change makes a new value with `version` + 1; `lead` is never empty.
+
+    While nobody else has it (`pending`, `disputed`) the lead is the centre. `round` is 1, then 2 in second handling;
+    `dispatch_no` counts dispatches to a lead. Instants are aware, in UTC.
+    """
+
+    id: str
+    appeal_ids: tuple[str, ...]
+    status: Status
+    lead: str
+    centre: str
+    handling_class: HandlingClass
+    matter: str
+    received_at: datetime
+    opened_at: datetime
+    kind: str = "other"
+    region_code: str = ""
+    channel: str = ""
+    matter_path: tuple[str, ...] = ()
+    reporter_groups: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    taken_at: datetime | None = None
+    co_handlers: tuple[str, ...] = ()
+    clock_policy: str = DEFAULT_CLOCK_POLICY
+    in_review: bool = False
+    round: int = 1
+    dispatch_no: int = 0
+    version: int = 1
+    dispatched_at: datetime | None = None
+    return_until: datetime | None = None
+    accepted_at: datetime | None = None
+    contacted_at: datetime | None = None
+    completed_at: datetime | None = None
+    result: str | None = None
+    solved: bool | None = None
+    evidence: tuple[str, ...] = ()
+    returns: tuple[Return, ...] = ()
+    dispute_id: str | None = None
+    disputed_at: datetime | None = None
+    ruled_lead: str | None = None
+    approval: Approval | None = None
+    suspensions: int = 0
+    suspended_until: datetime | None = None
+    extensions: int = 0
+    decision: tuple[RuleAnswer, ...] = ()
+    handoff: Handoff | None = None
+    parent_id: str | None = None
+
+    def parts_of(self, actor: Actor) -> frozenset[Part]:
+        """The parts in which `actor` may act on this order; empty: it is none of his business."""
+        if actor == SYSTEM:
+            return frozenset({Part.SYSTEM})
+        if actor.everywhere:
+            return frozenset({Part.LEAD, Part.HEAD, Part.HELPER, Part.CENTRE})
+        parts = set()
+        if self.lead in actor.units or (actor.centre and self.lead == self.centre):
+            parts.add(Part.LEAD)
+            if actor.head:
+                parts.add(Part.HEAD)
+        if actor.units & set(self.co_handlers):
+            parts.add(Part.HELPER)
+        if actor.centre or self.centre in actor.units:
+            parts.add(Part.CENTRE)
+        return frozenset(parts)
+
+    @property
+    def returned_by(self) -> frozenset[str]:
+        """Units that returned it: the chain must not give it to them again."""
+        return frozenset(entry.unit for entry in self.returns)
+
+    @property
+    def must_be_ruled(self) -> bool:
+        """The 2nd return, or two units that name each other, open a dispute (domain.md, Return)."""
+        named = {(entry.unit, entry.suggested_unit) for entry in self.returns}
+        return len(self.returns) >= 2 or any((suggested, unit) in named for unit, suggested in named)
+
+
+WorkingTime = Callable[[datetime, timedelta], datetime]
+"""The instant at which so much working time has passed since an instant."""
+
+RETURN_WINDOWS: dict[HandlingClass, tuple[timedelta, bool]] = {
+    HandlingClass.URGENT: (timedelta(minutes=10), False),
+    HandlingClass.LIVELIHOOD: (timedelta(minutes=30), False),
+    HandlingClass.GENERAL: (timedelta(hours=4), True),
+    HandlingClass.COMPLEX: (timedelta(hours=4), True),
+}
+"""domain.md, Return: length, and whether it counts working time"""
+
+
+def return_until(handling_class: HandlingClass, dispatched_at: datetime, working_time: WorkingTime) -> datetime:
+    """The last instant at which the lead may return a case dispatched to it at `dispatched_at`."""
+    window, working = RETURN_WINDOWS[handling_class]
+    return working_time(dispatched_at, window) if working else dispatched_at + window

@@ -1,0 +1,344 @@
+"""The life of a work order: the table of api.md, and what must hold after any sequence of commands."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from services.dispatch.domain import (
+    SYSTEM,
+    Actor,
+    Case,
+    Changed,
+    Decision,
+    HandlingClass,
+    Outcome,
+    Part,
+    Refused,
+    RuleAnswer,
+    Status,
+    WorkOrder,
+    allowed_actions,
+    return_until,
+    step,
+)
+from services.dispatch.domain.command import Command
+from services.dispatch.domain.commands import (
+    ACTIONS,
+    Accept,
+    AddCoHandlers,
+    Approve,
+    Cancel,
+    Close,
+    Complete,
+    Contact,
+    Dispatch,
+    DispatchRuled,
+    Extend,
+    HandOff,
+    JoinAppeal,
+    OpenDispute,
+    PartAppeal,
+    Progress,
+    Reject,
+    Relabel,
+    Reopen,
+    Resume,
+    ReturnOrder,
+    Rule,
+    Suspend,
+    Transfer,
+    open_dispatched,
+    open_pending,
+)
+from services.dispatch.domain.work_order import ApprovalKind, ReturnReason
+
+NOW = datetime(2026, 11, 20, 2, 0, tzinfo=UTC)
+LATER = NOW + timedelta(hours=1)
+CASE = Case("a1", "01010101", HandlingClass.GENERAL, NOW, region_code="460106")
+ANSWER = RuleAnswer("matter_territory", Outcome.CHOSEN, "由甲局负责")
+UNIT_A = Actor("unit:a", units=frozenset({"a"}))
+HEAD_A = Actor("unit:a", units=frozenset({"a"}), head=True)
+UNIT_B = Actor("unit:b", units=frozenset({"b"}))
+CENTRE = Actor("user:centre", centre=True)
+ADMIN = Actor("user:admin", everywhere=True)
+
+
+def decision(lead: str, platform: str | None = None) -> Decision:
+    return Decision(lead, HandlingClass.GENERAL, (ANSWER,), platform=platform)
+
+
+def dispatched(lead: str = "a") -> WorkOrder:
+    return open_dispatched("w", CASE, "c", NOW, decision(lead), NOW + timedelta(hours=4))[0]
+
+
+def accepted() -> WorkOrder:
+    return done(dispatched(), Accept(), UNIT_A)
+
+
+def done(order: WorkOrder, command: Command, actor: Actor, at: datetime = LATER) -> WorkOrder:
+    outcome = step(order, command, actor, at)
+    assert isinstance(outcome, Changed), outcome
+    return outcome.order
+
+
+def refused(order: WorkOrder, command: Command, actor: Actor, at: datetime = LATER) -> Refused:
+    outcome = step(order, command, actor, at)
+    assert isinstance(outcome, Refused), outcome
+    return outcome
+
+
+def test_a_new_order_is_dispatched_to_its_lead_at_version_one() -> None:
+    order, fact = open_dispatched("w", CASE, "c", NOW, decision("a"), NOW + timedelta(hours=4))
+    assert (order.status, order.lead, order.version, order.dispatch_no) == (Status.DISPATCHED, "a", 1, 1)
+    assert (fact.name, fact.reason) == ("dispatched", "由甲局负责")
+
+
+def test_a_case_in_review_is_owned_by_the_centre() -> None:
+    order, fact = open_pending("w", CASE, "c", NOW)
+    assert (order.status, order.lead, order.in_review, fact.name) == (Status.PENDING, "c", True, "opened")
+    assert allowed_actions(order, CENTRE, NOW) == ("transfer",)
+
+
+def test_accept_contact_progress_complete() -> None:
+    order = accepted()
+    assert order.accepted_at == LATER
+    order = done(order, Contact(note="已联系"), UNIT_A)
+    order = done(order, Contact(), UNIT_A, LATER + timedelta(hours=1))
+    assert order.contacted_at == LATER, "only the first contact counts"
+    order = done(order, Progress(note="已到场"), UNIT_A)
+    order = done(order, Complete(result="已清理", solved=True), UNIT_A)
+    assert (order.status, order.version) == (Status.COMPLETED, 6)
+
+
+def test_only_the_lead_handles_and_a_co_handler_may_note_progress() -> None:
+    order = done(accepted(), AddCoHandlers(units=("b",)), UNIT_A)
+    assert refused(order, Complete(result="好", solved=True), UNIT_B).code == "forbidden"
+    done(order, Progress(note="协办到场"), UNIT_B)
+    assert allowed_actions(order, UNIT_B, LATER) == ("progress",)
+    assert refused(order, Transfer(lead="b", reason="改派", return_until=LATER), UNIT_A).code == "forbidden"
+
+
+def test_a_return_inside_its_window_gives_the_order_back_to_the_centre() -> None:
+    order = done(dispatched(), ReturnOrder(reason=ReturnReason.NOT_MY_DUTY, suggested_unit="b"), UNIT_A)
+    assert (order.status, order.lead, order.returned_by) == (Status.PENDING, "c", frozenset({"a"}))
+    assert not order.must_be_ruled
+
+
+def test_a_return_after_its_window_is_refused_and_no_longer_offered() -> None:
+    late = NOW + timedelta(hours=4, seconds=1)
+    answer = refused(dispatched(), ReturnOrder(reason=ReturnReason.OTHER), UNIT_A, late)
+    assert (answer.code, answer.allowed) == ("invalid_transition", ("accept",))
+
+
+def test_the_second_return_must_be_ruled() -> None:
+    order = done(dispatched(), ReturnOrder(reason=ReturnReason.NOT_MY_DUTY), UNIT_A)
+    order = done(order, Dispatch(decision=decision("b"), cause="return", return_until=NOW + timedelta(hours=8)), SYSTEM)
+    order = done(order, ReturnOrder(reason=ReturnReason.NOT_MY_DUTY), UNIT_B)
+    assert order.must_be_ruled
+
+
+def _ruled() -> WorkOrder:
+    order = done(dispatched(), ReturnOrder(reason=ReturnReason.NOT_MY_DUTY), UNIT_A)
+    order = done(order, OpenDispute(dispute_id="d"), SYSTEM)
+    assert (order.status, order.lead, order.dispute_id) == (Status.DISPUTED, "c", "d")
+    order = done(order, Rule(scope="case", reason="归甲局"), CENTRE)
+    until = NOW + timedelta(hours=8)
+    return done(order, DispatchRuled(lead="a", reason="归甲局", return_until=until, answer=ANSWER), CENTRE)
+
+
+def test_a_return_after_the_ruling_stays_with_the_unit_and_is_recorded() -> None:
+    order = _ruled()
+    outcome = step(order, ReturnOrder(reason=ReturnReason.NOT_MY_DUTY), UNIT_A, LATER)
+    assert isinstance(outcome, Changed)
+    assert outcome.fact.name == "shirked"
+    assert (outcome.order.status, outcome.order.lead) == (Status.DISPATCHED, "a")
+    assert outcome.order.version == order.version + 1
+
+
+def test_two_units_that_name_each_other_must_be_ruled() -> None:
+    order = done(dispatched(), ReturnOrder(reason=ReturnReason.NOT_MY_DUTY, suggested_unit="b"), UNIT_A)
+    order = done(order, Dispatch(decision=decision("b"), cause="return", return_until=NOW + timedelta(hours=8)), SYSTEM)
+    order = done(order, ReturnOrder(reason=ReturnReason.NOT_MY_DUTY, suggested_unit="a"), UNIT_B)
+    assert order.must_be_ruled
+
+
+def test_a_suspension_needs_the_centre_and_ends_by_itself() -> None:
+    asked = done(accepted(), Suspend(approval_id="p", reason="等材料", days=3), UNIT_A)
+    assert asked.status is Status.ACCEPTED
+    assert refused(asked, Approve(), UNIT_A).code == "forbidden"
+    assert refused(asked, Suspend(approval_id="q", reason="再等", days=3), UNIT_A).code == "invalid_transition"
+    suspended = done(asked, Approve(), CENTRE)
+    assert (suspended.status, suspended.suspended_until) == (Status.SUSPENDED, LATER + timedelta(days=3))
+    resumed = done(suspended, Resume(), SYSTEM, LATER + timedelta(days=3))
+    assert (resumed.status, resumed.suspended_until) == (Status.ACCEPTED, None)
+
+
+def test_an_order_is_suspended_at_most_twice_and_for_at_most_90_days() -> None:
+    order = accepted()
+    assert "90" in refused(order, Suspend(approval_id="p", reason="等", days=91), UNIT_A).detail
+    for _ in range(2):
+        order = done(order, Suspend(approval_id="p", reason="等", days=90), UNIT_A)
+        order = done(done(order, Approve(), CENTRE), Resume(), UNIT_A)
+    assert "at most 2" in refused(order, Suspend(approval_id="p", reason="等", days=1), UNIT_A).detail
+    assert "suspend" not in allowed_actions(order, UNIT_A, LATER)
+
+
+def test_an_extension_is_asked_once_before_due_and_at_most_its_original_length() -> None:
+    order = accepted()
+    week = 7 * 86400
+    assert refused(order, Extend(approval_id="p", seconds=week + 1, reason="难"), UNIT_A)
+    assert refused(order, Extend(approval_id="p", seconds=week, reason="难", due_at=LATER), UNIT_A)
+    order = done(order, Extend(approval_id="p", seconds=week, reason="难", due_at=LATER + timedelta(1)), UNIT_A)
+    assert order.approval is not None
+    assert order.approval.kind is ApprovalKind.EXTENSION
+    assert refused(order, Approve(), HEAD_A).code == "forbidden"
+    order = done(order, Approve(), CENTRE)
+    assert refused(order, Extend(approval_id="p", seconds=60, reason="难"), UNIT_A)
+
+
+def test_the_head_of_the_unit_may_extend_a_complex_order() -> None:
+    order = replace(accepted(), handling_class=HandlingClass.COMPLEX)
+    order = done(order, Extend(approval_id="p", seconds=3600, reason="难"), UNIT_A)
+    assert refused(order, Approve(), UNIT_A).code == "forbidden"
+    assert done(order, Approve(), HEAD_A).extensions == 1
+
+
+def test_second_handling_reopens_a_completed_order_with_the_same_lead() -> None:
+    order = done(accepted(), Complete(result="已清理", solved=True), UNIT_A)
+    order = done(order, Reopen(appeal_id="a1"), SYSTEM)
+    assert (order.status, order.lead, order.round, order.completed_at) == (Status.REOPENED, "a", 2, None)
+    order = done(order, Complete(result="再次清理", solved=True), UNIT_A)
+    assert refused(order, Close(closed_appeals=()), SYSTEM)
+    order = done(order, Close(closed_appeals=("a1",)), SYSTEM)
+    assert (order.status, allowed_actions(order, ADMIN, LATER)) == (Status.CLOSED, ())
+
+
+def test_an_order_of_two_appeals_is_cancelled_only_when_both_are_withdrawn() -> None:
+    order = done(accepted(), JoinAppeal(appeal_id="a2", relation="repeat"), SYSTEM)
+    assert refused(order, Cancel(), SYSTEM)
+    order = done(order, PartAppeal(appeal_id="a1"), SYSTEM)
+    assert done(order, Cancel(), SYSTEM).status is Status.CANCELLED
+
+
+def test_an_offered_case_is_handed_off_when_the_other_platform_accepts() -> None:
+    order, _ = open_dispatched("w", CASE, "c", NOW, decision("c", "110000"), NOW, handoff_id="h")
+    assert order.handoff is not None
+    assert (order.status, order.handoff.state) == (Status.DISPATCHED, "offered")
+    handed = done(order, HandOff(), SYSTEM)
+    assert (handed.status, allowed_actions(handed, ADMIN, NOW)) == (Status.HANDED_OFF, ())
+    assert refused(dispatched(), HandOff(), SYSTEM)
+
+
+@pytest.mark.parametrize(
+    ("handling_class", "expected"),
+    [
+        (HandlingClass.URGENT, NOW + timedelta(minutes=10)),
+        (HandlingClass.LIVELIHOOD, NOW + timedelta(minutes=30)),
+        (HandlingClass.GENERAL, NOW + timedelta(days=1)),
+        (HandlingClass.COMPLEX, NOW + timedelta(days=1)),
+    ],
+)
+def test_the_return_window_counts_working_time_for_general_and_complex(
+    handling_class: HandlingClass, expected: datetime
+) -> None:
+    def next_day(start: datetime, worked: timedelta) -> datetime:
+        assert worked == timedelta(hours=4)
+        return start + timedelta(days=1)
+
+    assert return_until(handling_class, NOW, next_day) == expected
+
+
+TABLE = {
+    "accept": {"dispatched"},
+    "contact": {"accepted", "reopened"},
+    "progress": {"accepted", "reopened"},
+    "complete": {"accepted", "reopened"},
+    "return": {"dispatched"},
+    "suspend": {"accepted", "reopened"},
+    "extend": {"accepted", "reopened"},
+    "resume": {"suspended"},
+    "co-handlers": {"accepted", "reopened"},
+    "transfer": {"pending", "dispatched", "accepted", "disputed"},
+}
+
+
+def test_actions_start_from_the_states_of_the_contract() -> None:
+    assert {kind.action: {str(status) for status in kind.sources} for kind in ACTIONS} == TABLE
+
+
+_units = st.sampled_from(["a", "b", "d"])
+_text = st.sampled_from(["一", "二"])
+COMMANDS: st.SearchStrategy[Command] = st.one_of(
+    st.builds(Accept),
+    st.builds(Contact),
+    st.builds(Progress),
+    st.builds(Complete, result=st.sampled_from(["", "好"]), solved=st.booleans()),
+    st.builds(ReturnOrder, reason=st.sampled_from(ReturnReason), suggested_unit=st.none() | _units),
+    st.builds(Suspend, approval_id=_text, reason=_text, days=st.integers(0, 91)),
+    st.builds(Extend, approval_id=_text, reason=_text, seconds=st.integers(0, 10**6)),
+    st.builds(Resume),
+    st.builds(AddCoHandlers, units=st.tuples(_units)),
+    st.builds(Transfer, lead=_units, reason=_text, return_until=st.just(LATER)),
+    st.builds(
+        Dispatch,
+        decision=_units.map(decision),
+        cause=st.just("return"),
+        return_until=st.just(LATER),
+    ),
+    st.builds(OpenDispute, dispute_id=_text),
+    st.builds(Rule, scope=st.just("case"), reason=_text),
+    st.builds(DispatchRuled, lead=_units, reason=_text, return_until=st.just(LATER), answer=st.just(ANSWER)),
+    st.builds(Approve),
+    st.builds(Reject),
+    st.builds(Relabel, handling_class=st.sampled_from(HandlingClass), matter=st.just("02010101"), kind=st.just("help")),
+    st.builds(Reopen, appeal_id=st.just("a1")),
+    st.builds(Close, closed_appeals=st.sampled_from([(), ("a1",), ("a1", "a2")])),
+    st.builds(Cancel),
+    st.builds(JoinAppeal, appeal_id=st.sampled_from(["a1", "a2"]), relation=st.just("repeat")),
+    st.builds(PartAppeal, appeal_id=st.sampled_from(["a1", "a2"])),
+    st.builds(HandOff),
+)
+ACTORS = st.sampled_from([UNIT_A, UNIT_B, HEAD_A, CENTRE, ADMIN, SYSTEM, Actor("unit:nobody")])
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.tuples(COMMANDS, ACTORS, st.integers(0, 3 * 3600)), max_size=40), st.booleans())
+def test_any_sequence_keeps_one_owner_and_counts_every_change(
+    script: list[tuple[Command, Actor, int]], in_review: bool
+) -> None:
+    order = open_pending("w", CASE, "c", NOW)[0] if in_review else dispatched()
+    at = NOW
+    for command, actor, seconds in script:
+        at += timedelta(seconds=seconds)
+        before = replace(order)
+        outcome = step(order, command, actor, at)
+        assert order == before, "a command never changes the order it is given"
+        if isinstance(outcome, Refused):
+            assert outcome.detail
+            continue
+        after = outcome.order
+        assert after.version == order.version + 1
+        assert after.lead
+        assert after.appeal_ids
+        assert after.lead not in after.co_handlers or after.lead == after.centre
+        assert order.status not in {Status.CLOSED, Status.CANCELLED, Status.HANDED_OFF}, "final states never change"
+        if after.status in {Status.PENDING, Status.DISPUTED}:
+            assert after.lead == "c", "what nobody has belongs to the centre"
+        assert (after.status is Status.DISPUTED) == (after.dispute_id is not None)
+        assert (after.status is Status.SUSPENDED) == (after.suspended_until is not None)
+        if command.action:
+            assert str(order.status) in TABLE[command.action], "only what the contract allows"
+            assert command.action in allowed_actions(order, actor, at), "what succeeds was offered"
+        assert type(command).parts_for(order) & order.parts_of(actor)
+        order = after
+
+
+def test_the_parts_of_an_actor_follow_the_order() -> None:
+    order = accepted()
+    assert order.parts_of(UNIT_A) == {Part.LEAD}
+    assert order.parts_of(UNIT_B) == frozenset()
+    assert order.parts_of(CENTRE) == {Part.CENTRE}
+    assert replace(order, lead="c").parts_of(CENTRE) == {Part.LEAD, Part.CENTRE}
