@@ -99,7 +99,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What a unit finished: one round of one work order. `solved` is the unit's own word."""
+    """What a unit finished: one round of one work order. `solved` is the unit's own word, `result` its answer."""
 
     work_order_id: str
     order_round: int
@@ -108,6 +108,9 @@ class Completion:
     region_code: str
     matter: str
     at: datetime
+    unit_name: str = ""
+    matter_name: str = ""
+    result: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

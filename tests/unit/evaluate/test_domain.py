@@ -132,7 +132,7 @@ def test_a_month_is_of_the_platforms_zone() -> None:
 
 @pytest.mark.parametrize("period", ["", "2026", "2026-13", "2026-00", "26-01", "2026-1", "2026-011", "２０２６-01"])
 def test_a_wrong_period_is_refused(period: str) -> None:
-    with pytest.raises(ValueError, match="period|month|year"):
+    with pytest.raises(ValueError, match=r"period|month|year"):
         period_bounds(period, SHANGHAI)
 
 
@@ -156,7 +156,7 @@ def test_the_latest_effective_formula_scores_a_month() -> None:
     ],
 )
 def test_a_wrong_formula_is_refused(wrong: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match="weights|deductions|period"):
+    with pytest.raises(ValueError, match=r"weights|deductions|period"):
         Formula(**{"version": "x", "effective_from": "2026-01", **wrong})  # type: ignore[arg-type]
 
 

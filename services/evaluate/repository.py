@@ -1,0 +1,147 @@
+"""The SQL of evaluate: bulk writes that a repeated or late event cannot spoil, and the sums of a month."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+import orjson
+
+from services.evaluate.domain import Counts, Formula, Level
+from services.evaluate.tables import CASE_COUNTS, cases, formulas, late_rounds, moves, units
+from shared.db import bulk
+
+
+async def save_cases(pg: Any, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Keep the state with the highest sequence."""
+    changing = [column.name for column in cases.columns if column.name not in ("platform", "appeal_id")]
+    await bulk.insert(
+        pg,
+        cases,
+        rows,
+        conflict=("platform", "appeal_id"),
+        update=changing,
+        where="excluded.sequence > t.sequence",
+    )
+
+
+async def save_moves(pg: Any, rows: Sequence[Mapping[str, Any]]) -> None:
+    await bulk.insert(pg, moves, rows, conflict=("platform", "work_order_id", "sequence"))
+
+
+async def save_units(pg: Any, names: Mapping[tuple[str, str], str]) -> None:
+    """Names of units; sorted, so that two workers lock them in one order."""
+    rows = [{"platform": p, "unit": u, "name": name} for (p, u), name in sorted(names.items())]
+    await bulk.insert(pg, units, rows, conflict=("platform", "unit"), update=("name",), where="excluded.name <> t.name")
+
+
+async def save_late_rounds(pg: Any, late: Mapping[tuple[str, str, int], bool]) -> None:
+    """A correction wins over the lateness that it corrects, in whatever order they come."""
+    rows = [
+        {"platform": platform, "work_order_id": order, "round": number, "corrected": corrected}
+        for (platform, order, number), corrected in sorted(late.items())
+    ]
+    await bulk.insert(
+        pg,
+        late_rounds,
+        rows,
+        conflict=("platform", "work_order_id", "round"),
+        update=("corrected",),
+        where="excluded.corrected",
+    )
+
+
+_GROUP = {
+    Level.UNIT: "unit",
+    Level.STREET: "CASE WHEN length(region_code) >= 9 THEN left(region_code, 9) END",
+    Level.DISTRICT: "NULLIF(left(region_code, 6), platform)",
+    Level.CITY: "platform",
+}
+"""SQL twin of domain.group_of"""
+
+
+async def totals(pg: Any, platform: str, period: str, level: Level) -> dict[str, Counts]:
+    """The counts of a month by unit, street, district or for the city."""
+    group = _GROUP[level]
+    sums = ", ".join(f"sum({name})::int AS {name}" for name in CASE_COUNTS)
+    feedback = await pg.fetch(
+        f"SELECT {group} AS name, {sums} FROM {cases.fullname} WHERE platform = $1 AND period = $2 GROUP BY 1",
+        platform,
+        period,
+    )
+    # an order counts in the month in which the last feedback of its appeals closed, for the unit of that one
+    orders = await pg.fetch(
+        f"SELECT {group} AS name, count(*)::int AS completed, count(*) FILTER (WHERE EXISTS ("
+        f"SELECT FROM {late_rounds.fullname} l WHERE l.platform = o.platform AND l.work_order_id = o.work_order_id"
+        " AND NOT l.corrected))::int AS late FROM ("
+        "SELECT DISTINCT ON (work_order_id) platform, work_order_id, unit, region_code, period"
+        f" FROM {cases.fullname} WHERE platform = $1 AND work_order_id IN"
+        f" (SELECT work_order_id FROM {cases.fullname} WHERE platform = $1 AND period = $2)"
+        " ORDER BY work_order_id, closed_at DESC NULLS FIRST, appeal_id) o WHERE period = $2 GROUP BY 1",
+        platform,
+        period,
+    )
+    moved = await pg.fetch(
+        f"SELECT {group} AS name, count(*) FILTER (WHERE kind = 'dispatched')::int AS dispatched,"
+        " count(*) FILTER (WHERE kind = 'returned')::int AS returned,"
+        " count(*) FILTER (WHERE kind = 'shirked')::int AS shirked"
+        f" FROM {moves.fullname} WHERE platform = $1 AND period = $2 GROUP BY 1",
+        platform,
+        period,
+    )
+    found: dict[str, Counts] = {}
+    for row in (*feedback, *orders, *moved):
+        values = dict(row)
+        name = values.pop("name")
+        if name is not None:
+            found[name] = found.get(name, Counts()) + Counts(**values)
+    return found
+
+
+async def unit_names(pg: Any, platform: str) -> dict[str, str]:
+    rows = await pg.fetch(f"SELECT unit, name FROM {units.fullname} WHERE platform = $1", platform)
+    return {row["unit"]: row["name"] for row in rows}
+
+
+async def list_formulas(pg: Any) -> list[Formula]:
+    """All versions, the earliest first."""
+    rows = await pg.fetch(
+        f"SELECT version, effective_from, body::text AS body FROM {formulas.fullname} ORDER BY effective_from"
+    )
+    return [formula_from(row["version"], row["effective_from"], orjson.loads(row["body"])) for row in rows]
+
+
+async def add_formula(pg: Any, formula: Formula, actor: str, at: datetime) -> bool:
+    """False when the version or its start is taken: versions are never changed."""
+    added = await pg.fetchval(
+        f"INSERT INTO {formulas.fullname} (version, effective_from, body, created_by, created_at)"
+        " VALUES ($1, $2, $3::jsonb, $4, $5) ON CONFLICT DO NOTHING RETURNING version",
+        formula.version,
+        formula.effective_from,
+        orjson.dumps(formula_body(formula)).decode(),
+        actor,
+        at,
+    )
+    return added is not None
+
+
+def formula_body(formula: Formula) -> dict[str, Any]:
+    """The formula's numbers as JSON; decimals are strings, so that nothing is rounded on the way."""
+    return {
+        "weights": {name: str(weight) for name, weight in formula.weights.items()},
+        "deductions": {name: str(points) for name, points in formula.deductions.items()},
+        "cap": str(formula.cap),
+        "min_asked": formula.min_asked,
+    }
+
+
+def formula_from(version: str, effective_from: str, body: Mapping[str, Any]) -> Formula:
+    """The inverse of `formula_body`."""
+    return Formula(
+        version,
+        effective_from,
+        {name: Decimal(weight) for name, weight in body["weights"].items()},
+        {name: Decimal(points) for name, points in body["deductions"].items()},
+        Decimal(body["cap"]),
+        int(body["min_asked"]),
+    )

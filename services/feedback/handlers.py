@@ -1,0 +1,271 @@
+"""What feedback does: reacts to appeals and orders, to seats, citizens, units and the centre, and to its own timers."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from typing import Any
+
+from services.feedback import repository
+from services.feedback.domain import (
+    Answer,
+    AttemptOutcome,
+    CallingHours,
+    Change,
+    Completion,
+    Exclusion,
+    Fact,
+    Method,
+    Outcome,
+    Refusal,
+    Round,
+    attempt,
+    decide,
+    decide_exclusion,
+    exclusion_deadline,
+    expire,
+    open_round,
+    rate,
+    rateable,
+    request_exclusion,
+    stop,
+)
+from services.feedback.events import completion_of, event_of
+from services.feedback.redaction import masked
+from services.feedback.repository import Case
+from shared.clock import rfc3339
+from shared.errors import Problem, not_found
+from shared.events.catalog import appeals, work_orders
+from shared.events.event import Message
+from shared.ids import uuid7
+from shared.outbox.uow import Timer, Uow
+from shared.security.principal import Principal
+
+EXPIRY = "rating-expiry"
+
+Step = Callable[[Case], Sequence[Fact]]
+"""changes a locked case and says what happened"""
+
+Rule = Callable[[Case, int, datetime], Change]
+"""what a command does to a locked case: (case, round of its token or 0, business time); raises Refusal or Problem"""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A write through HTTP about one appeal, named by its id or by a rating token."""
+
+    rule: Rule
+    answer: Callable[[Case], dict[str, Any]]
+    appeal_id: str = ""
+    token: str | None = None
+
+
+class Handlers:
+    """The service's reactions and commands. All of them write in the caller's unit of work."""
+
+    def __init__(self, hours: CallingHours, is_working_day: Callable[[date], bool]) -> None:
+        self.hours = hours
+        self.is_working_day = is_working_day
+
+    async def on_appeals(self, batch: Sequence[Message[appeals.AppealEvent]], uow: Uow) -> None:
+        """Remember how to ask each reporter; a withdrawn or declined appeal is asked no more."""
+        known = {m.key: m.data.after for m in batch}
+        rows = [(a.id, a.channel, a.reporter.groups, a.rating_token_sha256) for a in known.values()]
+        steps: list[tuple[str, Step]] = [(a, _ask_early) for a in await repository.remember_appeals(uow.pg, rows)]
+        for message in batch:
+            if isinstance(message.data, appeals.AppealWithdrawn):
+                steps.append((message.key, _stopping(Outcome.WITHDRAWN, message)))
+            elif isinstance(message.data, appeals.AppealDeclined):
+                steps.append((message.key, _stopping(Outcome.DECLINED, message)))
+        await self._apply(uow, steps)
+
+    async def on_orders(self, batch: Sequence[Message[work_orders.WorkOrderEvent]], uow: Uow) -> None:
+        """A completed order is asked about; a closed or cancelled one no more. Citizens know no sub-orders."""
+        steps: list[tuple[str, Step]] = []
+        for message in batch:
+            order = message.data.after
+            if order.parent_id is not None:
+                continue
+            completed = _asking(completion_of(order, message.time))
+            match message.data:
+                case work_orders.WorkOrderCompleted():
+                    steps += [(a, completed) for a in order.appeal_ids]
+                case work_orders.WorkOrderAppealJoined(appeal_id=joined) if order.status == "completed":
+                    steps.append((joined, completed))
+                case work_orders.WorkOrderAppealParted(appeal_id=parted):
+                    steps.append((parted, _stopping(Outcome.CANCELLED, message, order.id)))
+                case work_orders.WorkOrderCancelled():
+                    steps += [(a, _stopping(Outcome.CANCELLED, message, order.id)) for a in order.appeal_ids]
+                case work_orders.WorkOrderClosed():
+                    steps += [(a, _stopping(Outcome.ORDER_CLOSED, message, order.id)) for a in order.appeal_ids]
+        await self._apply(uow, steps, create=True)
+
+    async def on_expiry(self, timers: Sequence[Timer], uow: Uow) -> None:
+        """Links whose 15 days are over."""
+        await self._apply(uow, [(t.payload["appeal_id"], _expiring(int(t.payload["round"]), t.due_at)) for t in timers])
+
+    async def on_commands(self, commands: Sequence[Command], uow: Uow) -> list[dict[str, Any] | Problem]:
+        """Calls, ratings and decisions that arrived together: one lock, one write, each with its own answer."""
+        tokens = [c.token for c in commands if c.token is not None]
+        links = await repository.find_links(uow.pg, [hash_of(t) for t in tokens]) if tokens else {}
+        places = [(c.appeal_id, 0) if c.token is None else links.get(hash_of(c.token), ("", 0)) for c in commands]
+        found = await repository.lock(uow.pg, (appeal_id for appeal_id, _ in places if appeal_id))
+        answers: list[dict[str, Any] | Problem] = []
+        changed: dict[str, Case] = {}
+        told: list[Fact] = []
+        for command, (appeal_id, number) in zip(commands, places, strict=True):
+            case = found.get(appeal_id)
+            if case is None:
+                answers.append(not_found("This appeal" if command.token is None else "This rating link"))
+                continue
+            try:
+                told += _kept(case, command.rule(case, number, uow.clock.now()))
+            except Problem as problem:
+                answers.append(problem)
+            except Refusal as refusal:
+                answers.append(problem_of(refusal))
+            else:
+                changed[appeal_id] = case
+                answers.append(command.answer(case))
+        await self._write(uow, list(changed.values()), told)
+        return answers
+
+    def attempt(self, seat: str, outcome: AttemptOutcome, answer: Answer, real_now: datetime) -> Rule:
+        """A seat called; `real_now` judges the lease of another seat."""
+
+        def rule(case: Case, _: int, now: datetime) -> Change:
+            if case.leased_by not in (None, seat) and case.leased_until is not None and case.leased_until > real_now:
+                raise Problem(409, "leased", "Another seat is calling this citizen; take another call-back.")
+            return attempt(case.feedback, self.hours, outcome, _clean(answer), now, seat)
+
+        return rule
+
+    def rate(self, answer: Answer) -> Rule:
+        """The citizen answers through a link."""
+        return lambda case, number, now: rate(case.feedback, number, _clean(answer), now)
+
+    def decide(self, actor: str, reason: str) -> Rule:
+        """The centre closes a case rated badly twice."""
+        return lambda case, _, now: decide(case.feedback, now, actor, reason)
+
+    def request_exclusion(self, principal: Principal, reason: str, evidence: str | None) -> Rule:
+        """The scored unit asks to leave the rating that counts out."""
+
+        def rule(case: Case, _: int, now: datetime) -> Change:
+            current = case.feedback.current
+            if current is None or not principal.sees_unit(current.completion.unit):
+                raise not_found("A rating of this appeal")
+            asked = Exclusion(uuid7(), current.completion.unit, masked(reason) or "", masked(evidence), now)
+            deadline = exclusion_deadline(case.feedback.closed_at or now, self.is_working_day, self.hours.zone)
+            return request_exclusion(case.feedback, asked, deadline, principal.actor)
+
+        return rule
+
+    def decide_exclusion(self, exclusion_id: str, actor: str, granted: bool, reason: str) -> Rule:
+        """The centre decides about an exclusion."""
+
+        def rule(case: Case, _: int, now: datetime) -> Change:
+            if case.feedback.exclusion is None or case.feedback.exclusion.id != exclusion_id:
+                raise Problem(409, "no_exclusion_open", "The citizen was asked again since; this request is history.")
+            return decide_exclusion(case.feedback, granted, now, actor, reason)
+
+        return rule
+
+    async def open_rating(self, pg: Any, token: str, now: datetime) -> Round:
+        """The round that a link opens now. Raises `Problem` as rating would."""
+        hashed = hash_of(token)
+        found = (await repository.find_links(pg, [hashed])).get(hashed)
+        case = await repository.read(pg, found[0]) if found else None
+        if found is None or case is None:
+            raise not_found("This rating link")
+        try:
+            return rateable(case.feedback, found[1], now)
+        except Refusal as refusal:
+            raise problem_of(refusal) from refusal
+
+    async def _apply(self, uow: Uow, steps: Sequence[tuple[str, Step]], *, create: bool = False) -> None:
+        """Run the steps over their cases, in order, and write every changed case once."""
+        if not steps:
+            return
+        found = await repository.lock(uow.pg, (appeal_id for appeal_id, _ in steps), create=create)
+        before = {appeal_id: (case.feedback, list(case.early)) for appeal_id, case in found.items()}
+        told: list[Fact] = []
+        for appeal_id, step in steps:
+            if appeal_id in found:
+                told += step(found[appeal_id])
+        changed = [case for key, case in found.items() if before[key] != (case.feedback, case.early)]
+        await self._write(uow, changed, told)
+
+    async def _write(self, uow: Uow, changed: Sequence[Case], told: Iterable[Fact]) -> None:
+        if not changed:
+            return
+        told = list(told)
+        await repository.save(uow.pg, changed, self.hours)
+        await repository.save_exclusions(uow.pg, told)
+        for case in changed:
+            for asked in case.feedback.rounds[-1:]:
+                if asked.method is not Method.LINK:
+                    continue
+                key = f"{case.appeal_id}:{asked.number}"
+                if asked.open and asked.expires_at is not None:
+                    uow.arm(Timer(EXPIRY, key, asked.expires_at, {"appeal_id": case.appeal_id, "round": asked.number}))
+                else:
+                    uow.disarm(EXPIRY, key)
+        for fact in told:
+            uow.emit(event_of(fact), key=fact.after.appeal_id, sequence=fact.after.sequence, time=fact.at)
+
+
+def hash_of(token: str) -> str:
+    """What is known of a token: its SHA-256 in hex (domain.md, "Feedback")."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def problem_of(refusal: Refusal) -> Problem:
+    """What a caller hears when the rules refuse."""
+    status = {"rating_unknown": 404, "rating_closed": 410}.get(refusal.code, 409)
+    if refusal.retry_at is None:
+        return Problem(status, refusal.code, refusal.detail)
+    return Problem(status, refusal.code, refusal.detail, retry_at=rfc3339(refusal.retry_at))
+
+
+def _clean(answer: Answer) -> Answer:
+    return replace(answer, words=masked(answer.words))
+
+
+def _kept(case: Case, change: Change) -> Sequence[Fact]:
+    case.feedback = change.feedback
+    return change.facts
+
+
+def _asking(completion: Completion) -> Step:
+    def step(case: Case) -> Sequence[Fact]:
+        if case.asking is None:  # the order overtook the appeal: ask as soon as we know how
+            case.early.append(completion)
+            return ()
+        return _kept(case, open_round(case.feedback, case.asking, completion))
+
+    return step
+
+
+def _ask_early(case: Case) -> Sequence[Fact]:
+    early, case.early = case.early, []
+    return [fact for completion in early for fact in _asking(completion)(case)]
+
+
+def _stopping(outcome: Outcome, message: Message[Any], order_id: str | None = None) -> Step:
+    """`order_id`: only a round of this order is stopped; None: the appeal itself is over."""
+
+    def step(case: Case) -> Sequence[Fact]:
+        case.early = [c for c in case.early if order_id is not None and c.work_order_id != order_id]
+        current = case.feedback.current
+        if order_id is not None and (current is None or current.completion.work_order_id != order_id):
+            return ()
+        return _kept(case, stop(case.feedback, outcome, message.time, message.data.actor, message.data.reason))
+
+    return step
+
+
+def _expiring(number: int, due: datetime) -> Step:
+    return lambda case: _kept(case, expire(case.feedback, number, due))
