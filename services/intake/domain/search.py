@@ -1,0 +1,33 @@
+"""Terms for the search over Chinese text: overlapping pairs of characters, whole words of letters and digits."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from services.intake.domain.redaction.scan import normalise
+
+_RUN: Final = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff]+|[a-z0-9]+")
+_LONGEST_WORD: Final = 40
+
+
+def terms(text: str) -> set[str]:
+    """All pairs and words of ``text``: 路灯不亮 → 路灯, 灯不, 不亮. A single character on its own is kept as it is."""
+    found: set[str] = set()
+    for run in _RUN.findall(normalise(text).lower()):
+        if run[0] < "\u3400" or len(run) == 1:
+            found.add(run[:_LONGEST_WORD])
+        else:
+            found.update(run[i : i + 2] for i in range(len(run) - 1))
+    return found
+
+
+def vector(*texts: str | None) -> str:
+    """The text form of PostgreSQL's ``tsvector`` without positions; terms hold neither quotes nor backslashes."""
+    return " ".join(sorted(f"'{term}'" for term in terms(" ".join(filter(None, texts)))))
+
+
+def query(words: str) -> str | None:
+    """The text form of a ``tsquery`` that wants every term of ``words``; None when they hold none."""
+    found = sorted(terms(words))
+    return " & ".join(f"'{term}'" for term in found) or None
