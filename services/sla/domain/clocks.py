@@ -303,14 +303,18 @@ def _rearm(before: Clock, changed: Clock, at: datetime, calendar: WorkingCalenda
         lamp = Lamp.YELLOW
     if lamp is Lamp.YELLOW and not _reached(clock.yellow_at, at, before.yellow_at):
         lamp = Lamp.GREEN
-    early = [
-        f.level
-        for f in clock.firings
-        if not f.withdrawn
-        and f.due >= at
-        and (clock.due_at is None or clock.due_at + clock.ladder[f.level - 1] > f.due)
-    ]
+    # announced ahead of this event: by the new deadline they are either right, due at another instant, or too early
+    ahead = {f.level for f in clock.firings if not f.withdrawn and f.due >= at}
+    due = {f.level: None if clock.due_at is None else clock.due_at + clock.ladder[f.level - 1] for f in clock.firings}
+    early = [f.level for f in clock.firings if f.level in ahead and ((d := due[f.level]) is None or d > f.due)]
     withdrawn = tuple(level for level in clock.levels if early and level >= min(early))
+    clock = replace(
+        clock,
+        firings=tuple(
+            replace(f, due=d) if f.level in ahead and not f.withdrawn and (d := due[f.level]) is not None else f
+            for f in clock.firings
+        ),
+    )
     foreseen = before.due_at is not None and before.due_at >= at
     if withdrawn or (foreseen and before.lamp is Lamp.RED and lamp is not Lamp.RED):
         return _correct(clock, at, lamp, withdrawn, reason)

@@ -69,8 +69,9 @@ def explain(clock: Clock, calendar: WorkingCalendar) -> tuple[Segment, ...]:
 
 
 def _rule_words(clock: Clock, start: datetime) -> str:
+    working = clock.allowance.counting is Counting.WORKING
     half = "的一半（二次办理）" if clock.halved else ""
-    granted = f"，延期 {_length(clock.extension)}" if clock.extension else ""
+    granted = f"，延期 {_length(clock.extension, by_day=not working)}" if clock.extension else ""
     words = f"{CLOCK_WORDS[clock.name]}时限 {clock.allowance.words()}{half}{granted}"
     if clock.allowance.working_days:
         words += "，起算当日不计入，至期满工作日下班时为止"
@@ -97,7 +98,7 @@ def _spans(clock: Clock, start: datetime, end: datetime, calendar: WorkingCalend
             yield Segment(since, until, False, 0, f"{_range(members, name)}不计")
         elif used:
             how = f"{_day(members[0])} {_weekday(members[0])}补班计入 " if name else f"{_range(members, '')}计 "
-            yield Segment(since, until, True, int(used.total_seconds()), how + _length(used))
+            yield Segment(since, until, True, int(used.total_seconds()), how + _length(used, by_day=False))
 
 
 def _nature(day: date, calendar: WorkingCalendar) -> tuple[bool, str]:
@@ -127,9 +128,10 @@ def _moment(instant: datetime) -> str:
     return f"{instant:%m-%d %H:%M:%S}" if instant.second else f"{instant:%m-%d %H:%M}"
 
 
-def _length(amount: timedelta) -> str:
+def _length(amount: timedelta, *, by_day: bool = True) -> str:
+    """The amount in words; working time is told in hours, because a working day is shorter than 24 of them."""
     seconds = int(amount.total_seconds())
-    days, rest = divmod(seconds, 86_400)
+    days, rest = divmod(seconds, 86_400) if by_day else (0, seconds)
     hours, rest = divmod(rest, 3600)
     minutes, seconds = divmod(rest, 60)
     parts = ((days, "天"), (hours, "小时"), (minutes, "分"), (seconds, "秒"))

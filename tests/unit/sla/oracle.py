@@ -59,8 +59,9 @@ def deadline(
     if budget == 0:
         due = start
     else:
-        due, horizon_days = None, 40
-        while due is None:
+        found: datetime | None = None
+        horizon_days = 40
+        while found is None:
             horizon = min(len(WORKED), begin + horizon_days * 24 * 60)
             assert horizon_days < 2000, "the oracle's horizon is too short for this case"
             counts = WORKED[begin:horizon].copy() if kind == "working" else np.ones(horizon - begin, dtype=bool)
@@ -69,8 +70,9 @@ def deadline(
                 counts[lo:hi] = False
             passed = np.cumsum(counts)
             if passed[-1] >= budget:
-                due = instant_of(begin + int(np.argmax(passed >= budget)) + 1)
+                found = instant_of(begin + int(np.argmax(passed >= budget)) + 1)
             horizon_days *= 4
+        due = found
     years = range(start.astimezone(SHANGHAI).year, due.year + 1)
     return due, kind == "working" and any(year not in PUBLISHED for year in years)
 
