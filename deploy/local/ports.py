@@ -1,5 +1,6 @@
 """Ports on this machine: is one free, and which one may a program have."""
 
+import errno
 import random
 import socket
 
@@ -12,14 +13,19 @@ _FIRST, _LAST = 20000, 32000
 
 def is_free(port: int, host: str = "127.0.0.1") -> bool:
     """True when a server could listen on host:port now."""
+    return _refusal(port, host) is None
+
+
+def _refusal(port: int, host: str) -> int | None:
+    """errno of an attempt to listen on host:port, None when it works."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
-        except OSError:
-            return False
-    return True
+        except OSError as error:
+            return error.errno or errno.EADDRINUSE
+    return None
 
 
 def is_listening(port: int, host: str = "127.0.0.1") -> bool:
@@ -42,14 +48,17 @@ def free_port(avoid: frozenset[int] = frozenset()) -> int:
 
 def require_free(port: int, variable: str, what: str, host: str = "127.0.0.1") -> None:
     """Raise StackError when `port` is taken, naming the variable that moves it."""
-    if is_free(port, host):
+    refusal = _refusal(port, host)
+    if refusal is None:
         return
-    try:
-        socket.getaddrinfo(host, port)
-    except OSError:
-        raise StackError(f"{host!r} is no address of this machine. Set SUSHU_HOST to one, or unset it.") from None
+    if refusal == errno.EACCES:
+        raise StackError(
+            f"Port {port} is reserved for the system's administrator. Choose one above 1023: {variable}=8000"
+        )
+    if refusal != errno.EADDRINUSE:
+        raise StackError(f"{host!r} is no address of this machine. Set SUSHU_HOST to one, or unset it.")
     raise StackError(
         f"Port {port} on {host}, needed for {what}, is in use by another program.\n"
-        f"Stop that program, or choose another port: {variable}={port + 100} make …\n"
+        f"Stop that program, or choose another port: {variable}={port + 100 if port < 65000 else 8000} make …\n"
         "A second stack also needs its own SUSHU_DATA_DIR."
     )

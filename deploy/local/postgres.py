@@ -279,9 +279,8 @@ def _let_pass(path: Path, user: tuple[int, int]) -> None:
         needed = stat.S_IXUSR if found.st_uid == uid else stat.S_IXGRP if found.st_gid == gid else stat.S_IXOTH
         if not found.st_mode & needed:
             folder.chmod(found.st_mode | needed)
-            print(
-                f"sushu: {folder} may now be passed through (o+x) by PostgreSQL's user {SYSTEM_USER}", file=sys.stderr
-            )
+            if folder != path:
+                print(f"sushu: {folder} can now be passed through (o+x) by the user {SYSTEM_USER}", file=sys.stderr)
 
 
 def main() -> None:

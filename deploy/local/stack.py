@@ -19,7 +19,7 @@ Transport = Literal["embedded", "kafka"]
 
 DATABASES: Mapping[Transport, str] = {"embedded": "sushu", "kafka": "sushu_kafka"}
 """Each stack has its own database in the one cluster: a database remembers how far it has read its event log, so it
-belongs to one log only. `make run` and `make up` may therefore take turns in one data folder, each with its own cases."""
+belongs to one log only. So `make run` and `make up` may take turns in one data folder, each with its own cases."""
 
 
 @dataclass
@@ -79,12 +79,16 @@ def already_running(folder: DataFolder) -> str:
     )
 
 
-def end_leftovers(folder: DataFolder, say: Callable[[str], None] = lambda line: None) -> None:
-    """End processes of a stack whose supervisor was killed. Only for a folder that this process has claimed."""
+def end_leftovers(folder: DataFolder, say: Callable[[str], None] = lambda line: None) -> bool:
+    """End processes of a stack whose supervisor was killed; True when there were any.
+
+    Only for a folder that this process has claimed.
+    """
     ended = end_all(process for process in folder.recorded() if process.pid != os.getpid())
     if ended:
         say("Ended what a killed stack had left: " + ", ".join(f"{process.name} ({process.pid})" for process in ended))
     folder.forget()
+    return bool(ended)
 
 
 async def prepare_database(server_url: str, database: str | None, log_id: str) -> None:

@@ -97,7 +97,7 @@ def down(*, clean: bool) -> int:
             if time.monotonic() > give_up:
                 keeper.send(signal.SIGKILL)
             time.sleep(0.1)
-    end_leftovers(folder, print)
+    was_running |= end_leftovers(folder, print)
     if clean:
         folder.remove()
         print(f"Stopped; the data in {folder.root} is deleted.")
@@ -218,7 +218,9 @@ class _Supervision:
         await self._start_together(programs)
         log_id = await cluster_id(stack.kafka)
         if log_id is None:
-            raise StackError(f"No Kafka answers at KAFKA_BOOTSTRAP_SERVERS={stack.kafka}. Start it or correct the address.")
+            raise StackError(
+                f"No Kafka answers at KAFKA_BOOTSTRAP_SERVERS={stack.kafka}. Start it or correct the address."
+            )
         if postgres is not None:
             await prepare_database(postgres.url("postgres"), DATABASES["kafka"], f"kafka:{log_id}")
             stack.database_url = postgres.url(DATABASES["kafka"])
