@@ -5,12 +5,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import unicodedata
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from enum import StrEnum
 from typing import Final
-
-from services.intake.domain.redaction.scan import normalise
 
 CHANNELS: Final = frozenset(
     {
@@ -98,9 +97,14 @@ def rating_token_digests(secret: bytes) -> list[str]:
     ]
 
 
+def _plain(text: str) -> str:
+    """Full-width letters and digits as ASCII."""
+    return text if text.isascii() else unicodedata.normalize("NFKC", text)
+
+
 def normalised_phone(phone: str) -> str:
     """Digits only, without the country code; "" when there are fewer than five or more than fifteen."""
-    digits = "".join(char for char in normalise(phone) if char.isascii() and char.isdigit())
+    digits = "".join(char for char in _plain(phone) if char.isascii() and char.isdigit())
     for prefix in ("0086", "86"):
         if len(digits) == 11 + len(prefix) and digits.startswith(prefix + "1"):
             digits = digits.removeprefix(prefix)
@@ -109,7 +113,7 @@ def normalised_phone(phone: str) -> str:
 
 def normalised_id(number: str) -> str:
     """Letters and digits only, upper case; "" unless six to twenty of them are left."""
-    value = "".join(char for char in normalise(number) if char.isascii() and char.isalnum()).upper()
+    value = "".join(char for char in _plain(number) if char.isascii() and char.isalnum()).upper()
     return value if 6 <= len(value) <= 20 else ""
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import Final
-
-from services.intake.domain.redaction.scan import normalise
 
 _RUN: Final = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff]+|[a-z0-9]+")
 _LONGEST_WORD: Final = 40
@@ -14,7 +13,7 @@ _LONGEST_WORD: Final = 40
 def terms(text: str) -> set[str]:
     """All pairs and words of ``text``: 路灯不亮 → 路灯, 灯不, 不亮. A single character on its own is kept as it is."""
     found: set[str] = set()
-    for run in _RUN.findall(normalise(text).lower()):
+    for run in _RUN.findall(unicodedata.normalize("NFKC", text).lower()):
         if run[0] < "\u3400" or len(run) == 1:
             found.add(run[:_LONGEST_WORD])
         else:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection
 from typing import Final
 
-from services.intake.domain.redaction.scan import Span
+from shared.redaction.scan import Span
 
 # the hundred most frequent surnames cover 85 % of the population; those that are also everyday words stand apart
 _COMMON: Final = frozenset(

@@ -14,11 +14,11 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Final
 
-from services.intake.domain.redaction.addresses import find_addresses
-from services.intake.domain.redaction.identifiers import find_accounts, find_documents, find_emails, find_plates
-from services.intake.domain.redaction.names import find_known_names, find_names
-from services.intake.domain.redaction.numbers import find_known_numbers, find_numbers, find_spelled_numbers
-from services.intake.domain.redaction.scan import Claims, Span, normalise
+from shared.redaction.addresses import find_addresses
+from shared.redaction.identifiers import find_accounts, find_documents, find_emails, find_plates
+from shared.redaction.names import find_known_names, find_names
+from shared.redaction.numbers import find_known_numbers, find_numbers, find_spelled_numbers
+from shared.redaction.scan import Claims, Span, normalise
 
 __all__ = ["PLACEHOLDERS", "Redacted", "redact"]
 

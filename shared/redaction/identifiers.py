@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from services.intake.domain.redaction.scan import Span
+from shared.redaction.scan import Span
 
 # GA 36: province, office letter, then five characters (six for new energy); I and O are not used
 _PLATE: Final = re.compile(

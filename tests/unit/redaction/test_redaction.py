@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.intake.domain.redaction import PLACEHOLDERS, redact
-from services.intake.domain.redaction.numbers import is_bank_card, is_id_number
-from tests.unit.intake.redaction_cases import id_number, look_alike, mobile, name, planted
+from shared.redaction import PLACEHOLDERS, redact
+from shared.redaction.numbers import is_bank_card, is_id_number
+from tests.unit.redaction.cases import id_number, look_alike, mobile, name, planted
 
 CASES = 6000
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection
 from typing import Final
 
-from services.intake.domain.redaction.scan import Span
+from shared.redaction.scan import Span
 
 # a run: digits with up to three blanks, dashes or dots between two of them; always matches what it starts, hence linear
 _RUN: Final = re.compile(r"[0-9](?:[ .\-_()]{0,3}[0-9])*(?:[ \-]?[Xx](?![A-Za-z0-9]))?")

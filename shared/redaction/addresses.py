@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from services.intake.domain.redaction.scan import Claims, Span
+from shared.redaction.scan import Claims, Span
 
 _NUMERAL: Final = "0-9一二三四五六七八九十百零〇"
 _DOOR: Final = re.compile(
