@@ -1,0 +1,102 @@
+"""Value objects of a label: what classify says about one appeal (domain.md, Classification)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from services.classify.domain.catalogue import HandlingClass, Kind
+
+
+class TagSource(StrEnum):
+    RULE = "rule"
+    MODEL = "model"
+    LLM = "llm"
+    HUMAN = "human"
+
+
+class TagFamily(StrEnum):
+    SPACETIME = "spacetime"
+    SUBJECT = "subject"
+    NATURE = "nature"
+    GOVERNANCE = "governance"
+
+
+class TagTier(StrEnum):
+    BASE = "base"
+    EXTENDED = "extended"
+    CUSTOM = "custom"
+
+
+class ReviewReason(StrEnum):
+    """Why a person looks at a label."""
+
+    LOW_CONFIDENCE = "low_confidence"
+    SAFETY_WORD = "safety_word"
+    DEGRADED = "degraded"
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One of the five likeliest matters; `probability` is calibrated, `evidence` holds the words that decided (only the
+    first candidate has any)."""
+
+    code: str
+    probability: float
+    evidence: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TagDefinition:
+    """One entry of the tag dictionary: the words that set it."""
+
+    code: str
+    name: str
+    family: TagFamily
+    tier: TagTier
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """A tag on an appeal; `evidence` quotes the text (empty for a person's tag)."""
+
+    code: str
+    family: TagFamily
+    confidence: float
+    source: TagSource
+    evidence: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A suggestion that an appeal repeats another one; dispatch alone joins (domain.md, Appeal)."""
+
+    appeal_id: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """What is known about one appeal. `matter` is None only when nothing could be said (no catalogue)."""
+
+    matter: str | None
+    candidates: tuple[Candidate, ...]
+    tags: tuple[Tag, ...]
+    handling_class: HandlingClass
+    kind: Kind
+    dimension: str | None
+    model: str
+    degraded: bool
+    review: ReviewReason | None
+    safety: str = ""
+    repeat_of: Link | None = None
+    same_event: Link | None = None
+
+    @property
+    def probability(self) -> float:
+        return self.candidates[0].probability if self.candidates else 0.0
+
+    @property
+    def needs_review(self) -> bool:
+        return self.review is not None

@@ -1,0 +1,76 @@
+"""Decisions on top of the likeliest matter: handling class, kind, review (domain.md, Classification)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from services.classify.domain.catalogue import Catalogue, HandlingClass, Kind, Matter
+from services.classify.domain.labels import Candidate, Label, ReviewReason, Tag
+from services.classify.domain.safety import hazards, safety_hits
+
+_CUES: tuple[tuple[Kind, re.Pattern[str]], ...] = (
+    (Kind.PRAISE, re.compile(r"表扬|感谢(?!.{0,30}(?:核实|处理|解决|尽快))|点个?赞|送锦旗|拾金不昧")),
+    (Kind.SUGGESTION, re.compile(r"建议|提个?意见|希望(?:能)?(?:增设|增加|延长|开通|优化|加装|设置)")),
+    (
+        Kind.CONSULT,
+        re.compile(
+            r"咨询|请问|想问|问一下|想了解|(?:怎么|如何|在哪里?|哪里)(?:办|申请|领|补|报|交|查|缴|开通|认证)|什么条件|什么材料|能不能"
+        ),
+    ),
+    (Kind.REPORT, re.compile(r"举报|检举")),
+    (Kind.COMPLAINT, re.compile(r"投诉|扰民|不作为|太差|不退|拖欠|态度恶劣")),
+    (Kind.HELP, re.compile(r"求助|救救|帮帮|帮忙|快来|急需")),
+)
+
+
+def kind_of(text: str, matter: Matter | None) -> Kind:
+    """The kind that the words show; without a cue the usual kind of the matter."""
+    for kind, cue in _CUES:
+        if cue.search(text):
+            return kind
+    return matter.kind if matter is not None else Kind.OTHER
+
+
+def decide(
+    text: str,
+    candidates: Sequence[Candidate],
+    tags: Sequence[Tag],
+    *,
+    catalogue: Catalogue,
+    threshold: float,
+    model: str,
+    degraded: bool,
+    kind: Kind | None = None,
+) -> Label:
+    """Turn candidates into a label.
+
+    `threshold` is `auto_dispatch_threshold` of the city profile (0–1): at or above it the label stands, below it a
+    person reviews it. Safety words raise the class to urgent and are reviewed beside, unless the matter itself is
+    urgent. `kind` as given by intake wins over the words.
+    """
+    best = catalogue.get(candidates[0].code) if candidates else None
+    handling_class = best.handling_class if best is not None else HandlingClass.GENERAL
+    hits = safety_hits(text)
+    review: ReviewReason | None = None
+    if hits:
+        if handling_class is not HandlingClass.URGENT:
+            review = ReviewReason.SAFETY_WORD
+        handling_class = HandlingClass.URGENT
+    if not candidates or candidates[0].probability < threshold:
+        review = ReviewReason.DEGRADED if degraded else ReviewReason.LOW_CONFIDENCE
+    if review is not None and not hits and handling_class is HandlingClass.URGENT:
+        # a guess alone raises no alarm: without danger in the words a person looks within the livelihood review clock
+        handling_class = HandlingClass.LIVELIHOOD
+    return Label(
+        matter=best.code if best is not None else None,
+        candidates=tuple(candidates),
+        tags=tuple(tags),
+        handling_class=handling_class,
+        kind=kind or kind_of(text, best),
+        dimension=best.dimension if best is not None else None,
+        model=model,
+        degraded=degraded,
+        review=review,
+        safety=hazards(hits),
+    )

@@ -1,0 +1,86 @@
+"""Safety words (domain.md, Classification): they raise an appeal to `urgent` whatever the model says, unless the
+sentence negates them, speaks of the past, asks about them in general, or only fears them ("不漏气了" is no leak)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class SafetyHit:
+    """`word` is the text as written, `hazard` the Chinese name of the danger."""
+
+    hazard: str
+    word: str
+    start: int
+
+
+_HAZARDS: dict[str, str] = {
+    "燃气泄漏": r"(?:燃气|煤气|天然气|液化气|煤气罐|气罐|燃气管|燃气表)[^。；！？\n]{0,6}?(?:泄漏|泄露|漏气|漏了|漏得)"
+    r"|(?:很浓|很大|好大|强烈|浓重|一股|到处是?)的?(?:煤气|燃气|天然气)味|闻到[^。，；]{0,4}(?:煤气|燃气|天然气)"
+    r"|(?<![胎暖冷])漏气|挖[断破]了?[^。，；]{0,3}(?:燃气|天然气)管",
+    "触电": r"触电|被电[到倒伤死晕]|电[到倒]人|电死人|漏电",
+    "坍塌": r"坍塌"
+    r"|(?:房子|房屋|楼房?|墙|围墙|脚手架|塔吊|桥|屋顶|楼板|阳台|山体)[^。，；！？\n]{0,4}(?:塌了|倒塌|垮塌|塌下来)",
+    "溺水": r"溺水|落水|掉[进到入]了?[^。，；！？\n]{0,6}(?:河|湖|水库|海|江|池塘|鱼塘|井)里?|被水冲走",
+    "自杀": r"自杀|轻生|跳楼(?!机)|跳河|割腕|不想活|喝农药|烧炭自",
+    "火情": r"着火|起火|失火|火灾(?=[^。；]{0,6}(?:正在|现场|烧|被困))|浓烟|冒黑烟|火苗|火越烧越大|爆炸",
+    "电梯困人": r"困在[^。，；！？\n]{0,8}电梯|电梯[^。，；！？\n]{0,8}(?:困人|困住|被困|关在里面|出不来)|电梯坠落",
+    "行凶": r"持刀|拿刀|砍人|捅人|劫持|绑架|杀人|追着打",
+    "中毒": r"食物中毒|煤气中毒|一氧化碳中毒|农药中毒|集体(?:呕吐|中毒|腹泻)|上吐下泻",
+    "危险品": r"危化品泄漏|化学品泄漏|氨气泄漏|毒气|泄爆",
+    "急病": r"没有?呼吸|昏迷不醒|心脏骤停|大出血|休克",
+}
+
+_PATTERN = re.compile("|".join(f"(?P<h{number}>{pattern})" for number, pattern in enumerate(_HAZARDS.values())))
+_NAMES = tuple(_HAZARDS)
+
+
+# Before the word, in the same clause: the danger is denied, past, only feared, asked about, or a trade.
+_BEFORE = re.compile(
+    r"(?:没有?|未|不是|不会|并非|并无|无|不存在|已不|不再|排除|解除)(?:再|出现|发生|发现|闻到|任何|有人|什么)*[^，,。；;]{0,2}$"
+    r"|(?:去年|前年|上年|以前|之前|曾经?|曾有|当年|多年前|几年前|\d+年前|上个?月|上次|上回|过去)[^，,。；;！？今现又刚]{0,16}$"
+    r"|(?:防止|预防|避免|防|以免|免得|谨防|严防|防范)[^，,。；;]{0,6}$"
+    r"|(?:担心|害怕|生怕|怕|万一|如果|假如|要是|一旦|容易|会不会|会导致|会引起)[^，,。；;]{0,10}$"
+    r"|(?:咨询|请问|想问|想了解|宣传|讲座|演练|培训|保险|谣言|电影|新闻)[^，,。；;]{0,8}$"
+)
+# After the word: it is over, or it is a word of another thing.
+_AFTER = re.compile(
+    r"^(?:了?的?(?:隐患|风险|可能|危险|预防|宣传|演练|保险|报警器|报警装置|检测|探测|保护器|开关|保护|知识|赔偿|事故?(?:赔偿|鉴定|善后)|后遗症))"
+    r"|^[^，,。；;]{0,4}(?:已经?|都)?(?:修好|解决|处理好|扑灭|灭了|排除|解除|救上来|救出|出来了|没事|恢复|好了)"
+    r"|^(?:的?(?:价格|活动|价|大甩卖))"
+    r"|^(?:不|没)"
+    r"|^[^。；;！？]{0,10}(?:怎么办理|如何预防|怎么预防|是不是真的|吗[？?]?$)"
+)
+_NOT_ANY_MORE = re.compile(r"(?:已经|现在|目前|早就)?(?:不|没有?|没再)(?:再)?$")
+
+
+def safety_hits(text: str) -> list[SafetyHit]:
+    """Every danger that the text reports as present, in order; at most one for each hazard."""
+    hits: dict[str, SafetyHit] = {}
+    for match in _PATTERN.finditer(text):
+        group = match.lastgroup
+        if group is None:
+            continue
+        hazard = _NAMES[int(group[1:])]
+        if hazard not in hits and not _guarded(text, match.start(), match.end()):
+            hits[hazard] = SafetyHit(hazard, match.group(), match.start())
+    return list(hits.values())
+
+
+def _guarded(text: str, start: int, end: int) -> bool:
+    before = text[max(0, start - 24) : start]
+    after = text[end : end + 16]
+    inside = text[start:end]
+    if "不" in inside and "不想活" not in inside and "昏迷不醒" not in inside and "出不来" not in inside:
+        return True
+    if _NOT_ANY_MORE.search(before) or _BEFORE.search(before):
+        return True
+    return bool(_AFTER.search(after))
+
+
+def hazards(hits: Sequence[SafetyHit]) -> str:
+    """The words for a timeline: `燃气泄漏（漏气）、触电（漏电）`."""
+    return "、".join(f"{hit.hazard}（{hit.word}）" for hit in hits)

@@ -1,0 +1,161 @@
+"""A model on disk: a folder that can be read, checked and copied, and that runs no code when it is loaded.
+
+`model.json` says what the model is and holds the SHA-256 of every other file; `weights.npz` holds plain arrays (read
+with `allow_pickle=False`); `MODEL_CARD.md` tells people what it was trained on and how well it does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from services.classify.models.calibration import Calibrator
+from services.classify.models.features import Vocabulary
+from services.classify.models.linear import LinearClassifier
+
+FORMAT = 1
+KIND = "char-ngram-linear"
+MAX_BYTES = 2 << 30
+MAX_LABELS = 20_000
+_MAX_JSON = 32 << 20
+_ARRAYS = {"keys": np.uint64, "idf": np.float32, "weights": np.float32, "bias": np.float32}
+
+
+class ModelFolderError(ValueError):
+    """The folder holds no model that can be used; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """`model.json` without its arrays: `training` and `metrics` are shown as they are, `digest` names the whole folder
+    (SHA-256 of model.json, which itself names the digest of every other file)."""
+
+    version: str
+    labels: tuple[str, ...]
+    training: Mapping[str, Any]
+    metrics: Mapping[str, Any]
+    digest: str
+
+
+def save(
+    folder: Path, model: LinearClassifier, *, training: Mapping[str, Any], metrics: Mapping[str, Any], card: str
+) -> ModelFacts:
+    """Write the folder. model.json comes last and by rename, so a half-written folder is no model."""
+    folder.mkdir(parents=True, exist_ok=True)
+    buffer = io.BytesIO()
+    np.savez(buffer, keys=model.vocabulary.keys, idf=model.vocabulary.idf, weights=model.weights, bias=model.bias)
+    files = {"weights.npz": buffer.getvalue(), "MODEL_CARD.md": card.encode()}
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    body = {
+        "format": FORMAT,
+        "kind": KIND,
+        "version": model.version,
+        "labels": list(model.labels),
+        "orders": list(model.vocabulary.orders),
+        "calibration": model.calibrator.to_json(),
+        "training": dict(training),
+        "metrics": dict(metrics),
+        "files": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
+    }
+    content = json.dumps(body, ensure_ascii=False, indent=1).encode()
+    (folder / "model.json.part").write_bytes(content)
+    (folder / "model.json.part").replace(folder / "model.json")
+    return ModelFacts(model.version, model.labels, training, metrics, hashlib.sha256(content).hexdigest())
+
+
+def load(folder: Path) -> tuple[LinearClassifier, ModelFacts]:
+    """Read and check a folder. Raises ModelFolderError for anything that is not a sound model of this format."""
+    body, facts = _read_facts(folder)
+    files = body.get("files")
+    if not isinstance(files, dict) or "weights.npz" not in files:
+        raise ModelFolderError("model.json lists no weights.npz: copy the whole folder again")
+    weights = b""
+    for name, digest in files.items():
+        if not isinstance(name, str) or Path(name).name != name or name in ("", ".", ".."):
+            raise ModelFolderError(f"model.json names a file outside its folder: {str(name)[:80]!r}")
+        content = _read(folder / name, MAX_BYTES)
+        if hashlib.sha256(content).hexdigest() != digest:
+            raise ModelFolderError(f"{name} is not the file that model.json was written with: copy the folder again")
+        if name == "weights.npz":
+            weights = content
+    arrays = _read_arrays(weights)
+    try:
+        orders = tuple(int(order) for order in body["orders"])
+        calibrator = Calibrator.from_json(body["calibration"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelFolderError(f"model.json is incomplete ({error}): train the model again") from error
+    features, labels = len(arrays["keys"]), len(facts.labels)
+    shapes = {"keys": (features,), "idf": (features,), "weights": (features, labels), "bias": (labels,)}
+    for name, shape in shapes.items():
+        if arrays[name].shape != shape:
+            raise ModelFolderError(f"array {name} has shape {arrays[name].shape}, needs {shape}: train the model again")
+    if not orders or not all(1 <= order <= 4 for order in orders) or np.any(np.diff(arrays["keys"]) == 0):
+        raise ModelFolderError("the vocabulary is damaged: train the model again")
+    if np.any(arrays["keys"][1:] < arrays["keys"][:-1]) or not all(
+        np.isfinite(arrays[name]).all() for name in ("idf", "weights", "bias")
+    ):
+        raise ModelFolderError("the arrays are damaged: train the model again")
+    vocabulary = Vocabulary(orders, arrays["keys"], arrays["idf"])
+    model = LinearClassifier(facts.version, facts.labels, vocabulary, arrays["weights"], arrays["bias"], calibrator)
+    return model, facts
+
+
+def _read_facts(folder: Path) -> tuple[dict[str, Any], ModelFacts]:
+    content = _read(folder / "model.json", _MAX_JSON)
+    try:
+        body = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise ModelFolderError("model.json is not JSON: train the model again") from error
+    if not isinstance(body, dict) or body.get("format") != FORMAT or body.get("kind") != KIND:
+        raise ModelFolderError(f"not a model of kind {KIND}, format {FORMAT}: train it with `make train`")
+    version, labels = body.get("version"), body.get("labels")
+    if not isinstance(version, str) or not 1 <= len(version) <= 120:
+        raise ModelFolderError("model.json has no version: train the model again")
+    if (
+        not isinstance(labels, list)
+        or not 1 <= len(labels) <= MAX_LABELS
+        or not all(isinstance(label, str) and label for label in labels)
+        or len(set(labels)) != len(labels)
+    ):
+        raise ModelFolderError("model.json needs a list of different labels: train the model again")
+    training, metrics = body.get("training"), body.get("metrics")
+    return body, ModelFacts(
+        version,
+        tuple(labels),
+        training if isinstance(training, dict) else {},
+        metrics if isinstance(metrics, dict) else {},
+        hashlib.sha256(content).hexdigest(),
+    )
+
+
+def _read(path: Path, limit: int) -> bytes:
+    try:
+        if path.stat().st_size > limit:
+            raise ModelFolderError(f"{path.name} is larger than {limit >> 20} MiB")
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelFolderError(f"{path.name} cannot be read: copy the whole model folder") from error
+
+
+def _read_arrays(content: bytes) -> dict[str, Any]:
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            if sum(entry.file_size for entry in archive.infolist()) > MAX_BYTES:
+                raise ModelFolderError(f"weights.npz unpacks to more than {MAX_BYTES >> 20} MiB")
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            found = {name: arrays[name] for name in _ARRAYS}
+    except (zipfile.BadZipFile, KeyError, ValueError, EOFError, OSError) as error:
+        raise ModelFolderError(f"weights.npz cannot be read ({error}): copy the folder again") from error
+    for name, kind in _ARRAYS.items():
+        if found[name].dtype != kind:
+            raise ModelFolderError(f"array {name} has type {found[name].dtype}, needs {np.dtype(kind)}")
+    return found

@@ -1,0 +1,49 @@
+"""Tags by dictionary: every word of every tag is looked for in one pass over the text (Aho and Corasick 1975)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import ahocorasick
+
+from services.classify.domain.labels import Tag, TagDefinition, TagSource
+
+_ONE_WORD = 0.8
+_MORE_WORDS = 0.95
+
+
+class DictionaryTagger:
+    """Sets a tag when one of its words stands in the text; two different words make it surer."""
+
+    def __init__(self, definitions: Iterable[TagDefinition]) -> None:
+        self._definitions = {definition.code: definition for definition in definitions}
+        tags_of_word: dict[str, list[str]] = {}
+        for definition in self._definitions.values():
+            for word in definition.words:
+                tags_of_word.setdefault(word.lower(), []).append(definition.code)
+        self._automaton = ahocorasick.Automaton()
+        for word, codes in tags_of_word.items():
+            self._automaton.add_word(word, (word, tuple(codes)))
+        if tags_of_word:
+            self._automaton.make_automaton()
+        self._empty = not tags_of_word
+
+    def tags_of(self, text: str) -> tuple[Tag, ...]:
+        """Tags in the order of the dictionary, each with the words that set it."""
+        if self._empty:
+            return ()
+        found: dict[str, dict[str, None]] = {}
+        for _, (word, codes) in self._automaton.iter(text.lower()):
+            for code in codes:
+                found.setdefault(code, {})[word] = None
+        return tuple(
+            Tag(
+                code=code,
+                family=definition.family,
+                confidence=_MORE_WORDS if len(found[code]) > 1 else _ONE_WORD,
+                source=TagSource.RULE,
+                evidence=tuple(found[code])[:4],
+            )
+            for code, definition in self._definitions.items()
+            if code in found
+        )

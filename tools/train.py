@@ -1,0 +1,109 @@
+"""`make train`: fit a classifier on a city's own labelled texts (docs/classification.md)."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from datetime import date, datetime
+from pathlib import Path
+from typing import Annotated
+
+# one thread is quicker for these small matrices, and leaves the machine to others
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from services.classify.models.card import model_card
+from services.classify.models.dataset import Columns, DatasetError, Example, read_examples, with_enough
+from services.classify.models.folder import save
+from services.classify.models.training import Options, Sample, train
+
+console = Console(stderr=True)
+_DEFAULTS = Options()
+
+
+def main(
+    data: Annotated[Path, typer.Option(help="CSV or JSONL, plain or .gz")],
+    text: Annotated[str, typer.Option(help="column with the text")],
+    label: Annotated[str, typer.Option(help="column with the label")],
+    out: Annotated[Path, typer.Option(help="folder for the model")],
+    date_column: Annotated[str | None, typer.Option("--date", help="column with the date, YYYY-MM-DD…")] = None,
+    until: Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="first day not used")] = None,
+    min_count: Annotated[int, typer.Option(min=1, help="leave out labels with fewer texts")] = 2,
+    cost: Annotated[float, typer.Option(help="C of the support vector machines")] = _DEFAULTS.cost,
+    balance: Annotated[
+        float, typer.Option(min=0, max=1, help="0: as counted, 1: all labels equal")
+    ] = _DEFAULTS.balance,
+    half_life: Annotated[float, typer.Option(min=0, help="days after which a text counts half; 0: never")] = (
+        _DEFAULTS.half_life_days
+    ),
+) -> None:
+    """Train a model. Ctrl-C keeps what is finished; the same command goes on from there."""
+    began = time.monotonic()
+    try:
+        columns = Columns(text, label, date_column, until=until.date() if until else None)
+        examples = with_enough(read_examples(data, columns), min_count)
+        sample = sample_of(examples)
+        options = Options(cost=cost, balance=balance, half_life_days=half_life)
+        version = version_of(out.name, examples)
+        with Progress(
+            TextColumn("{task.description:12}"),
+            BarColumn(),
+            TextColumn("{task.completed}/{task.total}"),
+            TimeElapsedColumn(),
+            console=console,
+        ) as bars:
+            tasks: dict[str, TaskID] = {}
+
+            def show(stage: str, done: int, total: int) -> None:
+                if stage not in tasks:
+                    tasks[stage] = bars.add_task(stage, total=total)
+                bars.update(tasks[stage], completed=done)
+
+            model, facts = train(
+                sample, version=version, options=options, progress=show, work=out.with_name(out.name + ".partial")
+            )
+    except (DatasetError, ValueError) as error:
+        console.print(f"[red]Cannot train:[/red] {error}")
+        raise typer.Exit(2) from error
+    except KeyboardInterrupt:
+        console.print(f"Interrupted; finished pieces stay in {out.name}.partial. Run the same command to go on.")
+        raise typer.Exit(130) from None
+    source = f"{data.name}, text column {text}, label column {label}"
+    saved = save(
+        out,
+        model,
+        training={**facts, "source": source},
+        metrics=facts["held_out"],
+        card=model_card(version, facts, source),
+    )
+    console.print(
+        f"{saved.version}: {facts['texts']} texts, {facts['labels']} labels, {facts['features']} n-grams, "
+        f"held-out accuracy {facts['held_out']['accuracy']}, {time.monotonic() - began:.0f} s → {out}"
+    )
+
+
+def sample_of(examples: list[Example]) -> Sample:
+    """Ages from the dates, and copies of one text kept together."""
+    days = [example.day for example in examples]
+    newest = max((day for day in days if day), default=date.min)
+    age = np.array([(newest - day).days if day else 0 for day in days], dtype=np.float64)
+    group_of: dict[str, int] = {}
+    group = np.array([group_of.setdefault(example.text, len(group_of)) for example in examples], dtype=np.int64)
+    return Sample([example.text for example in examples], [example.label for example in examples], age, group)
+
+
+def version_of(name: str, examples: list[Example]) -> str:
+    """Names the model after its folder and its texts: the same texts give the same version."""
+    digest = hashlib.sha256()
+    for example in examples:
+        digest.update(f"{example.label}\0{example.text}\0".encode("utf-8", "surrogatepass"))
+    return f"{name}-{digest.hexdigest()[:8]}"
+
+
+if __name__ == "__main__":
+    typer.run(main)
