@@ -1,5 +1,6 @@
 """Time as a dependency: services ask a `Clock`, so that tests and local stacks can turn it."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 from zoneinfo import ZoneInfo
@@ -15,12 +16,19 @@ class Clock(Protocol):
         """The present business instant, aware, in UTC."""
         ...
 
+    async def pause(self, seconds: float) -> None:
+        """Wait so many real seconds, or less when the clock was turned."""
+        ...
+
 
 class SystemClock:
     """Business time is real time."""
 
     def now(self) -> datetime:
         return datetime.now(UTC)
+
+    async def pause(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
 
 
 class ManualClock:
@@ -31,6 +39,9 @@ class ManualClock:
 
     def now(self) -> datetime:
         return self._now
+
+    async def pause(self, seconds: float) -> None:
+        await asyncio.sleep(min(seconds, 0.02))
 
     def set(self, instant: datetime) -> None:
         self._now = instant.astimezone(UTC)

@@ -286,6 +286,9 @@ class EmbeddedConsumer:
     def assigned(self) -> frozenset[Partition]:
         return frozenset(self._owned)
 
+    def unplaced(self) -> frozenset[Partition]:
+        return frozenset(partition for partition, offset in self._owned.items() if offset is None)
+
     def seek(self, partition: Partition, offset: int) -> None:
         if partition in self._owned:
             self._owned[partition] = offset

@@ -209,6 +209,10 @@ class KafkaConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
     def assigned(self) -> frozenset[Partition]:
         return frozenset(Partition(place.topic, place.partition) for place in self._consumer.assignment())
 
+    def unplaced(self) -> frozenset[Partition]:
+        owned = self._consumer.assignment()
+        return frozenset(Partition(place.topic, place.partition) for place in self._unplaced if place in owned)
+
     def seek(self, partition: Partition, offset: int) -> None:
         place = TopicPartition(*partition)
         if place in self._consumer.assignment():

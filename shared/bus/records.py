@@ -56,7 +56,11 @@ class Consumer(Protocol):
         ...
 
     def assigned(self) -> frozenset[Partition]:
-        """Partitions that this member owns now; a new one yields nothing before `seek`."""
+        """Partitions that this member owns now."""
+        ...
+
+    def unplaced(self) -> frozenset[Partition]:
+        """Those of them that were given to it (again) and yield nothing before `seek`."""
         ...
 
     def seek(self, partition: Partition, offset: int) -> None:

@@ -47,7 +47,7 @@ class Timers:
                 fired = await self.fire_due()
                 self.trouble = None
                 if fired < BATCH:
-                    await asyncio.sleep(TICK_S)
+                    await self.database.clock.pause(TICK_S)
             except asyncio.CancelledError:
                 raise
             except Exception as error:

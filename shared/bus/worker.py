@@ -140,7 +140,7 @@ class Worker:
         for gone in [partition for partition in self._positions if partition not in assigned]:
             del self._positions[gone]
             self._paused.pop(gone, None)
-        fresh = [partition for partition in assigned if partition not in self._positions]
+        fresh = consumer.unplaced()
         if not fresh:
             return
         ends = await self.transport.ends({partition.topic for partition in fresh})
@@ -162,6 +162,7 @@ class Worker:
                     position = first
                 known[partition] = max(position, first)
         for partition in fresh:
+            self._paused.pop(partition, None)
             self._positions[partition] = known[partition]
             consumer.seek(partition, known[partition])
 

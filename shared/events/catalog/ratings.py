@@ -34,9 +34,9 @@ class Feedback(Snapshot, frozen=True, kw_only=True):
     method: str
     """callback or link"""
     status: str
-    """open, second_handling, closed"""
+    """open, second_handling, awaiting_decision (second bad rating: only the centre closes it), closed"""
     outcome: str | None = None
-    """answered, refused, unreachable, expired, withdrawn; None while open"""
+    """answered, refused, unreachable, expired, withdrawn, declined, cancelled, order_closed; None while open"""
     reached: bool = False
     """a person was reached or the link was answered: counts as asked"""
     answers: list[Answer] = msgspec.field(default_factory=list)

@@ -47,6 +47,8 @@ class WorkOrder(Snapshot, frozen=True, kw_only=True):
     lead: str
     """unit code; an order always has an owner"""
     lead_name: str
+    lead_region: str
+    """region code of the lead unit"""
     co_handlers: list[str] = msgspec.field(default_factory=list)
     handling_class: str = msgspec.field(name="class")
     matter: str
@@ -81,6 +83,8 @@ class WorkOrder(Snapshot, frozen=True, kw_only=True):
     decision: list[RuleAnswer] = msgspec.field(default_factory=list)
     handoff: HandoffState | None = None
     parent_id: str | None = None
+    repeat_of: str | None = None
+    """the closed appeal that this order's first appeal repeats (a repeat after closing opens a new order)"""
     suspended_until: datetime | None = None
 
 

@@ -1,0 +1,82 @@
+"""The caller of a route as a FastAPI dependency."""
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from fastapi import Depends, Header, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from limits import RateLimitItemPerMinute
+from limits.storage import MemoryStorage
+from limits.strategies import MovingWindowRateLimiter
+
+from shared.errors import Problem
+from shared.http.bodies import Body
+from shared.http.commands import IdempotencyKey
+from shared.security.principal import Principal
+from shared.security.tokens import Tokens, unauthorized
+
+_bearer = HTTPBearer(auto_error=False, description="Token of the stack (admin.token) or a JWT; see api.md")
+
+
+async def _caller(
+    request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+) -> Principal:
+    if credentials is None or not credentials.credentials:
+        raise unauthorized("Send a bearer token: `Authorization: Bearer <token>`.")
+    tokens: Tokens = request.app.state.tokens
+    return tokens.check(credentials.credentials)
+
+
+Caller = Annotated[Principal, Depends(_caller)]
+"""the principal behind the bearer token, whatever his roles (401 without)"""
+
+
+def allowed(*roles: str) -> Any:
+    """A dependency that yields the principal and refuses (403) one without any of `roles`: use as
+    `who: Annotated[Principal, allowed("seat", "supervisor")]`."""
+
+    async def check(who: Caller) -> Principal:
+        who.require(*roles)
+        return who
+
+    return Depends(check)
+
+
+_Key = Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_length=255, pattern=r"^[!-~]+$")]
+
+
+async def _idempotency(request: Request, key: _Key = None) -> Callable[[Principal, Body | None], IdempotencyKey | None]:
+    def make(who: Principal, body: Body | None) -> IdempotencyKey | None:
+        if key is None:
+            return None
+        return IdempotencyKey.of(
+            who.sub, request.method, request.url.path, key, body.canonical() if body is not None else None
+        )
+
+    return make
+
+
+Idempotency = Annotated[Callable[[Principal, Body | None], IdempotencyKey | None], Depends(_idempotency)]
+"""makes the key of this write: `queue.submit(command, idempotency(who, body))`; None without the header"""
+
+
+async def _public(request: Request) -> None:
+    rate: int = request.app.state.public_rate
+    if rate == 0:
+        return
+    limiter: MovingWindowRateLimiter = request.app.state.limiter
+    item = RateLimitItemPerMinute(rate)
+    address = request.client.host if request.client else "unknown"
+    if not limiter.hit(item, address):
+        raise Problem(
+            429, "too_many_requests", f"At most {rate} calls a minute; wait a little.", headers={"Retry-After": "10"}
+        )
+
+
+Public = Depends(_public)
+"""rate limit of tokenless routes: `dependencies=[Public]`"""
+
+
+def new_limiter() -> MovingWindowRateLimiter:
+    """One limiter of a process."""
+    return MovingWindowRateLimiter(MemoryStorage())

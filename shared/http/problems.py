@@ -1,0 +1,119 @@
+"""Every error as one `application/problem+json` document (RFC 9457)."""
+
+import http
+import logging
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+
+from shared.errors import Problem, Transient
+from shared.http.commands import unavailable
+
+log = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+
+PROBLEM_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "required": ["type", "title", "status", "detail", "code"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "code": {"type": "string"},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {"pointer": {"type": "string"}, "detail": {"type": "string"}},
+            },
+        },
+    },
+}
+
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    status: {"description": text, "content": {MEDIA_TYPE: {"schema": PROBLEM_SCHEMA}}}
+    for status, text in (("4XX", "What the caller can mend"), ("5XX", "Nothing was stored; try again"))
+}
+"""documented on every route"""
+
+
+def problem_response(problem: Problem) -> Response:
+    """The document of a `Problem`."""
+    body = {
+        "type": "about:blank" if problem.status < 100 else f"urn:sushu:problem:{problem.code}",
+        "title": http.HTTPStatus(problem.status).phrase,
+        "status": problem.status,
+        "detail": problem.detail,
+        "code": problem.code,
+        "errors": problem.errors,
+        **problem.extra,
+    }
+    return Response(
+        orjson.dumps(body, default=str), status_code=problem.status, headers=problem.headers, media_type=MEDIA_TYPE
+    )
+
+
+def validation_problem(errors: Any, content_type: str | None = None) -> Problem:
+    """422 (or 415) from pydantic's list of errors; the values themselves are never repeated."""
+    places = []
+    for error in errors:
+        where = [str(part) for part in error["loc"]]
+        if where and where[0] == "body":
+            where = where[1:]
+        pointer = "/" + "/".join(where)
+        places.append({"pointer": pointer, "detail": str(error["msg"])})
+        if (
+            error["loc"] in (("body",), ["body"])
+            and content_type is not None
+            and "json" not in content_type.lower()
+            and error["type"] != "missing"
+        ):
+            return Problem(415, "unsupported_media_type", "Send the body as `Content-Type: application/json`.")
+        if error["type"] == "json_invalid":
+            return Problem(422, "invalid_json", "The body is no JSON: check brackets, quotes and UTF-8.", errors=places)
+    first = places[0] if places else {"pointer": "/", "detail": "the body is missing"}
+    return Problem(422, "invalid", f"{first['pointer']}: {first['detail']}", errors=places)
+
+
+def install(app: FastAPI) -> None:
+    """Make every exception of `app` a problem document."""
+
+    @app.exception_handler(Problem)
+    async def _problem(_request: Request, error: Problem) -> Response:
+        return problem_response(error)
+
+    @app.exception_handler(RequestValidationError)
+    async def _validation(request: Request, error: RequestValidationError) -> Response:
+        return problem_response(validation_problem(error.errors(), request.headers.get("content-type")))
+
+    @app.exception_handler(HTTPException)
+    async def _http(_request: Request, error: HTTPException) -> Response:
+        codes = {404: "not_found", 405: "method_not_allowed", 400: "bad_request", 413: "too_large"}
+        detail = error.detail if isinstance(error.detail, str) else str(error.detail)
+        if error.status_code == 404:
+            detail = "There is nothing under this path; /docs lists what there is."
+        problem = Problem(
+            error.status_code,
+            codes.get(error.status_code, "http_error"),
+            detail,
+            headers=dict(error.headers or {}),
+        )
+        return problem_response(problem)
+
+    @app.exception_handler(Transient)
+    async def _transient(_request: Request, error: Transient) -> Response:
+        log.warning("request refused, the store is away", extra={"error": str(error)})
+        return problem_response(unavailable("The store is not available."))
+
+    @app.exception_handler(Exception)
+    async def _unexpected(_request: Request, error: Exception) -> Response:
+        log.error("request failed", exc_info=error)
+        return problem_response(
+            Problem(500, "internal", "This is our fault; the log has it under the answer's traceparent.")
+        )

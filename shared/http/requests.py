@@ -1,0 +1,124 @@
+"""What comes in over HTTP before a route sees it: size, encoding, JSON, trace context, figures."""
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import orjson
+from fastapi import Request
+from fastapi.responses import Response
+from fastapi.routing import APIRoute
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from shared.errors import Problem, invalid
+from shared.http.problems import problem_response
+from shared.telemetry import metrics
+from shared.telemetry.tracing import accept_traceparent
+
+BODY_LIMIT = 1_000_000
+BATCH_LIMIT = 32_000_000
+"""bytes (api.md, "Limits")"""
+
+
+class StrictRequest(Request):
+    """JSON by orjson: no lone surrogates, no NaN, bounded depth; NUL characters are refused."""
+
+    async def json(self) -> Any:
+        if not hasattr(self, "_json"):
+            self._json = parse_json(await self.body())
+        return self._json
+
+
+def parse_json(raw: bytes) -> Any:
+    """Parsed JSON. Raises `json.JSONDecodeError` (also for bad UTF-8, lone surrogates, too deep) or `Problem` 422
+    for a NUL character, which no text column can hold."""
+    value = orjson.loads(raw)
+    if b"\\u0000" in raw:
+        _refuse_nul(value, "")
+    return value
+
+
+def _refuse_nul(value: Any, pointer: str) -> None:
+    if isinstance(value, str):
+        if "\x00" in value:
+            raise invalid(pointer or "/", "holds a NUL character (U+0000); leave it out")
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            _refuse_nul(item, f"{pointer}/{index}")
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            if "\x00" in name:
+                raise invalid(pointer or "/", "a field name holds a NUL character (U+0000)")
+            _refuse_nul(item, f"{pointer}/{name}")
+
+
+class StrictRoute(APIRoute):
+    """A route whose request is a `StrictRequest`."""
+
+    def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:  # type: ignore[override]
+        original = super().get_route_handler()
+
+        async def handler(request: Request) -> Response:
+            return await original(StrictRequest(request.scope, request.receive))
+
+        return handler
+
+
+class Gate:
+    """The outermost layer of a service: body limit, NUL in the address, traceparent, request figures."""
+
+    def __init__(self, app: ASGIApp, service: str) -> None:
+        self.app = app
+        self.service = service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        headers = {name: value for name, value in scope["headers"] if name in (b"traceparent", b"content-length")}
+        traceparent = accept_traceparent(headers.get(b"traceparent", b"").decode("latin-1"))
+        started = time.perf_counter()
+        status = 500
+        answered = False
+
+        async def answer(message: Message) -> None:
+            nonlocal status, answered
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                answered = True
+                message["headers"] = [*message.get("headers", []), (b"traceparent", traceparent.encode())]
+            await send(message)
+
+        limit = BATCH_LIMIT if scope["path"].endswith("/batch") or scope["path"].endswith("/versions") else BODY_LIMIT
+        received = 0
+
+        async def bounded() -> Message:
+            nonlocal received
+            message = await receive()
+            if message["type"] == "http.request":
+                received += len(message.get("body", b""))
+                if received > limit:
+                    raise too_large(limit)
+            return message
+
+        try:
+            length = headers.get(b"content-length", b"0")
+            if "\x00" in scope["path"] or b"%00" in scope.get("query_string", b""):
+                raise Problem(422, "invalid", "The address holds a NUL character (%00); leave it out.")
+            if not length.isdigit() or int(length) > limit:
+                raise too_large(limit)
+            await self.app(scope, bounded, answer)
+        except Problem as problem:
+            if answered:
+                raise
+            await problem_response(problem)(scope, receive, answer)
+        finally:
+            route = getattr(scope.get("route"), "path", "none")
+            labels = (self.service, scope["method"], route)
+            metrics.REQUESTS.labels(*labels, str(status)).inc()
+            metrics.REQUEST_SECONDS.labels(*labels).observe(time.perf_counter() - started)
+
+
+def too_large(limit: int) -> Problem:
+    """413 with the limit."""
+    return Problem(413, "too_large", f"The body may have {limit} bytes; send less, or in parts (NDJSON batch).")

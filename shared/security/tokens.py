@@ -1,0 +1,155 @@
+"""Bearer tokens: an opaque admin token, EdDSA JWTs of the local stack, or the JWKS of an outside issuer."""
+
+import hmac
+import threading
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import jwt
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from shared.errors import Problem
+from shared.security.principal import ROLES, Principal
+from shared.settings import Settings
+
+SIGNING_KEY = "token.ed25519"
+LONGEST_TTL_S = 30 * 86400
+_ALGORITHMS = ["EdDSA", "RS256", "ES256"]
+
+
+def unauthorized(detail: str) -> Problem:
+    """401 with the challenge that says how to come in."""
+    return Problem(401, "unauthorized", detail, headers={"WWW-Authenticate": 'Bearer realm="sushu"'})
+
+
+class Tokens:
+    """Checks bearer tokens; in local stacks it makes them too."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._lock = threading.Lock()
+        self._private: Ed25519PrivateKey | None = None
+        self._admin: str | None = None
+        self._jwks: jwt.PyJWKClient | None = None
+        if settings.jwks_url:
+            self._jwks = jwt.PyJWKClient(settings.jwks_url, cache_keys=True, lifespan=300, timeout=5)
+
+    def _admin_token(self) -> str:
+        if self._admin is None:
+            path = self.settings.data_dir / "admin.token"
+            if self.settings.admin_token:
+                self._admin = self.settings.admin_token
+            elif self.settings.env == "local" and path.exists():
+                self._admin = path.read_text().strip()
+            else:
+                self._admin = ""
+        return self._admin
+
+    def _key(self) -> Ed25519PrivateKey:
+        with self._lock:
+            if self._private is None:
+                self._private = load_or_make_signing_key(self.settings.keys / SIGNING_KEY)
+            return self._private
+
+    def check(self, token: str) -> Principal:
+        """The principal behind a bearer token. Raises `Problem` 401."""
+        admin = self._admin_token()
+        if admin and hmac.compare_digest(token.encode(), admin.encode()):
+            return Principal("admin", frozenset(("admin",)))
+        try:
+            claims = self._claims(token)
+        except jwt.ExpiredSignatureError as error:
+            raise unauthorized("The token has expired; fetch a new one.") from error
+        except (jwt.PyJWTError, ValueError) as error:
+            raise unauthorized("The token is not valid here.") from error
+        roles = claims.get("roles", [])
+        if not isinstance(roles, list):
+            raise unauthorized("The token's `roles` is no list.")
+        return Principal(
+            str(claims.get("sub", "")),
+            frozenset(str(role) for role in roles) & ROLES,
+            _codes(claims, "units"),
+            _codes(claims, "regions"),
+            str(claims["platform"]) if claims.get("platform") else None,
+        )
+
+    def _claims(self, token: str) -> dict[str, Any]:
+        required = {"require": ["exp", "sub"]}
+        if self._jwks is not None:
+            key = self._jwks.get_signing_key_from_jwt(token).key
+            claims: dict[str, Any] = jwt.decode(
+                token,
+                key,
+                algorithms=_ALGORITHMS,
+                issuer=self.settings.jwt_issuer or None,
+                audience=self.settings.jwt_audience or None,
+                options=required,  # type: ignore[arg-type]
+            )
+            return claims
+        public: Ed25519PublicKey = self._key().public_key()
+        local: dict[str, Any] = jwt.decode(
+            token,
+            public,
+            algorithms=["EdDSA"],
+            issuer=f"sushu:{self.settings.platform}",
+            options=required | {"verify_aud": False},  # type: ignore[arg-type]
+        )
+        return local
+
+    def issue(
+        self,
+        sub: str,
+        roles: list[str],
+        *,
+        units: list[str] | None = None,
+        regions: list[str] | None = None,
+        platform: str | None = None,
+        ttl_s: int = 3600,
+    ) -> tuple[str, datetime]:
+        """A signed JWT and its end (api.md, `POST /v1/tokens`). Raises `Problem` in production."""
+        if self.settings.env == "production":
+            raise Problem(404, "not_found", "Tokens come from your issuer here; this call is for local stacks.")
+        now = datetime.now(UTC)
+        expires = now + timedelta(seconds=ttl_s)
+        claims: dict[str, Any] = {
+            "iss": f"sushu:{self.settings.platform}",
+            "sub": sub,
+            "roles": roles,
+            "iat": now,
+            "exp": expires,
+        }
+        for name, value in (("units", units), ("regions", regions), ("platform", platform)):
+            if value:
+                claims[name] = value
+        return jwt.encode(claims, self._key(), algorithm="EdDSA"), expires
+
+
+def _codes(claims: dict[str, Any], name: str) -> frozenset[str]:
+    value = claims.get(name) or []
+    if not isinstance(value, list):
+        raise unauthorized(f"The token's `{name}` is no list.")
+    return frozenset(str(code) for code in value)
+
+
+def load_or_make_signing_key(path: Path) -> Ed25519PrivateKey:
+    """The Ed25519 key in `path` (PEM, mode 600); made when missing."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        pem = Ed25519PrivateKey.generate().private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        fresh = path.with_suffix(".new")
+        fresh.touch(mode=0o600)
+        fresh.write_bytes(pem)
+        try:
+            path.hardlink_to(fresh)  # two processes at once: the first one wins
+        except FileExistsError:
+            pass
+        finally:
+            fresh.unlink(missing_ok=True)
+    key = serialization.load_pem_private_key(path.read_bytes(), None)
+    if not isinstance(key, Ed25519PrivateKey):
+        raise ValueError(f"{path} holds no Ed25519 key; move it away and start again")
+    return key

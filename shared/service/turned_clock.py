@@ -1,0 +1,228 @@
+"""SUSHU_SIM_CLOCK: one business clock for a whole local stack that can be turned (api.md, "Local stack").
+
+The clock is one row in schema `sim`; every process follows it. `advance` goes from due timer to due timer, waits until
+every process has seen the new time and the pipeline is drained, and only then goes on: effects of an earlier instant
+are applied before a later one comes.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import uuid
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import asyncpg
+
+from shared.bus.records import Transport
+from shared.clock import Clock, SystemClock
+from shared.db.database import plain_url
+from shared.errors import Problem
+from shared.service.pipeline import backlog, schemas_of
+from shared.settings import Settings
+
+log = logging.getLogger(__name__)
+
+SCHEMA = """
+CREATE SCHEMA IF NOT EXISTS sim;
+CREATE TABLE IF NOT EXISTS sim.clock (
+  one bool PRIMARY KEY DEFAULT true CHECK (one), version bigint NOT NULL, real_at timestamptz NOT NULL,
+  business_at timestamptz NOT NULL, speed double precision NOT NULL);
+CREATE TABLE IF NOT EXISTS sim.readers (
+  reader text PRIMARY KEY, version bigint NOT NULL, seen_at timestamptz NOT NULL);
+"""
+CHANNEL = "sushu_clock"
+FOLLOW_S = 0.2
+READER_GONE_S = 3.0
+STEP_TIMEOUT_S = 120.0
+LONGEST_ADVANCE_S = 5 * 366 * 86400
+FASTEST = 100_000.0
+
+
+class TurnedClock:
+    """Business time = a base + (real time since) × speed, the same in every process of the stack."""
+
+    def __init__(self, database_url: str) -> None:
+        self.url = plain_url(database_url)
+        self.version = 0
+        self._real = datetime.now(UTC)
+        self._business = self._real
+        self._speed = 1.0
+        self._heard = asyncio.Event()
+        self._turned = asyncio.Event()
+
+    def _hear(self, *_: Any) -> None:
+        self._heard.set()
+
+    async def pause(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._turned.wait(), seconds)
+
+    def now(self) -> datetime:
+        return self._business + (datetime.now(UTC) - self._real) * self._speed
+
+    @property
+    def speed(self) -> float:
+        """Business seconds per real second."""
+        return self._speed
+
+    async def load(self) -> None:
+        """Read (or make) the stack's clock."""
+        connection: Any = await asyncpg.connect(self.url, timeout=10)
+        try:
+            await connection.execute("SELECT pg_advisory_lock(7403)")
+            await connection.execute(SCHEMA)
+            await connection.execute(
+                "INSERT INTO sim.clock (version, real_at, business_at, speed)"
+                " VALUES (1, clock_timestamp(), clock_timestamp(), 1) ON CONFLICT DO NOTHING"
+            )
+            await connection.execute("SELECT pg_advisory_unlock(7403)")
+            await self._read(connection)
+        finally:
+            await connection.close()
+
+    async def _read(self, connection: Any) -> None:
+        row = await connection.fetchrow("SELECT version, real_at, business_at, speed FROM sim.clock")
+        if row is not None and row["version"] != self.version:
+            self.version = row["version"]
+            self._real, self._business, self._speed = row["real_at"], row["business_at"], row["speed"]
+            self._turned.set()
+            self._turned = asyncio.Event()
+
+    async def follow(self, name: str) -> None:
+        """Keep this process on the stack's clock; runs until cancelled."""
+        reader = f"{name}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        while True:
+            connection: Any = None
+            try:
+                connection = await asyncpg.connect(self.url, timeout=10)
+                self._heard = asyncio.Event()
+                await connection.add_listener(CHANNEL, self._hear)
+                while True:
+                    self._heard.clear()
+                    await self._read(connection)
+                    await connection.execute(
+                        "INSERT INTO sim.readers VALUES ($1, $2, now()) ON CONFLICT (reader)"
+                        " DO UPDATE SET version = excluded.version, seen_at = excluded.seen_at",
+                        reader,
+                        self.version,
+                    )
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(self._heard.wait(), FOLLOW_S)
+            except asyncio.CancelledError:
+                if connection is not None and not connection.is_closed():
+                    with contextlib.suppress(Exception):
+                        await connection.execute("DELETE FROM sim.readers WHERE reader = $1", reader)
+                        await connection.close(timeout=1)
+                raise
+            except Exception as error:
+                log.warning("the stack's clock cannot be read, trying again", extra={"error": str(error)})
+                await asyncio.sleep(0.5)
+
+
+class ClockDesk:
+    """Turns the stack's clock: what `POST /v1/clock` does. One request at a time."""
+
+    def __init__(self, clock: TurnedClock, transport: Transport) -> None:
+        self.clock = clock
+        self.transport = transport
+        self._lock = asyncio.Lock()
+
+    async def set_speed(self, speed: float) -> datetime:
+        """From now on business time runs `speed` times as fast; nothing is promised about drained effects."""
+        if not 0 <= speed <= FASTEST:
+            raise Problem(422, "invalid", f"/speed: from 0 to {FASTEST:.0f}")
+        async with self._lock:
+            connection: Any = await asyncpg.connect(self.clock.url, timeout=10)
+            try:
+                now = self.clock.now()
+                await self._set(connection, now, speed)
+                return now
+            finally:
+                await connection.close()
+
+    async def advance(self, seconds: float) -> tuple[datetime, int]:
+        """Move to `now + seconds`, timer by timer, draining between steps; returns (now, timers fired).
+
+        Raises `Problem` 503 when the pipeline does not drain.
+        """
+        if not 0 <= seconds <= LONGEST_ADVANCE_S:
+            raise Problem(422, "invalid", f"/advance_s: from 0 to {LONGEST_ADVANCE_S}")
+        async with self._lock:
+            connection: Any = await asyncpg.connect(self.clock.url, timeout=10)
+            try:
+                speed = self.clock.speed
+                start = self.clock.now()
+                target = start + timedelta(seconds=seconds)
+                fired = 0
+                await self._set(connection, start, 0.0)
+                try:
+                    await self._drain(connection, start)
+                    while True:
+                        due, count = await self._next_timer(connection)
+                        if due is None or due > target:
+                            break
+                        step = max(due, self.clock.now())
+                        await self._set(connection, step, 0.0)
+                        fired += count
+                        await self._drain(connection, step)
+                    await self._set(connection, target, 0.0)
+                    await self._drain(connection, target)
+                finally:
+                    now = self.clock.now()
+                    await self._set(connection, now, speed)
+                return now, fired
+            finally:
+                await connection.close()
+
+    async def _set(self, connection: Any, business: datetime, speed: float) -> None:
+        version = await connection.fetchval(
+            "UPDATE sim.clock SET version = version + 1, real_at = clock_timestamp(), business_at = $1, speed = $2"
+            " RETURNING version",
+            business,
+            speed,
+        )
+        await self.clock._read(connection)
+        await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, str(version))
+        deadline = asyncio.get_running_loop().time() + 10
+        while await connection.fetchval(
+            "SELECT count(*) FROM sim.readers WHERE version < $1 AND seen_at > now() - make_interval(secs => $2)",
+            version,
+            READER_GONE_S,
+        ):
+            if asyncio.get_running_loop().time() > deadline:
+                raise Problem(503, "clock_not_followed", "A process of the stack does not follow the clock; try again.")
+            await asyncio.sleep(0.01)
+
+    async def _next_timer(self, connection: Any) -> tuple[datetime | None, int]:
+        union = " UNION ALL ".join(
+            f'SELECT due_at FROM "{schema}".timers WHERE retry_at IS NULL' for schema in await schemas_of(connection)
+        )
+        row = await connection.fetchrow(
+            f"SELECT due_at, count(*) AS n FROM ({union}) t WHERE due_at = (SELECT min(due_at) FROM ({union}) u)"
+            " GROUP BY due_at"
+        )
+        return (row["due_at"], row["n"]) if row else (None, 0)
+
+    async def _drain(self, connection: Any, now: datetime) -> None:
+        """Wait until outboxes are empty, everything in the log is read and no timer up to `now` is left; twice in a
+        row, because a batch may just have moved from one place to the next."""
+        deadline = asyncio.get_running_loop().time() + STEP_TIMEOUT_S
+        quiet = 0
+        while quiet < 2:
+            state = await backlog(connection, self.transport, now)
+            quiet = 0 if state else quiet + 1
+            if state and asyncio.get_running_loop().time() > deadline:
+                raise Problem(503, "not_drained", f"The pipeline does not drain: {state}", headers={"Retry-After": "5"})
+            if state:
+                await asyncio.sleep(0.01)
+
+
+async def make_clock(settings: Settings) -> Clock:
+    """Real time, or the stack's turned clock with SUSHU_SIM_CLOCK=1."""
+    if not settings.sim_clock:
+        return SystemClock()
+    clock = TurnedClock(settings.database_url)
+    await clock.load()
+    return clock
