@@ -226,6 +226,7 @@ MISTAKES: dict[str, tuple[Callable[[Documents], Any], str]] = {
     ),
     "the turned clock in production": (lambda d: settings(d).update(SUSHU_SIM_CLOCK="1"), "local stacks only"),
     "production without its refusals": (lambda d: settings(d).update(SUSHU_ENV="local"), "refusals are off"),
+    "the demo city in production": (lambda d: settings(d).pop("SUSHU_CITY"), "is the demo city"),
     "plain HTTP in production": (
         lambda d: one(d, "Gateway/sushu")["spec"]["listeners"][0].update(protocol="HTTP"),
         "speaks without TLS",

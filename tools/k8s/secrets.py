@@ -46,6 +46,8 @@ def production_is_production(documents: list[Manifest], expected: Expected) -> I
         of_services = document["metadata"]["name"].startswith("sushu-settings")
         if of_services and document["data"].get("SUSHU_ENV") != "production":
             yield f"{name_of(document)}: SUSHU_ENV is not 'production', so production's refusals are off"
+        if of_services and document["data"].get("SUSHU_CITY", "demo") == "demo":
+            yield f"{name_of(document)}: SUSHU_CITY is the demo city; mount the city's own folder"
     for gateway in of_kind(documents, "Gateway"):
         for listener in gateway["spec"]["listeners"]:
             if listener["protocol"] != "HTTPS" or not listener.get("tls"):

@@ -30,8 +30,9 @@ openssl genpkey -algorithm ed25519 -out "$folder/token.ed25519"
 make_secret sushu-token-key --from-file="$folder/token.ed25519"
 if ! there sushu-intake-keys; then
   kubectl --namespace "$namespace" get secret sushu-token-key -o 'jsonpath={.data.token\.ed25519}' | base64 -d > "$folder/token.ed25519"
-  make_secret sushu-intake-keys --from-file="$folder/token.ed25519" \
-    --from-literal=vault.key="$(random)" --from-literal=pseudonym.key="$(random)"
+  printf '{"current": "1", "vault": {"1": "%s"}, "pseudonym": "%s", "codes": "%s"}\n' \
+    "$(openssl rand -base64 32)" "$(openssl rand -base64 32)" "$(openssl rand -base64 32)" > "$folder/intake.json"
+  make_secret sushu-intake-keys --from-file="$folder/token.ed25519" --from-file="$folder/intake.json"
 fi
 make_secret sushu-admin --from-literal=token="$(random)"
 echo "The admin token: kubectl -n $namespace get secret sushu-admin -o jsonpath='{.data.token}' | base64 -d"
