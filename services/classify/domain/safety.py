@@ -54,6 +54,7 @@ _AFTER = re.compile(
     r"|^(?:不|没)"
     r"|^[^。；;！？]{0,10}(?:怎么办理|如何预防|怎么预防|是不是真的|吗[？?]?$)"
 )
+_NOW = re.compile(r"今天|今早|刚刚|刚才|现在|正在|又")
 _NOT_ANY_MORE = re.compile(r"(?:已经|现在|目前|早就)?(?:不|没有?|没再)(?:再)?$")
 
 
@@ -76,7 +77,7 @@ def _guarded(text: str, start: int, end: int) -> bool:
     inside = text[start:end]
     if "不" in inside and "不想活" not in inside and "昏迷不醒" not in inside and "出不来" not in inside:
         return True
-    if _NOT_ANY_MORE.search(before) or _BEFORE.search(before):
+    if not _NOW.search(inside) and (_NOT_ANY_MORE.search(before) or _BEFORE.search(before)):
         return True
     return bool(_AFTER.search(after))
 
