@@ -1,7 +1,7 @@
 """The city folder (`SUSHU_CITY`): profile.yaml, units.csv, catalogue.csv, rules.yaml and what services add.
 
-`demo` is the folder `cities/demo` of the checkout; anything else is a path. The numbers of domain.md are defaults of the
-profile's level (mega, medium, small) and can be set one by one in profile.yaml.
+`demo` is the folder `cities/demo` of the checkout, anything else is a path. The numbers of domain.md are defaults of
+the profile's level (mega, medium, small) and can be set one by one in profile.yaml.
 """
 
 from collections.abc import Mapping

@@ -132,8 +132,7 @@ class DeadLetters:
                     edited if edited is not None else row["value"],
                 )
                 message = worker.decoder(record.headers, record.value)
-                if message is not None:
-                    await worker.deliver(uow, record.partition.topic, [(message, record)])
+                await worker.deliver(uow, record.partition.topic, [(message, record)])
                 await uow.pg.execute(
                     f"UPDATE {self.table} SET status = 'replayed', ended_at = now() WHERE id = $1", row["id"]
                 )

@@ -100,7 +100,7 @@ class Inbox:
         pg: Any,
         topic: str,
         arrivals: Sequence[tuple[Message[Event], Received]],
-        decode: Callable[[Headers, bytes], Message[Event] | None],
+        decode: Callable[[Headers, bytes], Message[Event]],
     ) -> list[Message[Event]]:
         """The messages whose turn it is, each key in sequence order without repeats; early ones are kept until the
         gap before them closes."""
@@ -127,9 +127,8 @@ class Inbox:
                 topic,
                 closers,
             ):
-                message_kept = decode(headers_from(row["headers"]), row["value"])
-                if message_kept is not None:
-                    waiting[row["key"]].setdefault(row["sequence"], (message_kept, None))
+                message = decode(headers_from(row["headers"]), row["value"])
+                waiting[row["key"]].setdefault(row["sequence"], (message, None))
                 kept.add((row["key"], row["sequence"]))
         ready: list[Message[Event]] = []
         moved: dict[str, int] = {}

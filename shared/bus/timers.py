@@ -10,8 +10,6 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import orjson
-
 from shared.bus.inbox import Inbox
 from shared.bus.records import Partition, Transport
 from shared.bus.subscriptions import TimerHandler
@@ -124,7 +122,7 @@ class Timers:
             if not rows:
                 return 0
             timers = sorted(
-                (Timer(row["kind"], row["key"], row["due_at"], orjson.loads(row["payload"])) for row in rows),
+                (Timer(row["kind"], row["key"], row["due_at"], row["payload"]) for row in rows),
                 key=lambda timer: timer.due_at,
             )
             for kind in dict.fromkeys(timer.kind for timer in timers):

@@ -21,7 +21,7 @@ from shared.bus.subscriptions import Subscription
 from shared.db.database import Database
 from shared.errors import Poison, Transient
 from shared.events import catalog
-from shared.events.event import Event, Headers, Message, attributes, decode
+from shared.events.event import Event, Headers, Message, decode
 from shared.outbox.uow import Uow
 from shared.telemetry import metrics
 
@@ -31,12 +31,14 @@ BATCH = 500
 ATTEMPTS = 4
 BACK_OFF_S = (0.05, 5.0)
 """first and longest pause before the next try"""
+JOIN_S = 10.0
+"""a member without partitions counts as ready after so long: others own them all"""
 DEAD_IN_A_ROW = 50
 """so many dead letters without one success in between stop the worker: something is wrong with us, not with them"""
 
 
-def decode_event(headers: Headers, value: bytes) -> Message[Event] | None:
-    """The message in a record by the catalog; None for an unknown type. Raises `Poison`."""
+def decode_event(headers: Headers, value: bytes) -> Message[Event]:
+    """The message in a record by the catalog. Raises `Poison`."""
     return decode(catalog.EVENTS, catalog.DECODERS, headers, value)
 
 
@@ -56,7 +58,7 @@ class Worker:
         database: Database,
         transport: Transport,
         *,
-        decoder: Callable[[Headers, bytes], Message[Event] | None] = decode_event,
+        decoder: Callable[[Headers, bytes], Message[Event]] = decode_event,
         batch: int = BATCH,
     ) -> None:
         self.group = group
@@ -69,7 +71,7 @@ class Worker:
         self.dead_letters = DeadLetters(database.schema, group)
         self.decoder = decoder
         self.batch = batch
-        self.stopped_because: str | None = None
+        self.stopped_because: str | None = "has not joined its group yet"
         """why the worker gave up, or what it waits for; None while it flows"""
         self._dead_in_a_row = 0
         self._positions: dict[Partition, int] = {}
@@ -99,10 +101,14 @@ class Worker:
 
     async def _loop(self, consumer: Consumer) -> None:
         failures = 0
+        joined = time.monotonic()
         while True:
             try:
                 await self._take_over(consumer)
                 self._resume(consumer)
+                placed = consumer.assigned() or time.monotonic() > joined + JOIN_S
+                if placed and failures == 0 and self._dead_in_a_row < DEAD_IN_A_ROW:
+                    self.stopped_because = None
                 records = await consumer.poll(self.batch, 0.5)
                 if self._dead_in_a_row >= DEAD_IN_A_ROW:
                     self.stopped_because = (
@@ -116,7 +122,6 @@ class Worker:
                 if records:
                     await self._handle(consumer, records)
                 failures = 0
-                self.stopped_because = None
             except asyncio.CancelledError:
                 raise
             except Exception as error:
@@ -293,8 +298,7 @@ class Worker:
                     waiting.append(record)
                     continue
                 message = self.decoder(record.headers, record.value)
-                if message is not None:
-                    by_topic.setdefault(record.partition.topic, []).append((message, record))
+                by_topic.setdefault(record.partition.topic, []).append((message, record))
             if waiting:
                 await self.dead_letters.add(uow, waiting, "waits behind a dead letter of its key", 0, "waiting")
             for topic, pairs in by_topic.items():
@@ -311,15 +315,14 @@ class Worker:
         if subscription.order == "facts":
             messages = await self.inbox.in_order(uow.pg, topic, pairs, self.decoder)
         else:
-            wanted = [pair for pair in pairs if subscription.types is None or pair[0].type in subscription.types]
+            wanted = [pair for pair in pairs if subscription.wants(pair[0])]
             unseen = await self.inbox.unseen(uow.pg, [message for message, _ in wanted]) if wanted else set()
             messages = []
             for message, _ in wanted:
                 if message.id in unseen:
                     unseen.discard(message.id)
                     messages.append(message)
-        if subscription.types is not None:
-            messages = [message for message in messages if message.type in subscription.types]
+        messages = [message for message in messages if subscription.wants(message)]
         if messages:
             await subscription.handler(messages, uow)
             metrics.HANDLED.labels(self.group, topic).inc(len(messages))
@@ -330,11 +333,3 @@ class Worker:
         Raises the handler's exception when it fails again; the letter then stays parked with the new reason.
         """
         return await self.dead_letters.replay(self, letter_id, value)
-
-
-def ce_id(record: Received) -> str:
-    """The CloudEvents id of a record, empty when it has none."""
-    try:
-        return attributes(record.headers).get("id", "")
-    except Poison:
-        return ""

@@ -67,7 +67,7 @@ async def verify(pg: Any, schema: str) -> dict[str, Any]:
                 "action": row["action"],
                 "subject": row["subject"],
                 "reason": row["reason"],
-                "detail": orjson.loads(row["detail"]),
+                "detail": row["detail"],
             }
             if row["previous"] != previous or row["digest"] != digest_of(previous, entry):
                 return {"entries": count, "intact": False, "broken_at": row["position"]}

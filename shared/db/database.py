@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
+import orjson
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
@@ -72,6 +73,8 @@ class Database:
             max_overflow=pool_size,
             pool_timeout=10,
             pool_recycle=1800,
+            json_serializer=lambda value: orjson.dumps(value).decode(),
+            json_deserializer=orjson.loads,
             connect_args={"server_settings": settings, "timeout": 10, "command_timeout": 60},
         )
         self.committed = asyncio.Event()

@@ -32,6 +32,12 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     reason: str | None = None
 
 
+class Unrecognised(Event, frozen=True, kw_only=True):
+    """A fact of a type that this release does not know: it counts in its aggregate's sequence, nothing more."""
+
+    actor: str = ""
+
+
 E_co = TypeVar("E_co", bound=Event, covariant=True)
 
 
@@ -52,8 +58,8 @@ class Message(Generic[E_co]):
     data: E_co
     traceparent: str | None = None
     topic: str = ""
-    partition: int = -1
-    offset: int = -1
+    raw: bytes = b""
+    """the body as received, with the fields that this release does not know"""
 
     @property
     def platform(self) -> str:
@@ -101,26 +107,32 @@ def attributes(headers: Headers) -> dict[str, str]:
 
 def decode(
     kinds: dict[str, type[Event]], decoders: dict[str, msgspec.json.Decoder[Any]], headers: Headers, value: bytes
-) -> Message[Event] | None:
-    """The message in a record, or None when its type is not known here (readers ignore unknown types).
+) -> Message[Event]:
+    """The message in a record; `data` is `Unrecognised` when its type is not known here (readers ignore it).
 
     Raises `Poison` when it is damaged.
     """
     found = attributes(headers)
     kind = found["type"]
-    if kind not in kinds:
-        return None
     try:
-        data = decoders[kind].decode(value)
+        data: Event = decoders[kind].decode(value) if kind in kinds else Unrecognised()
+        sequence = int(found["sequence"])
+        if sequence < 1:
+            raise ValueError("sequence numbers start at 1")
+        time = datetime.fromisoformat(found["time"])
+        if time.tzinfo is None:
+            raise ValueError("the time has no offset")
         return Message(
             id=found["id"],
             type=kind,
             source=found["source"],
             key=found["subject"],
-            sequence=int(found["sequence"]),
-            time=datetime.fromisoformat(found["time"]),
+            sequence=sequence,
+            time=time,
             data=data,
             traceparent=found.get("traceparent"),
+            topic=data.topic,
+            raw=value,
         )
     except (msgspec.DecodeError, KeyError, ValueError, RecursionError) as error:
         raise Poison(f"{kind}: {type(error).__name__}: {error}") from error

@@ -178,7 +178,7 @@ class CommandQueue(Generic[C]):
             " WHERE scope = ANY($1) AND answer IS NOT NULL",
             [key.scope for key in keys],
         )
-        return {row["scope"]: (row["body_digest"], orjson.loads(row["answer"])) for row in rows}
+        return {row["scope"]: (row["body_digest"], row["answer"]) for row in rows}
 
     async def _remember(self, uow: Uow, results: Sequence[tuple[_Waiting[C], Outcome | Problem]]) -> None:
         good = [(item.key, outcome) for item, outcome in results if item.key and isinstance(outcome, Outcome)]

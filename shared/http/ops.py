@@ -124,8 +124,7 @@ def router(runner: Runner) -> APIRouter:
                 int(page.after[0]) if page.after else 0,
                 page.limit + 1,
             )
-        found = [dict(row) | {"detail": orjson.loads(row["detail"])} for row in rows]
-        return page_of(found, page, lambda row: [row["position"]])
+        return page_of([dict(row) for row in rows], page, lambda row: [row["position"]])
 
     @routes.get("/audit/verify")
     async def verify(who: Reader) -> dict[str, Any]:

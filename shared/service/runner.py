@@ -113,7 +113,8 @@ class Runner:
                 await connection.execute(text("SELECT 1"))
         except (Transient, TimeoutError) as error:
             reasons.append(f"database: {error}"[:300])
-        for part in (self.worker.stopped_because, self.relay.trouble, self.timers.trouble):
+        waits = self.worker.stopped_because if self.service.subscriptions else None
+        for part in (waits, self.relay.trouble, self.timers.trouble):
             if part:
                 reasons.append(part[:300])
         if any(task.done() and not task.cancelled() and task.exception() for task in self._tasks):

@@ -80,6 +80,9 @@ class Harness:
                     await service.setup()
                 runners.append(hub._add(service))
             await stack.enter_async_context(running(runners))
+            async with asyncio.timeout(20):
+                while any([await runner.not_ready() for runner in runners]):
+                    await asyncio.sleep(0.02)
             yield hub
 
     def _add(self, service: Service) -> Runner:
@@ -181,8 +184,7 @@ class Harness:
             )
         finally:
             await connection.close()
-        messages = [decode_event(headers_from(row["headers"]), row["value"]) for row in rows]
-        return [message for message in messages if message is not None]
+        return [decode_event(headers_from(row["headers"]), row["value"]) for row in rows]
 
     async def query(self, sql: str, *values: Any) -> list[Any]:
         """Rows of a query with the rights of the database's owner (to look into any schema)."""

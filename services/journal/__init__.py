@@ -1,0 +1,1 @@
+"""journal: every event of the platform, kept for ever, in one order."""

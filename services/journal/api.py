@@ -1,0 +1,62 @@
+"""HTTP of the journal: the event feed."""
+
+import asyncio
+import contextlib
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+
+from services.journal import repository
+from services.journal.handlers import Handlers
+from shared.errors import invalid
+from shared.http.auth import allowed
+from shared.http.requests import StrictRoute
+from shared.security.principal import Principal
+
+FeedReader = Annotated[Principal, allowed("platform", "auditor", "leader")]
+LONGEST_WAIT_S = 30
+
+
+def router(handlers: Handlers) -> APIRouter:
+    """Routes under `/v1/events`."""
+    routes = APIRouter(tags=["journal"], route_class=StrictRoute)
+
+    @routes.get("/v1/events")
+    async def feed(
+        who: FeedReader,
+        after: Annotated[str, Query(max_length=20, description="`next` of the page before")] = "",
+        types: Annotated[str, Query(max_length=2000, description="event types, separated by commas")] = "",
+        limit: Annotated[int, Query(ge=1, le=1000)] = 200,
+        wait_s: Annotated[int, Query(ge=0, le=LONGEST_WAIT_S, description="wait for news at the end of the feed")] = 0,
+    ) -> dict[str, Any]:
+        """Every event in the order of the journal, as CloudEvents in JSON; keep `next` and ask again with it.
+
+        At least once: after a crash of yours the same events come again; none is skipped. `next` is null at the end of
+        what is there: ask again with the last one you had.
+        """
+        position = _position(after)
+        wanted = [name.strip() for name in types.split(",") if name.strip()]
+        entries = await _read(handlers, position, wanted, limit)
+        if not entries and wait_s:
+            handlers.appended.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(handlers.appended.wait(), wait_s)
+            entries = await _read(handlers, position, wanted, limit)
+        last = str(entries[-1].position) if entries else None
+        return {"items": [entry.as_cloudevent() for entry in entries], "next": last}
+
+    return routes
+
+
+async def _read(handlers: Handlers, after: int, types: list[str], limit: int) -> list[Any]:
+    async with handlers.database.read() as connection:
+        raw: Any = (await connection.get_raw_connection()).driver_connection
+        return await repository.read(raw, after, types, limit)
+
+
+def _position(after: str) -> int:
+    if not after:
+        return 0
+    if not after.isascii() or not after.isdigit() or len(after) > 18:
+        raise invalid("/after", "is a journal position: take `next` of the page before")
+    return int(after)

@@ -1,0 +1,47 @@
+"""What the journal does: append every event, once, each aggregate in its order."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, date, datetime
+from typing import Any
+
+from services.journal import repository
+from shared.db.database import Database
+from shared.events.event import Message
+from shared.outbox.uow import Uow
+
+BatchHandler = Callable[[Sequence[Message[Any]], Uow], Awaitable[None]]
+
+
+class Handlers:
+    """The journal of one platform."""
+
+    def __init__(self, database: Database, platform: str) -> None:
+        self.database = database
+        self.platform = platform
+        self.appended = asyncio.Event()
+        """set after each commit: wakes readers that wait at the end of the feed"""
+        self._cared_for: date | None = None
+
+    def on(self, topic: str) -> BatchHandler:
+        """The handler of one topic."""
+
+        async def on_events(batch: Sequence[Message[Any]], uow: Uow) -> None:
+            today = datetime.now(UTC).date()
+            if self._cared_for != today:
+                await repository.care(uow.pg, today)
+                uow.after_commit(lambda: setattr(self, "_cared_for", today))
+            await repository.append(uow.pg, self.platform, topic, batch)
+            uow.after_commit(self.appended.set)
+
+        return on_events
+
+    async def reconcile(self) -> dict[str, int]:
+        """Gaps or repeats in the positions; 0 is well."""
+        async with self.database.read() as connection:
+            raw: Any = (await connection.get_raw_connection()).driver_connection
+            row = await raw.fetchrow(
+                "SELECT coalesce(max(position), 0) - count(DISTINCT position) AS gaps,"
+                " count(*) - count(DISTINCT position) AS repeats FROM journal.events"
+            )
+        return {"position_gaps": row["gaps"], "position_repeats": row["repeats"]}

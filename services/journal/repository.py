@@ -1,0 +1,81 @@
+"""SQL of the journal."""
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from services.journal.domain import Entry
+from shared.events.event import Event, Message
+
+
+async def append(pg: Any, platform: str, topic: str, messages: Sequence[Message[Event]]) -> int:
+    """Write `messages` behind the last position and return the new one.
+
+    The head's row lock lets one writer give positions at a time, so positions rise in the order of commits and a reader
+    that has seen position n has seen everything below it.
+    """
+    written_at = datetime.now(UTC)
+    last: int = await pg.fetchval(
+        "INSERT INTO journal.head VALUES ($1, $2)"
+        " ON CONFLICT (platform) DO UPDATE SET position = journal.head.position + $2 RETURNING position",
+        platform,
+        len(messages),
+    )
+    first = last - len(messages) + 1
+    await pg.execute(
+        "INSERT INTO journal.events (written_at, position, id, type, source, subject, sequence, time, topic,"
+        " traceparent, data)"
+        " SELECT $1, $2 + n - 1, id, type, source, subject, sequence, time, $3, nullif(traceparent, ''), data::json"
+        " FROM unnest($4::text[], $5::text[], $6::text[], $7::text[], $8::bigint[], $9::timestamptz[], $10::text[],"
+        " $11::text[])"
+        " WITH ORDINALITY AS r(id, type, source, subject, sequence, time, traceparent, data, n)",
+        written_at,
+        first,
+        topic,
+        [message.id for message in messages],
+        [message.type for message in messages],
+        [message.source for message in messages],
+        [message.key for message in messages],
+        [message.sequence for message in messages],
+        [message.time for message in messages],
+        [message.traceparent or "" for message in messages],
+        [message.raw.decode() for message in messages],
+    )
+    return last
+
+
+async def read(pg: Any, after: int, types: Sequence[str], limit: int) -> list[Entry]:
+    """Entries behind position `after` in order; `types` empty = all."""
+    rows = await pg.fetch(
+        "SELECT position, id, type, source, subject, sequence, time, traceparent, data FROM journal.events"
+        " WHERE position > $1 AND (cardinality($2::text[]) = 0 OR type = ANY($2)) ORDER BY position LIMIT $3",
+        after,
+        list(types),
+        limit,
+    )
+    return [
+        Entry(
+            row["position"],
+            row["id"],
+            row["type"],
+            row["source"],
+            row["subject"],
+            row["sequence"],
+            row["time"],
+            row["data"],
+            row["traceparent"],
+        )
+        for row in rows
+    ]
+
+
+async def care(pg: Any, today: date) -> None:
+    """Make the partitions of this month and the next."""
+    start = today.replace(day=1)
+    for _ in range(2):
+        end = (start + timedelta(days=32)).replace(day=1)
+        await pg.execute(
+            f"CREATE TABLE IF NOT EXISTS journal.events_{start:%Y%m} PARTITION OF journal.events"
+            f" FOR VALUES FROM ('{start} 00:00+00') TO ('{end} 00:00+00')"
+        )
+        start = end

@@ -1,0 +1,124 @@
+"""The journal keeps every event, in one order, and hands it on."""
+
+import asyncio
+from datetime import UTC, datetime
+
+from shared.bus.records import Record
+from shared.events.catalog.appeals import Appeal, AppealReceived, AppealWithdrawn, Place, Reporter
+from shared.ids import uuid7
+from shared.testing.harness import Harness
+
+TOPIC = "intake.appeals.v1"
+
+
+def appeal(identifier: str, status: str = "received") -> Appeal:
+    return Appeal(
+        id=identifier,
+        platform="460100",
+        reference_no="460100-20261102-000001",
+        channel="web",
+        text="小区门口路灯不亮",
+        received_at=datetime(2026, 11, 2, 2, tzinfo=UTC),
+        source_platform="460100",
+        reporter=Reporter(),
+        place=Place(region_code="460106"),
+        rating_token_sha256=[],
+        status=status,
+    )
+
+
+def received(identifier: str) -> AppealReceived:
+    return AppealReceived(actor="citizen", after=appeal(identifier))
+
+
+async def feed(hub: Harness, after: str = "", **query: str) -> dict:
+    answer = await hub.http.get("/v1/events", params={"after": after, **query}, headers=hub.admin)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+async def test_feed_holds_every_event_once_in_the_order_of_its_aggregate(server_url: str) -> None:
+    async with Harness.fresh(server_url, "journal") as hub:
+        ids = [uuid7() for _ in range(30)]
+        for identifier in ids:  # the second fact first, both twice
+            withdrawn = AppealWithdrawn(actor="citizen", after=appeal(identifier, "withdrawn"))
+            second = await hub.emit(withdrawn, key=identifier, sequence=2)
+            first = await hub.emit(received(identifier), key=identifier, sequence=1)
+            await hub.emit(withdrawn, key=identifier, sequence=2, event_id=second)
+            await hub.emit(received(identifier), key=identifier, sequence=1, event_id=first)
+        await hub.settle()
+        items, after = [], ""
+        while True:
+            page = await feed(hub, after, limit="7")
+            if page["next"] is None:
+                break
+            items += page["items"]
+            after = page["next"]
+        assert [item["sushuposition"] for item in items] == list(range(1, 61))
+        for identifier in ids:
+            own = [item["type"] for item in items if item["subject"] == identifier]
+            assert own == ["appeal.received", "appeal.withdrawn"]
+        only = await feed(hub, types="appeal.withdrawn")
+        assert len(only["items"]) == 30
+        checks = await hub.http.get("/ops/journal/reconcile", headers=hub.admin)
+        assert checks.json()["differences"] == 0
+
+
+async def test_event_types_of_a_newer_release_are_kept_as_they_are(server_url: str) -> None:
+    async with Harness.fresh(server_url, "journal") as hub:
+        identifier = uuid7()
+        headers = tuple(
+            (f"ce_{name}", value.encode())
+            for name, value in {
+                "specversion": "1.0",
+                "id": uuid7(),
+                "type": "appeal.reopened",
+                "source": "/460100/intake",
+                "subject": identifier,
+                "time": "2026-11-02T02:00:00Z",
+                "sequence": "1",
+            }.items()
+        )
+        await hub.publish(Record(TOPIC, identifier, headers, b'{"unheard":"of"}'))
+        await hub.emit(received(identifier), key=identifier, sequence=2)
+        await hub.settle()
+        items = (await feed(hub))["items"]
+        assert [item["type"] for item in items] == ["appeal.reopened", "appeal.received"]
+        assert items[0]["data"] == {"unheard": "of"}
+
+
+async def test_damaged_event_is_a_dead_letter_and_harms_no_other_key(server_url: str) -> None:
+    async with Harness.fresh(server_url, "journal") as hub:
+        await hub.publish(Record(TOPIC, "damaged", (("ce_id", b"\xff"),), b"\x00\xff"))
+        good = uuid7()
+        await hub.emit(received(good), key=good, sequence=1)
+        await hub.settle()
+        assert [item["subject"] for item in (await feed(hub))["items"]] == [good]
+        letters = (await hub.http.get("/ops/journal/dead-letters", headers=hub.admin)).json()["items"]
+        assert [letter["status"] for letter in letters] == ["parked"]
+        assert "UTF-8" in letters[0]["reason"]
+        answer = await hub.http.post(f"/ops/journal/dead-letters/{letters[0]['id']}/replay", headers=hub.admin)
+        assert answer.status_code == 409
+        answer = await hub.http.post(f"/ops/journal/dead-letters/{letters[0]['id']}/discard", headers=hub.admin)
+        assert answer.status_code == 200, answer.text
+
+
+async def test_reader_at_the_end_is_woken_by_the_next_event(server_url: str) -> None:
+    async with Harness.fresh(server_url, "journal") as hub:
+        waiting = asyncio.create_task(feed(hub, wait_s="10"))
+        await asyncio.sleep(0.3)
+        assert not waiting.done()
+        identifier = uuid7()
+        await hub.emit(received(identifier), key=identifier, sequence=1)
+        page = await asyncio.wait_for(waiting, 5)
+        assert [item["subject"] for item in page["items"]] == [identifier]
+
+
+async def test_feed_needs_a_token_and_a_role(server_url: str) -> None:
+    async with Harness.fresh(server_url, "journal") as hub:
+        assert (await hub.http.get("/v1/events")).status_code == 401
+        assert (await hub.http.get("/v1/events", headers=hub.token("handler", units=["u"]))).status_code == 403
+        answer = await hub.http.get("/v1/events?after=abc", headers=hub.token("platform"))
+        assert answer.status_code == 422
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.json()["errors"][0]["pointer"] == "/after"
