@@ -1,4 +1,4 @@
-"""Command line of sla: `deadlines` computes many deadlines at once."""
+"""The process of sla, and `deadlines`, which computes many at once."""
 
 import sys
 
@@ -6,13 +6,9 @@ import typer
 
 from services.sla.calendars import published_calendar
 from services.sla.deadlines import answer_lines
+from shared.service.process import cli
 
-app = typer.Typer(add_completion=False, no_args_is_help=True)
-
-
-@app.callback()
-def main() -> None:
-    """Clocks, lamps and supervision of work orders."""
+app = cli("sla")
 
 
 @app.command()

@@ -1,0 +1,124 @@
+"""Which event does what to the clocks of an order: the bridge from the catalog to `domain.lifecycle`.
+
+Class, kind, groups and "in review" are read from the snapshot of whatever event carries them, so that it does not
+matter which fact brought the change.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from services.sla.domain import lifecycle
+from services.sla.domain.clocks import Fact
+from services.sla.domain.lifecycle import Change, ClockSet, Terms
+from services.sla.domain.policy import ClockName, HandlingClass
+from shared.events.catalog import ratings, work_orders
+
+IGNORED = (
+    work_orders.WorkOrderProgressed,
+    work_orders.WorkOrderApprovalRequested,
+    work_orders.WorkOrderApprovalRejected,
+    work_orders.WorkOrderCoHandlersAdded,
+    work_orders.WorkOrderShirked,
+)
+"""facts that move no clock (domain.md: "Nothing else moves a clock")"""
+
+
+@dataclass(frozen=True, slots=True)
+class FeedbackFact:
+    """What a feedback event says to the clocks; it holds once the order's events up to `asked_at` are applied."""
+
+    kind: str
+    """attempted, second_bad, closed"""
+    at: datetime
+    asked_at: datetime
+
+
+def feedback_fact(event: ratings.FeedbackEvent, at: datetime) -> FeedbackFact | None:
+    """The part of a feedback event that clocks care for."""
+    match event:
+        case ratings.FeedbackAttempted():
+            kind = "attempted"
+        case ratings.FeedbackAnswered(bad=True) if event.after.bad_ratings >= 2:
+            kind = "second_bad"
+        case ratings.FeedbackClosed():
+            kind = "closed"
+        case _:
+            return None
+    return FeedbackFact(kind, at, event.after.opened_at)
+
+
+def on_order_event(clock_set: ClockSet | None, event: work_orders.WorkOrderEvent, at: datetime, terms: Terms) -> Change:
+    """The clocks of an order after one of its events."""
+    order = event.after
+    facts: tuple[Fact, ...] = ()
+    handling_class, groups = HandlingClass(order.handling_class), frozenset(order.reporter_groups)
+    if clock_set is None:
+        clock_set, facts = lifecycle.open_set(
+            order.id,
+            handling_class=handling_class,
+            kind=order.kind,
+            groups=groups,
+            received_at=order.received_at,
+            emergency_taken_at=order.taken_at,
+            at=at,
+            terms=terms,
+        )
+    review = clock_set.latest(ClockName.REVIEW)
+    more: tuple[Fact, ...] = ()
+    if order.in_review and (review is None or not review.running):
+        clock_set, more = lifecycle.review_started(clock_set, order.opened_at if review is None else at, at, terms)
+    elif not order.in_review and review is not None:
+        clock_set, more = lifecycle.review_decided(clock_set, at)
+    facts += more
+    if (handling_class, order.kind, groups) != (clock_set.handling_class, clock_set.kind, clock_set.groups):
+        clock_set, more = lifecycle.reclassed(
+            clock_set, at, terms, handling_class=handling_class, kind=order.kind, groups=groups
+        )
+        facts += more
+    clock_set, more = _by_type(clock_set, event, at, terms)
+    return clock_set, facts + more
+
+
+def _by_type(clock_set: ClockSet, event: work_orders.WorkOrderEvent, at: datetime, terms: Terms) -> Change:
+    order, why = event.after, event.reason or ""
+    match event:
+        case work_orders.WorkOrderDispatched():
+            return lifecycle.dispatched(clock_set, at, terms, round_=order.dispatch_no)
+        case work_orders.WorkOrderAccepted():
+            return lifecycle.accepted(clock_set, at)
+        case work_orders.WorkOrderContacted():
+            return lifecycle.contacted(clock_set, at)
+        case work_orders.WorkOrderCompleted():
+            # citizens know no sub-orders, and feedback sends deaf reporters a link
+            by_phone = order.channel == "phone" and "deaf" not in order.reporter_groups and order.parent_id is None
+            return lifecycle.completed(clock_set, at, terms, round_=order.round, by_phone=by_phone)
+        case work_orders.WorkOrderReturned():
+            return lifecycle.returned(clock_set, at)
+        case work_orders.WorkOrderDisputed():
+            return lifecycle.disputed(clock_set, at, terms)
+        case work_orders.WorkOrderRuled():
+            return lifecycle.ruled(clock_set, at)
+        case work_orders.WorkOrderSuspended(until=until):
+            return lifecycle.suspended(clock_set, at, until, terms, why)
+        case work_orders.WorkOrderResumed():
+            return lifecycle.resumed(clock_set, at, terms, why)
+        case work_orders.WorkOrderExtended(seconds=seconds):
+            return lifecycle.extended(clock_set, at, timedelta(seconds=seconds), terms, why)
+        case work_orders.WorkOrderReopened():
+            return lifecycle.reopened(clock_set, at, terms, round_=order.round)
+        case work_orders.WorkOrderClosed():
+            return lifecycle.ended(clock_set, at, "closed")
+        case work_orders.WorkOrderCancelled():
+            return lifecycle.ended(clock_set, at, "cancelled")
+        case work_orders.WorkOrderHandedOff():
+            return lifecycle.ended(clock_set, at, "handed_off")
+        case _:
+            return clock_set, ()
+
+
+def on_feedback_fact(clock_set: ClockSet, fact: FeedbackFact) -> Change:
+    """The clocks of an order after a call, the second bad rating of one appeal, or the end of asking."""
+    if fact.kind == "second_bad":
+        rating = clock_set.latest(ClockName.RATING) or clock_set.latest(ClockName.COMPLETE)
+        return lifecycle.rated_badly(clock_set, fact.at, level=3, round_=rating.round if rating else 1)
+    return lifecycle.call_attempted(clock_set, fact.at)

@@ -1,0 +1,276 @@
+"""The SQL of sla: clock sets are read and written many at once, under their row locks."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from services.sla.domain.lifecycle import ClockSet
+from services.sla.events import Owner, worst_lamp
+from services.sla.reactions import FeedbackFact
+from services.sla.tables import clock_sets, supervisions
+from shared.clock import rfc3339
+from shared.db import bulk
+from shared.errors import invalid
+from shared.http.pages import Page
+from shared.security.principal import Principal
+
+_clock_set = msgspec.json.Decoder(ClockSet)
+_early = msgspec.json.Decoder(list[FeedbackFact])
+_strings = msgspec.json.Decoder(list[str])
+_encode = msgspec.json.Encoder().encode
+
+_NOBODY = Owner((), "", "")
+
+# JSON as text: msgspec decodes it straight into the domain's types
+_COLUMNS = "work_order_id, sequence, state::text, appeal_ids::text, unit, region_code, next_at, applied_to, early::text"
+
+
+@dataclass(slots=True)
+class Row:
+    """One row of `clock_sets`. `clock_set` None: no event of the order was read yet."""
+
+    work_order_id: str
+    stored: bool = False
+    sequence: int = 0
+    clock_set: ClockSet | None = None
+    owner: Owner = _NOBODY
+    next_at: datetime | None = None
+    applied_to: datetime | None = None
+    early: list[FeedbackFact] = field(default_factory=list)
+
+
+def _row(row: Mapping[str, Any]) -> Row:
+    return Row(
+        work_order_id=row["work_order_id"],
+        stored=True,
+        sequence=row["sequence"],
+        clock_set=_clock_set.decode(row["state"]) if row["state"] else None,
+        owner=Owner(_strings.decode(row["appeal_ids"]), row["unit"], row["region_code"])
+        if row["appeal_ids"]
+        else _NOBODY,
+        next_at=row["next_at"],
+        applied_to=row["applied_to"],
+        early=_early.decode(row["early"]) if row["early"] else [],
+    )
+
+
+async def lock(pg: Any, ids: Iterable[str]) -> dict[str, Row]:
+    """The rows under their locks, taken in one order; fresh ones (not stored) for orders not known."""
+    wanted = sorted(set(ids))
+    found = await pg.fetch(
+        f"SELECT {_COLUMNS} FROM {clock_sets.fullname} WHERE work_order_id = ANY($1) ORDER BY work_order_id FOR UPDATE",
+        wanted,
+    )
+    rows = {row["work_order_id"]: _row(row) for row in found}
+    return {work_order_id: rows.get(work_order_id) or Row(work_order_id) for work_order_id in wanted}
+
+
+async def lock_or_create(pg: Any, ids: Iterable[str]) -> dict[str, Row]:
+    """As `lock`, but every row is stored: what waits for an order must be found by the order's first event."""
+    wanted = sorted(set(ids))
+    await pg.execute(
+        f"INSERT INTO {clock_sets.fullname} (work_order_id) SELECT * FROM unnest($1::text[]) ON CONFLICT DO NOTHING",
+        wanted,
+    )
+    return await lock(pg, wanted)
+
+
+async def lock_free(pg: Any, ids: Iterable[str]) -> dict[str, Row]:
+    """The rows that nobody else holds now: timers step aside for events that are being applied."""
+    found = await pg.fetch(
+        f"SELECT {_COLUMNS} FROM {clock_sets.fullname} WHERE work_order_id = ANY($1)"
+        " ORDER BY work_order_id FOR UPDATE SKIP LOCKED",
+        sorted(set(ids)),
+    )
+    return {row["work_order_id"]: _row(row) for row in found}
+
+
+async def find(pg: Any, work_order_id: str) -> Row | None:
+    """One row, without a lock."""
+    row = await pg.fetchrow(f"SELECT {_COLUMNS} FROM {clock_sets.fullname} WHERE work_order_id = $1", work_order_id)
+    return None if row is None else _row(row)
+
+
+_SHAPE = (
+    "unnest($1::text[], $2::bigint[], $3::jsonb[], $4::jsonb[], $5::text[], $6::text[], $7::text[], $8::bool[],"
+    " $9::timestamptz[], $10::timestamptz[], $11::timestamptz[], $12::jsonb[])"
+    " AS r(work_order_id, sequence, state, appeal_ids, unit, region_code, lamp, running, due_at, next_at, applied_to,"
+    " early)"
+)
+_NAMES = "sequence, state, appeal_ids, unit, region_code, lamp, running, due_at, next_at, applied_to"
+
+
+def _parameters(rows: Sequence[Row]) -> list[list[Any]]:
+    sets = [row.clock_set for row in rows]
+    running = [[] if s is None else [c for c in s.clocks if c.running] for s in sets]
+    return [
+        [row.work_order_id for row in rows],
+        [row.sequence for row in rows],
+        [None if s is None else _encode(s).decode() for s in sets],
+        [_encode(list(row.owner.appeal_ids)).decode() for row in rows],
+        [row.owner.unit for row in rows],
+        [row.owner.region_code for row in rows],
+        [None if s is None else worst_lamp(s).value for s in sets],
+        [bool(clocks) for clocks in running],
+        [min((c.due_at for c in clocks if c.due_at is not None), default=None) for clocks in running],
+        [row.next_at for row in rows],
+        [row.applied_to for row in rows],
+        [_encode(row.early).decode() if row.early else None for row in rows],
+    ]
+
+
+async def save(pg: Any, rows: Sequence[Row]) -> list[Row]:
+    """Write rows back: stored ones under their locks, others as new.
+
+    Returns those new rows for which feedback had been waiting, unseen when they were looked for; they are stored and
+    locked now, with `early` filled.
+    """
+    known = sorted((row for row in rows if row.stored), key=lambda row: row.work_order_id)
+    fresh = sorted((row for row in rows if not row.stored), key=lambda row: row.work_order_id)
+    if known:
+        assignments = ", ".join(f"{name} = r.{name}" for name in f"{_NAMES}, early".split(", "))
+        await pg.execute(
+            f"UPDATE {clock_sets.fullname} t SET {assignments} FROM {_SHAPE} WHERE t.work_order_id = r.work_order_id",
+            *_parameters(known),
+        )
+    surprised: list[Row] = []
+    if fresh:
+        assignments = ", ".join(f"{name} = excluded.{name}" for name in _NAMES.split(", "))
+        written = await pg.fetch(
+            f"INSERT INTO {clock_sets.fullname} AS t (work_order_id, {_NAMES}, early)"
+            f" SELECT work_order_id, {_NAMES}, early FROM {_SHAPE}"
+            f" ON CONFLICT (work_order_id) DO UPDATE SET {assignments}"
+            " RETURNING t.work_order_id, t.early::text",
+            *_parameters(fresh),
+        )
+        waiting = {row["work_order_id"]: row["early"] for row in written if row["early"]}
+        for row in fresh:
+            row.stored = True
+            if row.work_order_id in waiting:
+                row.early = _early.decode(waiting[row.work_order_id])
+                surprised.append(row)
+    return surprised
+
+
+async def raise_supervisions(pg: Any, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Supervisions that were announced now."""
+    await bulk.insert(pg, supervisions, rows)
+
+
+async def withdraw_supervisions(pg: Any, keys: Sequence[tuple[str, str, int, int, datetime]]) -> None:
+    """(work order, clock, round, level, when) of announcements that were taken back."""
+    await pg.executemany(
+        f"UPDATE {supervisions.fullname} SET withdrawn_at = $5"
+        " WHERE work_order_id = $1 AND clock = $2 AND round = $3 AND level = $4 AND withdrawn_at IS NULL",
+        keys,
+    )
+
+
+def supervision_answer(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of `supervisions` as HTTP shows it."""
+    times = ("due_at", "raised_at", "withdrawn_at", "acknowledged_at")
+    return {name: rfc3339(value) if name in times and value else value for name, value in dict(row).items()}
+
+
+def _scope(who: Principal, conditions: list[str], values: list[Any]) -> None:
+    """Row scope of a principal as SQL (the same rule as `Principal.sees_unit` and `sees_region`)."""
+    if "admin" in who.roles:
+        return
+    if who.units:
+        values.append(sorted(who.units))
+        conditions.append(f"unit = ANY(${len(values)})")
+    elif not who.sees_unit():
+        conditions.append("false")
+    if who.regions:
+        values.append([f"{trimmed(region)}%" for region in sorted(who.regions)])
+        conditions.append(f"region_code LIKE ANY(${len(values)})")
+
+
+def trimmed(region: str) -> str:
+    """The part of a GB/T 2260 code that all codes below it share."""
+    if len(region) == 6 and region.endswith("00"):
+        return region[:2] if region.endswith("0000") else region[:4]
+    return region
+
+
+def _where(conditions: Sequence[str]) -> str:
+    return " AND ".join(conditions) or "true"
+
+
+async def lamps(
+    pg: Any, who: Principal, unit: str | None, lamp: str | None, page: Page
+) -> tuple[dict[str, int], list[dict[str, Any]]]:
+    """How many orders with running clocks show which lamp, and those orders, the earliest deadline first."""
+    conditions: list[str] = ["running"]
+    values: list[Any] = []
+    _scope(who, conditions, values)
+    if unit is not None:
+        values.append(unit)
+        conditions.append(f"unit = ${len(values)}")
+    counted = await pg.fetch(
+        f"SELECT lamp, count(*) AS n FROM {clock_sets.fullname} WHERE {_where(conditions)} GROUP BY lamp", *values
+    )
+    counts = {"green": 0, "yellow": 0, "red": 0} | {row["lamp"]: row["n"] for row in counted}
+    conditions.append("due_at IS NOT NULL")
+    if lamp is not None:
+        values.append(lamp)
+        conditions.append(f"lamp = ${len(values)}")
+    if page.after is not None:
+        due_at, work_order_id = cursor_values(page.after, 2)
+        values += [cursor_instant(due_at), str(work_order_id)]
+        conditions.append(f"(due_at, work_order_id) > (${len(values) - 1}, ${len(values)})")
+    values.append(page.limit + 1)
+    found = await pg.fetch(
+        f"SELECT work_order_id, appeal_ids::text, unit, region_code, lamp, due_at FROM {clock_sets.fullname}"
+        f" WHERE {_where(conditions)} ORDER BY due_at, work_order_id LIMIT ${len(values)}",
+        *values,
+    )
+    return counts, [
+        {**dict(row), "appeal_ids": _strings.decode(row["appeal_ids"]), "due_at": rfc3339(row["due_at"])}
+        for row in found
+    ]
+
+
+async def supervisions_of(
+    pg: Any, who: Principal, level: int | None, unit: str | None, acknowledged: bool | None, page: Page
+) -> list[dict[str, Any]]:
+    """Supervisions, the newest first."""
+    conditions: list[str] = []
+    values: list[Any] = []
+    _scope(who, conditions, values)
+    for name, value in (("level", level), ("unit", unit)):
+        if value is not None:
+            values.append(value)
+            conditions.append(f"{name} = ${len(values)}")
+    if acknowledged is not None:
+        conditions.append(f"acknowledged_at IS {'NOT ' if acknowledged else ''}NULL")
+    if page.after is not None:
+        values.append(str(cursor_values(page.after, 1)[0]))
+        conditions.append(f"id < ${len(values)}")
+    values.append(page.limit + 1)
+    found = await pg.fetch(
+        f"SELECT * FROM {supervisions.fullname} WHERE {_where(conditions)} ORDER BY id DESC LIMIT ${len(values)}",
+        *values,
+    )
+    return [supervision_answer(row) for row in found]
+
+
+def cursor_values(after: Sequence[Any], count: int) -> Sequence[Any]:
+    """The values of a cursor of ours. Raises `Problem` 422 for another list's."""
+    if len(after) != count or any(isinstance(value, str) and "\x00" in value for value in after):
+        raise invalid("/after", "is no cursor of this list; take `next` of the page before")
+    return after
+
+
+def cursor_instant(value: Any) -> datetime:
+    """The instant in a cursor. Raises `Problem` 422."""
+    try:
+        instant = datetime.fromisoformat(value)
+    except (TypeError, ValueError) as error:
+        raise invalid("/after", "is no cursor of this list; take `next` of the page before") from error
+    if instant.tzinfo is None:
+        raise invalid("/after", "is no cursor of this list; take `next` of the page before")
+    return instant

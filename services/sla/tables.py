@@ -1,0 +1,97 @@
+"""Tables of schema `sla`."""
+
+from sqlalchemy import BigInteger, Boolean, Column, DateTime, Index, Integer, MetaData, Table, Text, text
+from sqlalchemy.dialects.postgresql import JSONB
+
+SCHEMA = "sla"
+metadata = MetaData(schema=SCHEMA)
+
+clock_sets = Table(
+    "clock_sets",
+    metadata,
+    Column("work_order_id", Text, primary_key=True),
+    # own sequence of sla.clocks.v1
+    Column("sequence", BigInteger, nullable=False, server_default="0"),
+    # the aggregate (domain ClockSet); null until the order's first event was read
+    Column("state", JSONB),
+    # what the events and lists need of the order
+    Column("appeal_ids", JSONB),
+    Column("unit", Text),
+    Column("region_code", Text),
+    Column("lamp", Text),
+    Column("running", Boolean, nullable=False, server_default="false"),
+    # the earliest deadline of the running clocks, and the instant of the armed timer
+    Column("due_at", DateTime(timezone=True)),
+    Column("next_at", DateTime(timezone=True)),
+    # business time of the newest order event applied, and feedback facts that wait for a later one
+    Column("applied_to", DateTime(timezone=True)),
+    Column("early", JSONB),
+)
+Index(
+    "clock_sets_lamps",
+    clock_sets.c.unit,
+    clock_sets.c.lamp,
+    clock_sets.c.due_at,
+    clock_sets.c.work_order_id,
+    postgresql_where=text("running"),
+)
+Index(
+    "clock_sets_by_due",
+    clock_sets.c.lamp,
+    clock_sets.c.due_at,
+    clock_sets.c.work_order_id,
+    postgresql_where=text("running"),
+)
+
+supervisions = Table(
+    "supervisions",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("work_order_id", Text, nullable=False),
+    Column("clock", Text, nullable=False),
+    Column("round", Integer, nullable=False),
+    Column("level", Integer, nullable=False),
+    Column("unit", Text, nullable=False),
+    Column("region_code", Text, nullable=False),
+    Column("due_at", DateTime(timezone=True), nullable=False),
+    Column("raised_at", DateTime(timezone=True), nullable=False),
+    Column("late", Boolean, nullable=False),
+    # an event read late took it back
+    Column("withdrawn_at", DateTime(timezone=True)),
+    Column("acknowledged_at", DateTime(timezone=True)),
+    Column("acknowledged_by", Text),
+    Column("note", Text),
+)
+# each (work order, clock, round, level) exactly once (domain.md, SLA): the last line of defence
+Index(
+    "supervisions_once",
+    supervisions.c.work_order_id,
+    supervisions.c.clock,
+    supervisions.c.round,
+    supervisions.c.level,
+    unique=True,
+    postgresql_where=text("withdrawn_at IS NULL"),
+)
+Index("supervisions_by_unit", supervisions.c.unit, supervisions.c.id)
+Index("supervisions_by_level", supervisions.c.level, supervisions.c.id)
+
+policies = Table(
+    "policies",
+    metadata,
+    Column("version", Text, primary_key=True),
+    Column("data", JSONB, nullable=False),
+    Column("effective_from", DateTime(timezone=True), nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+)
+
+calendars = Table(
+    "calendars",
+    metadata,
+    Column("version", Text, primary_key=True),
+    # {years: [..], holidays: {day: name}, workdays: {day: name}}: replaces those years of the published lists
+    Column("data", JSONB, nullable=False),
+    Column("effective_from", DateTime(timezone=True), nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+)
