@@ -14,6 +14,7 @@ def main() -> int:
     commands.add_parser("up", help="separate processes on Apache Kafka; returns when ready")
     downwards = commands.add_parser("down", help="stop the stack of the data folder")
     downwards.add_argument("--clean", action="store_true", help="delete the data too")
+    commands.add_parser("prepare", help=argparse.SUPPRESS)
     supervised = commands.add_parser("supervise", help=argparse.SUPPRESS)
     supervised.add_argument("lock_handle", type=int)
     arguments = parser.parse_args()
@@ -22,6 +23,10 @@ def main() -> int:
             from deploy.local.run import run
 
             return run()
+        if arguments.command == "prepare":
+            from deploy.local.services import prepare_here
+
+            return prepare_here()
         from deploy.local import up
 
         if arguments.command == "up":

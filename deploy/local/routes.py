@@ -28,3 +28,15 @@ def local_routes(services: Iterable[str]) -> list[ServiceRoutes]:
         prefixes = [f"/v1/{segment}" for segment in segments] + list(entry.get("paths", [])) + [f"/ops/{service}"]
         routes.append(ServiceRoutes(service, tuple(prefixes)))
     return routes
+
+
+def in_process_routes(services: Iterable[str]) -> tuple[dict[str, str], dict[str, str]]:
+    """The same table for services in one process: first segment after /v1/ → service, other prefix → service."""
+    segments, paths = {}, {}
+    for served in local_routes(services):
+        for prefix in served.prefixes:
+            if prefix.startswith("/v1/"):
+                segments[prefix.removeprefix("/v1/")] = served.service
+            elif not prefix.startswith("/ops/"):
+                paths[prefix] = served.service
+    return segments, paths

@@ -1,30 +1,91 @@
-"""The services that a local stack runs, in one place, in the order of the loop."""
+"""The services that a local stack runs: which, how they are prepared, and how one runs as its own process."""
 
+import asyncio
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 
-from deploy.local.process import Program
+from deploy.local.errors import StackError
+from deploy.local.process import Program, tail
 from deploy.local.stack import Stack
+from shared.bus.records import Transport
+from shared.clock import Clock
+from shared.service.process import LOOP, build_service, ensure_topics, make_transport, migrate_service
+from shared.service.service import Service
+from shared.service.turned_clock import make_clock
+from shared.settings import Settings
+from shared.telemetry import logs
 
 CHECKOUT = Path(__file__).parents[2]
-
-WORDS = {
-    "intake": "诉求受理",
-    "classify": "智能分类",
-    "dispatch": "精准派单",
-    "sla": "时限督办",
-    "feedback": "回访评价",
-    "evaluate": "考核评估",
-    "journal": "事件总账",
-}
+SERVICE_PATIENCE_S = 20.0
+"""How long a service may take to answer its last requests when it is asked to end."""
 
 
 def local_services() -> list[str]:
     """Names of the services of this checkout, in the order of the loop."""
-    return [name for name in WORDS if (CHECKOUT / "services" / name / "bootstrap.py").exists()]
+    return [name for name in LOOP if (CHECKOUT / "services" / name / "bootstrap.py").exists()]
+
+
+async def prepare(
+    names: list[str], settings: Settings, clock: Clock, transport: Transport, say: Callable[[str], None]
+) -> list[Service]:
+    """Bring every schema to its newest revision, make the topics, import the city; safe to repeat.
+
+    The transport must be started. Returns the services, built but not started.
+    """
+    await ensure_topics(transport)
+    for name in names:
+        await migrate_service(name, settings)
+    services = []
+    for name in names:
+        say(name)
+        service = await build_service(name, settings, clock, transport)
+        await service.setup()
+        services.append(service)
+    return services
+
+
+async def prepare_all(stack: Stack) -> None:
+    """`prepare` in a process of its own, so that the supervisor stays small. Raises StackError with what it said."""
+    log = stack.folder.log("prepare")
+    with log.open("ab") as output:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "deploy.local", "prepare"),
+            env=environment(stack),
+            cwd=CHECKOUT,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+        )
+        try:
+            status = await process.wait()
+        except asyncio.CancelledError:
+            process.kill()
+            raise
+    if status != 0:
+        raise StackError(f"The services could not be prepared. The end of {log}:\n{tail(log, 20)}")
+
+
+def prepare_here() -> int:
+    """The process of `prepare_all`; exit status."""
+    settings = Settings()
+    logs.configure(settings.log_level, "prepare")
+
+    async def main() -> None:
+        clock = await make_clock(settings)
+        transport = make_transport(settings)
+        await transport.start()
+        try:
+            for service in await prepare(local_services(), settings, clock, transport, lambda name: None):
+                await service.database.close()
+        finally:
+            await transport.stop()
+
+    asyncio.run(main())
+    return 0
 
 
 def environment(stack: Stack) -> dict[str, str]:
@@ -57,8 +118,15 @@ def service_program(stack: Stack, name: str, port: int) -> Program:
         env={**environment(stack), "SUSHU_SERVICE_HOST": "127.0.0.1", "SUSHU_SERVICE_PORT": str(port)},
         log=stack.folder.log(name),
         is_ready=is_live,
+        stop_patience_s=SERVICE_PATIENCE_S,
     )
 
 
-async def set_up(stack: Stack, log: Path) -> None:
-    """Migrations, topics and the demo city."""
+def demo_program(stack: Stack) -> Program:
+    """The demo stream as a program to supervise."""
+    return Program(
+        name="demo",
+        argv=(sys.executable, "-m", "deploy.local.demo"),
+        env=environment(stack),
+        log=stack.folder.log("demo"),
+    )

@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import httpx
@@ -23,13 +22,15 @@ from deploy.local.folder import DataFolder
 from deploy.local.front import front_app
 from deploy.local.gateway import Gateway
 from deploy.local.kafka import Kafka, cluster_id, ensure_jars, find_java
-from deploy.local.keys import ensure_admin_token, ensure_keys
+from deploy.local.keys import ensure_admin_token
 from deploy.local.process import Identity, Program
 from deploy.local.routes import local_routes
-from deploy.local.services import CHECKOUT, WORDS, local_services, service_program, set_up
+from deploy.local.services import CHECKOUT, demo_program, local_services, prepare_all, service_program
+from deploy.local.serving import EmbeddedServer
 from deploy.local.settings import LocalSettings
 from deploy.local.stack import DATABASES, Stack, already_running, end_leftovers, prepare_database
 from deploy.local.supervisor import Supervisor
+from shared.security.tokens import SIGNING_KEY, load_or_make_signing_key
 
 PROGRAM_READY_S = 60.0
 STACK_READY_S = 120.0
@@ -145,14 +146,6 @@ def _tell(line: str) -> None:
         print(line, flush=True)
 
 
-class _Front(uvicorn.Server):
-    """uvicorn inside the supervisor, which keeps its own signal handlers."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
 class _Supervision:
     """The life of one stack: start in order, watch, stop in order."""
 
@@ -192,13 +185,15 @@ class _Supervision:
 
     async def _start(self) -> None:
         settings, stack, folder = self.settings, self.stack, self.stack.folder
-        ensure_keys(settings.data_dir)
+        load_or_make_signing_key(settings.keys / SIGNING_KEY)  # before several processes want it
         ensure_admin_token(settings.data_dir, settings.admin_token)
         taken: set[int] = set()
         service_ports = {name: _take_port(taken) for name in stack.services}
         front_port = _take_port(taken)
-        front = front_app(service_ports, WORDS, self._troubles)
-        server = _Front(uvicorn.Config(front, host="127.0.0.1", port=front_port, log_config=None, lifespan="off"))
+        front = front_app(service_ports, self._troubles)
+        server = EmbeddedServer(
+            uvicorn.Config(front, host="127.0.0.1", port=front_port, log_config=None, lifespan="off")
+        )
         self._serving = asyncio.create_task(server.serve())
         gateway = Gateway(
             settings.data_dir,
@@ -229,11 +224,13 @@ class _Supervision:
             stack.database_url = settings.database_url
         self._publish()
         _tell("Preparing the database …")
-        await set_up(stack, folder.log("setup"))
+        await prepare_all(stack)
         _tell(f"Starting {len(stack.services)} services …")
         await self._start_together([service_program(stack, name, service_ports[name]) for name in stack.services])
         self.setup_trouble = None
         await self._until_ready()
+        if settings.demo_stream == "on":
+            await self.supervisor.start(demo_program(stack), within_s=PROGRAM_READY_S)
 
     def _own_kafka(self) -> Kafka | None:
         settings = self.settings

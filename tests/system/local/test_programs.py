@@ -20,7 +20,7 @@ from deploy.local import ports
 from deploy.local.errors import StackError
 from deploy.local.gateway import Gateway
 from deploy.local.kafka import Kafka
-from deploy.local.keys import ensure_admin_token, ensure_keys
+from deploy.local.keys import ensure_admin_token
 from deploy.local.postgres import PostgreSQL
 from deploy.local.routes import local_routes
 from deploy.local.stack import prepare_database
@@ -292,15 +292,9 @@ def test_gateway_waits_for_a_service_that_is_restarting(tmp_path: Path) -> None:
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
 
 
-def test_keys_are_private_and_made_once(tmp_path: Path) -> None:
-    folder = ensure_keys(tmp_path)
-    first = {path.name: path.read_bytes() for path in folder.iterdir()}
-    assert set(first) == {"token_signing.pem", "vault.key", "pseudonym.key"}
-    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
-    token, path = ensure_admin_token(tmp_path, None)
+def test_admin_token_is_private_and_made_once(tmp_path: Path) -> None:
+    token, path = ensure_admin_token(tmp_path, "")
     assert path is not None
     assert path.stat().st_mode & 0o777 == 0o600
-    ensure_keys(tmp_path)
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == first
-    assert ensure_admin_token(tmp_path, None) == (token, path)
+    assert ensure_admin_token(tmp_path, "") == (token, path)
     assert ensure_admin_token(tmp_path, "given") == ("given", None)

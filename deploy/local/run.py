@@ -1,0 +1,207 @@
+"""`make run`: the whole hub in this process, on the embedded log, with PostgreSQL from its wheel.
+
+One event loop serves HTTP and runs every service; PostgreSQL is the only other process, and it ends with this one.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+from fastapi import FastAPI
+
+from deploy.local import ports
+from deploy.local.demo.stream import WORDS, DemoStream
+from deploy.local.errors import StackError
+from deploy.local.keys import ensure_admin_token
+from deploy.local.live import LiveLine
+from deploy.local.process import Identity
+from deploy.local.routes import in_process_routes
+from deploy.local.services import local_services, prepare
+from deploy.local.serving import EmbeddedServer
+from deploy.local.settings import LocalSettings
+from deploy.local.stack import DATABASES, Stack, prepare_database
+from deploy.local.supervisor import Supervisor
+from shared.bus.embedded import EmbeddedTransport
+from shared.clock import Clock
+from shared.http.app import Lifespan, Together, running
+from shared.service.process import run_async, server_config
+from shared.service.runner import Runner
+from shared.service.turned_clock import TurnedClock, make_clock
+from shared.telemetry import logs
+
+READY_WITHIN_S = 60.0
+POSTGRES_READY_S = 60.0
+
+log = logging.getLogger(__name__)
+
+
+def run() -> int:
+    """Run until Ctrl-C or SIGTERM; exit status."""
+    settings = LocalSettings.from_environment().model_copy(update={"kafka_bootstrap_servers": ""})
+    stack = Stack.take(settings, "embedded", local_services())
+    ports.require_free(settings.port, "SUSHU_PORT", "the base URL", settings.host)
+    run_async(_Hub(stack).run())
+    return 0
+
+
+def say(words: str = "", end: str = "\n") -> None:
+    """A line for the person in front of the terminal."""
+    print(words, end=end, flush=True)
+
+
+class _Hub:
+    """The life of `make run`: start in order, serve, end in order."""
+
+    def __init__(self, stack: Stack) -> None:
+        self.stack = stack
+        self.settings = stack.settings
+        self.supervisor = Supervisor(on_change=self._publish, say=log.warning, die_with_parent=True)
+        self.began = time.monotonic()
+
+    async def run(self) -> None:
+        """Until asked to end. Raises StackError when it cannot start."""
+        _log_to(self.stack.folder.log("hub"), self.settings.log_level)
+        asked_to_end = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, asked_to_end.set)
+        living = asyncio.create_task(self._live())
+        watching = asyncio.create_task(self.supervisor.watch())
+        ending = asyncio.create_task(asked_to_end.wait())
+        try:
+            await asyncio.wait({living, ending, watching}, return_when=asyncio.FIRST_COMPLETED)
+            for task in (living, watching):
+                if task.done():
+                    await task  # raises what went wrong
+        finally:
+            if asked_to_end.is_set():
+                say("\nEnding …")
+            for part in (living, watching, ending):
+                part.cancel()
+                await asyncio.gather(part, return_exceptions=True)
+            await self.supervisor.stop_all()
+            self.stack.folder.forget()
+
+    async def _live(self) -> None:
+        say("Starting PostgreSQL …")
+        settings = await self._with_database()
+        token, token_file = ensure_admin_token(settings.data_dir, settings.admin_token)
+        clock = await make_clock(settings)
+        transport = EmbeddedTransport(settings.database_url)
+        await transport.start()
+        try:
+            say("Preparing", end="")
+            services = await prepare(
+                self.stack.services, settings, clock, transport, lambda name: say(f" {name}", end="")
+            )
+            say(" …")
+            runners = [Runner(service, transport) for service in services]
+            segments, paths = in_process_routes(self.stack.services)
+            app = Together(runners, settings, segments, paths, _lifespan(runners))
+            async with _following(clock), _serving(app, settings) as serving:
+                headers = {"Authorization": f"Bearer {token}"}
+                async with httpx.AsyncClient(
+                    base_url=settings.local_url, headers=headers, timeout=30, trust_env=False
+                ) as client:
+                    await self._until_ready(client)
+                    self._greet(token_file)
+                    work = [serving, asyncio.create_task(LiveLine(client).run())]
+                    if settings.demo_stream == "on":
+                        work.append(asyncio.create_task(DemoStream(client, settings.platform, now=clock.now).run()))
+                    try:
+                        await asyncio.gather(*work)
+                    finally:
+                        for task in work[1:]:
+                            task.cancel()
+                        await asyncio.gather(*work[1:], return_exceptions=True)
+        finally:
+            await transport.stop()
+
+    async def _with_database(self) -> LocalSettings:
+        """Start (or find) the database; the settings with its address."""
+        server = self.stack.own_postgres()
+        if server is not None:
+            await self.supervisor.start(server.program(), within_s=POSTGRES_READY_S)
+            await prepare_database(server.url("postgres"), DATABASES["embedded"], "embedded")
+            self.stack.database_url = server.url(DATABASES["embedded"])
+        else:
+            await prepare_database(self.settings.database_url, None, "embedded")
+            self.stack.database_url = self.settings.database_url
+        self._publish()
+        return self.settings.model_copy(update={"database_url": self.stack.database_url})
+
+    async def _until_ready(self, client: httpx.AsyncClient) -> None:
+        reasons = "no answer"
+        while time.monotonic() - self.began < READY_WITHIN_S + POSTGRES_READY_S:
+            try:
+                answer = await client.get("/health/ready")
+                if answer.status_code == 200:
+                    return
+                reasons = answer.text
+            except httpx.HTTPError as error:
+                reasons = repr(error)
+            await asyncio.sleep(0.05)
+        raise StackError(f"The hub did not become ready: {reasons}\nSee {self.stack.folder.root / 'log'}.")
+
+    def _greet(self, token_file: Path | None) -> None:
+        url = self.settings.local_url
+        say(
+            f"\n诉枢 is ready at {url} after {time.monotonic() - self.began:.1f} s  (documentation: {url}/docs)\n"
+            f"  admin token   {token_file or 'the value of SUSHU_ADMIN_TOKEN'}\n"
+            f"  log           {self.stack.folder.root / 'log'}"
+        )
+        if self.settings.demo_stream == "on":
+            say(f"  demo          {WORDS}")
+        say("  end           Ctrl-C\n")
+
+    def _publish(self) -> None:
+        me = Identity.of("supervisor", os.getpid())
+        processes = [*([me] if me else []), *self.supervisor.identities()]
+        self.stack.publish(processes, {name: [os.getpid()] for name in self.stack.services})
+
+
+def _lifespan(runners: list[Runner]) -> Lifespan:
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        async with running(runners):
+            yield
+
+    return lifespan
+
+
+@asynccontextmanager
+async def _serving(app: Together, settings: LocalSettings) -> AsyncIterator["asyncio.Task[None]"]:
+    """HTTP while the block runs; afterwards the last requests are answered and the services stopped."""
+    server = EmbeddedServer(server_config(app, settings.host, settings.port))
+    serving = asyncio.create_task(server.serve())
+    try:
+        yield serving
+    finally:
+        server.should_exit = True
+        await asyncio.gather(serving, return_exceptions=True)
+
+
+@asynccontextmanager
+async def _following(clock: Clock) -> AsyncIterator[None]:
+    """Follow the stack's clock when it can be turned."""
+    following = asyncio.create_task(clock.follow("run")) if isinstance(clock, TurnedClock) else None
+    try:
+        yield
+    finally:
+        if following is not None:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
+
+
+def _log_to(path: Path, level: str) -> None:
+    """The services' log goes to a file; the terminal is for the person."""
+    logs.configure(level, "hub")
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.StreamHandler):
+            handler.setStream(path.open("a", encoding="utf-8"))
