@@ -135,10 +135,10 @@ def run_async(main: Any) -> None:
     """Run a coroutine on uvloop where there is one."""
     try:
         import uvloop
-
-        uvloop.run(main)
     except ImportError:
         asyncio.run(main)
+    else:
+        uvloop.run(main)
 
 
 def cli(name: str) -> typer.Typer:
