@@ -1,6 +1,11 @@
 """Fixtures of all tests: one PostgreSQL server for the run."""
 
+import contextlib
 import os
+import socket
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,3 +23,42 @@ def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder: Path = tmp_path_factory.mktemp("postgres")
     with postgres.server(folder / "data") as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def kafka_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Bootstrap servers of a real Apache Kafka: KAFKA_BOOTSTRAP_SERVERS, else one from deploy/local.
+
+    Skips, saying why, where Java or the jars cannot be had.
+    """
+    given = os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
+    if given:
+        yield given
+        return
+    command = [sys.executable, "-m", "deploy.local.kafka"]
+    check = subprocess.run([*command, "--check"], capture_output=True, text=True, check=False)
+    if check.returncode != 0:
+        pytest.skip(f"KAFKA TESTS SKIPPED: {(check.stdout + check.stderr).strip()}")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    folder = tmp_path_factory.mktemp("kafka")
+    log = (folder / "out.log").open("w")
+    broker = subprocess.Popen(
+        [*command, "--data-dir", str(folder), "--port", str(port)], stdout=log, stderr=subprocess.STDOUT
+    )
+    try:
+        deadline = time.monotonic() + 90
+        while True:
+            if broker.poll() is not None or time.monotonic() > deadline:
+                pytest.fail(f"Kafka did not start: {(folder / 'out.log').read_text()[-2000:]}")
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                break
+            time.sleep(0.2)
+        yield f"127.0.0.1:{port}"
+    finally:
+        broker.terminate()
+        try:
+            broker.wait(30)
+        except subprocess.TimeoutExpired:
+            broker.kill()

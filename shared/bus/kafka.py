@@ -16,6 +16,7 @@ from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordTooLarge
 
 from shared.bus.records import Partition, Received, Record, Rejected, partition_of
 from shared.errors import Transient
+from shared.events.topics import load as catalogue_topics
 
 log = logging.getLogger(__name__)
 
@@ -78,11 +79,7 @@ class KafkaTransport:
         try:
             await admin.start()
             known = set(await admin.list_topics())
-            fresh = [
-                NewTopic(name=topic, num_partitions=partitions, replication_factor=-1)
-                for topic, partitions in topics.items()
-                if topic not in known
-            ]
+            fresh = [_new_topic(topic, partitions) for topic, partitions in topics.items() if topic not in known]
             if fresh:
                 answer = await admin.create_topics(fresh)
                 for topic, code, *rest in answer.topic_errors:
@@ -145,12 +142,11 @@ class KafkaTransport:
                         raise
                     self._reader = reader
                 reader = self._reader
-                if any(not reader.partitions_for_topic(topic) for topic in wanted):
-                    await asyncio.wait_for(reader.topics(), 10)
+                producer = await self._producing()
                 places = [
                     TopicPartition(topic, number)
                     for topic in wanted
-                    for number in sorted(reader.partitions_for_topic(topic) or ())
+                    for number in sorted(await asyncio.wait_for(producer.partitions_for(topic), 10))
                 ]
                 first = await asyncio.wait_for(reader.beginning_offsets(places), 10)
                 upcoming = await asyncio.wait_for(reader.end_offsets(places), 10)
@@ -158,6 +154,15 @@ class KafkaTransport:
                 await self._drop_reader()
                 raise Transient(f"kafka: {error!r}") from error
         return {Partition(place.topic, place.partition): (first[place], upcoming[place]) for place in places}
+
+
+def _new_topic(name: str, partitions: int) -> NewTopic:
+    """A topic with the broker's default replication and the retention of its topic file."""
+    known = catalogue_topics().get(name)
+    configs = {"retention.ms": str(known.retention_days * 86_400_000)} if known else None
+    topic = NewTopic(name=name, num_partitions=partitions, replication_factor=1, topic_configs=configs)
+    topic.replication_factor = -1  # the broker's default; NewTopic's own check does not know it
+    return topic
 
 
 class KafkaConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships no types

@@ -1,0 +1,381 @@
+"""One suite for both transports: what a service may rely on, whatever carries the events.
+
+A small counting service stands for any: it keeps, per key, the sum and the order of what it was told, and passes each
+fact on. Everything is real: PostgreSQL, the log, workers and relays.
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.bus.embedded import EmbeddedTransport
+from shared.bus.kafka import KafkaTransport
+from shared.bus.records import Record, Transport
+from shared.bus.subscriptions import Subscription
+from shared.bus.timers import Timers
+from shared.bus.worker import Worker
+from shared.clock import ManualClock
+from shared.db.database import Database
+from shared.db.migrate import migrate
+from shared.errors import Poison, Transient
+from shared.events.catalog.appeals import Appeal, AppealReceived, Place, Reporter
+from shared.events.event import Event, Message, encode
+from shared.ids import uuid7
+from shared.outbox.relay import Relay
+from shared.outbox.uow import Timer, Uow
+from shared.testing.postgres import fresh_database
+
+PARTITIONS = 4
+
+
+@dataclass
+class Counting:
+    """The service under test; `trouble(message)` may raise."""
+
+    database: Database
+    topic: str
+    transport: Transport
+    order: str = "facts"
+    trouble: Any = None
+    calls: int = 0
+    tasks: list[asyncio.Task[None]] = field(default_factory=list)
+
+    async def on_facts(self, batch: Sequence[Message[Any]], uow: Uow) -> None:
+        self.calls += 1
+        for message in batch:
+            if self.trouble is not None:
+                self.trouble(message)
+            await uow.pg.execute(
+                "INSERT INTO seen (key, sequence, place) VALUES ($1, $2, (SELECT count(*) FROM seen WHERE key = $1))",
+                message.key,
+                message.sequence,
+            )
+            uow.emit(message.data, key=message.key, sequence=message.sequence)
+
+    def worker(self) -> Worker:
+        subscription = Subscription(self.topic, self.on_facts, order=self.order)  # type: ignore[arg-type]
+        return Worker("counting", [subscription], self.database, self.transport)
+
+    def start(self, *, workers: int = 1, relay: bool = False) -> list[Worker]:
+        found = [self.worker() for _ in range(workers)]
+        self.tasks += [asyncio.create_task(worker.run()) for worker in found]
+        if relay:
+            self.tasks.append(asyncio.create_task(Relay(self.database, self.transport).run()))
+        return found
+
+    async def crash(self) -> None:
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+        self.tasks.clear()
+
+    async def seen(self) -> dict[str, list[int]]:
+        async with self.database.transaction() as uow:
+            rows = await uow.pg.fetch("SELECT key, sequence FROM seen ORDER BY key, place")
+        found: dict[str, list[int]] = {}
+        for row in rows:
+            found.setdefault(row["key"], []).append(row["sequence"])
+        return found
+
+    async def until(self, total: int, seconds: float = 30) -> None:
+        async with asyncio.timeout(seconds):
+            while True:
+                async with self.database.transaction() as uow:
+                    if await uow.pg.fetchval("SELECT count(*) FROM seen") >= total:
+                        return
+                await asyncio.sleep(0.05)
+
+
+def fact(key: str, sequence: int, topic: str, event_id: str | None = None) -> Record:
+    event = AppealReceived(
+        actor="citizen",
+        after=Appeal(
+            id=key,
+            platform="460100",
+            reference_no=f"460100-20261102-{sequence:06d}",
+            channel="web",
+            text="路灯不亮",
+            received_at=datetime(2026, 11, 2, tzinfo=UTC),
+            source_platform="460100",
+            reporter=Reporter(),
+            place=Place(region_code="460106"),
+            rating_token_sha256=[],
+            status="received",
+        ),
+    )
+    message: Message[Event] = Message(
+        id=event_id or uuid7(),
+        type=event.type,
+        source="/460100/intake",
+        key=key,
+        sequence=sequence,
+        time=datetime(2026, 11, 2, tzinfo=UTC),
+        data=event,
+    )
+    headers, value = encode(message)
+    return Record(topic, key, headers, value)
+
+
+@pytest.fixture(params=["embedded", pytest.param("kafka", marks=pytest.mark.kafka)])
+async def counting(request: pytest.FixtureRequest, server_url: str, tmp_path: Path) -> AsyncIterator[Counting]:
+    async with AsyncExitStack() as stack:
+        url = await stack.enter_async_context(fresh_database(server_url))
+        transport: Transport
+        if request.param == "kafka":
+            transport = KafkaTransport(request.getfixturevalue("kafka_servers"))
+        else:
+            transport = EmbeddedTransport(url)
+        await transport.start()
+        stack.push_async_callback(transport.stop)
+        topic = f"test.{uuid7()}.v1"
+        await transport.ensure_topics({topic: PARTITIONS})
+        await migrate(url, "counting", tmp_path / "none")
+        database = Database(url, "counting", ManualClock(), platform="460100", role="sushu_counting")
+        async with database.transaction() as uow:
+            await uow.pg.execute("CREATE TABLE seen (key text, sequence bigint, place bigint)")
+        service = Counting(database, topic, transport)
+        stack.push_async_callback(database.close)
+        stack.push_async_callback(service.crash)
+        yield service
+
+
+@asynccontextmanager
+async def running(service: Counting, **options: Any) -> AsyncIterator[list[Worker]]:
+    yield service.start(**options)
+    await service.crash()
+
+
+async def test_every_fact_takes_effect_once_and_in_order_despite_duplicates_and_disorder(counting: Counting) -> None:
+    chance = random.Random(7)
+    keys = [f"key-{number}" for number in range(40)]
+    records = [fact(key, sequence, counting.topic) for key in keys for sequence in range(1, 16)]
+    deliveries = [record for record in records for _ in range(chance.randint(1, 3))]
+    chance.shuffle(deliveries)
+    async with running(counting):
+        for start in range(0, len(deliveries), 100):
+            await counting.transport.publish(deliveries[start : start + 100])
+        await counting.until(len(records))
+        await asyncio.sleep(0.3)
+        assert await counting.seen() == {key: list(range(1, 16)) for key in keys}
+
+
+async def test_a_crash_at_any_moment_loses_nothing_and_doubles_nothing(counting: Counting) -> None:
+    chance = random.Random(11)
+    keys = [f"key-{number}" for number in range(30)]
+    await counting.transport.publish([fact(key, sequence, counting.topic) for sequence in range(1, 21) for key in keys])
+    for _ in range(6):
+        counting.start()
+        await asyncio.sleep(chance.uniform(0.0, 0.25))
+        await counting.crash()
+    async with running(counting):
+        await counting.until(600)
+        await asyncio.sleep(0.3)
+    assert await counting.seen() == {key: list(range(1, 21)) for key in keys}
+
+
+async def test_members_that_join_and_leave_under_load_change_nothing(counting: Counting) -> None:
+    keys = [f"key-{number}" for number in range(30)]
+    sequences = dict.fromkeys(keys, 0)
+    first = counting.start(workers=1)
+    tasks = list(counting.tasks)
+    for round_no in range(4):
+        records = []
+        for key in keys:
+            for _ in range(3):
+                sequences[key] += 1
+                records.append(fact(key, sequences[key], counting.topic))
+        await counting.transport.publish(records)
+        if round_no == 1:
+            counting.start(workers=2)
+        if round_no == 2:
+            for task in tasks:
+                task.cancel()
+        await asyncio.sleep(0.4)
+    await counting.until(sum(sequences.values()), 60)
+    await asyncio.sleep(0.3)
+    assert await counting.seen() == {key: list(range(1, count + 1)) for key, count in sequences.items()}
+    assert first
+
+
+async def test_poison_becomes_a_dead_letter_and_later_facts_of_its_key_wait(counting: Counting) -> None:
+    def trouble(message: Message[Any]) -> None:
+        if message.key == "bad" and message.sequence == 2:
+            raise Poison("cannot ever work")
+
+    counting.trouble = trouble
+    async with running(counting) as workers:
+        await counting.transport.publish(
+            [fact(key, sequence, counting.topic) for sequence in range(1, 5) for key in ("good", "bad", "other")]
+        )
+        await counting.until(4 + 4 + 1)
+        await asyncio.sleep(0.5)
+        assert await counting.seen() == {"good": [1, 2, 3, 4], "other": [1, 2, 3, 4], "bad": [1]}
+        async with counting.database.transaction() as uow:
+            letters = await workers[0].dead_letters.list(uow.pg, status=None, after=0, limit=10)
+        assert [letter["status"] for letter in letters] == ["parked", "waiting", "waiting"]
+        assert "cannot ever work" in letters[0]["reason"]
+        counting.trouble = None
+        assert await workers[0].replay(letters[0]["id"]) == {"replayed": 3, "left": 0}
+        assert (await counting.seen())["bad"] == [1, 2, 3, 4]
+        await counting.transport.publish([fact("bad", 5, counting.topic)])
+        await counting.until(13)
+        assert (await counting.seen())["bad"] == [1, 2, 3, 4, 5]
+
+
+async def test_undecodable_bytes_never_stick_a_partition(counting: Counting) -> None:
+    async with running(counting):
+        hostile = [
+            Record(counting.topic, "k", (), b""),
+            Record(counting.topic, "k2", (("ce_id", b"\xff\xfe"),), b"\x00"),
+            Record(counting.topic, "k3", fact("k3", 1, counting.topic).headers, b'{"actor":' + b"[" * 5000),
+            Record(counting.topic, "k4", fact("k4", 1, counting.topic).headers, b"\x80not json"),
+        ]
+        await counting.transport.publish([*hostile, fact("fine", 1, counting.topic)])
+        await counting.until(1)
+        await asyncio.sleep(0.5)
+        assert await counting.seen() == {"fine": [1]}
+        async with counting.database.transaction() as uow:
+            assert await uow.pg.fetchval("SELECT count(*) FROM dead_letters WHERE status = 'parked'") == 4
+
+
+async def test_transient_trouble_is_waited_out_and_never_dead_letters(counting: Counting) -> None:
+    chance = random.Random(3)
+    failed = 0
+
+    def trouble(_message: Message[Any]) -> None:
+        nonlocal failed
+        if chance.random() < 0.02:
+            failed += 1
+            raise Transient("the database hiccups")
+
+    counting.trouble = trouble
+    keys = [f"key-{number}" for number in range(20)]
+    async with running(counting):
+        await counting.transport.publish([fact(key, n, counting.topic) for n in range(1, 11) for key in keys])
+        await counting.until(200, 60)
+    assert failed > 0
+    assert await counting.seen() == {key: list(range(1, 11)) for key in keys}
+    async with counting.database.transaction() as uow:
+        assert await uow.pg.fetchval("SELECT count(*) FROM dead_letters") == 0
+
+
+async def test_one_key_that_always_has_transient_trouble_holds_only_its_partition(counting: Counting) -> None:
+    def trouble(message: Message[Any]) -> None:
+        if message.key == "key-0":
+            raise Transient("for ever")
+
+    counting.trouble = trouble
+    keys = [f"key-{number}" for number in range(20)]
+    async with running(counting):
+        await counting.transport.publish([fact(key, 1, counting.topic) for key in keys])
+        async with asyncio.timeout(20):
+            while len(await counting.seen()) < 10:  # three of four partitions flow
+                await asyncio.sleep(0.1)
+        counting.trouble = None
+        await counting.until(20)
+    assert await counting.seen() == {key: [1] for key in keys}
+
+
+async def test_what_a_handler_emits_leaves_once_its_transaction_commits(counting: Counting) -> None:
+    attempts = 0
+
+    def trouble(message: Message[Any]) -> None:
+        nonlocal attempts
+        if message.key == "key-1" and attempts < 2:
+            attempts += 1
+            raise RuntimeError("fails twice")
+
+    counting.trouble = trouble
+    out = AppealReceived.topic
+    await counting.transport.ensure_topics({out: PARTITIONS})
+    before = sum(end - first for first, end in (await counting.transport.ends([out])).values())
+    async with running(counting, relay=True):
+        await counting.transport.publish([fact(f"key-{number}", 1, counting.topic) for number in range(10)])
+        await counting.until(10)
+        async with asyncio.timeout(10):
+            while True:
+                after = sum(end - first for first, end in (await counting.transport.ends([out])).values())
+                if after - before >= 10:
+                    break
+                await asyncio.sleep(0.05)
+        await asyncio.sleep(0.3)
+        assert after - before == 10
+        async with counting.database.transaction() as uow:
+            assert await uow.pg.fetchval("SELECT count(*) FROM outbox") == 0
+    assert attempts == 2
+
+
+async def test_two_relays_send_each_row_once_and_keep_the_order_of_a_key(counting: Counting) -> None:
+    async def write(key: str) -> None:
+        for sequence in range(1, 11):
+            async with counting.database.transaction() as uow:
+                uow.publish(fact(key, sequence, counting.topic))
+
+    relays = [asyncio.create_task(Relay(counting.database, counting.transport).run()) for _ in range(2)]
+    counting.tasks += relays
+    async with running(counting):
+        await asyncio.gather(*(write(f"key-{number}") for number in range(8)))
+        await counting.until(80)
+    assert await counting.seen() == {f"key-{number}": list(range(1, 11)) for number in range(8)}
+
+
+async def test_timer_fires_only_after_the_input_was_read_up_to_its_instant(counting: Counting) -> None:
+    fired: list[str] = []
+
+    async def on_timer(timers: Sequence[Timer], uow: Uow) -> None:
+        rows = await uow.pg.fetch("SELECT key FROM seen")
+        stopped = {row["key"] for row in rows}
+        fired.extend(timer.key for timer in timers if timer.key not in stopped)
+
+    clock = counting.database.clock
+    assert isinstance(clock, ManualClock)
+    now = clock.now()
+    async with counting.database.transaction() as uow:
+        uow.arm(Timer("due", "stopped-in-time", now + timedelta(minutes=5)))
+        uow.arm(Timer("due", "never-stopped", now + timedelta(minutes=5)))
+        uow.arm(Timer("due", "later", now + timedelta(minutes=50)))
+    timers = Timers(counting.database, counting.transport, [counting.topic], {"due": on_timer})
+    await counting.transport.publish([fact("stopped-in-time", 1, counting.topic)])
+    clock.advance(600)
+    assert await timers.fire_due() == 0  # the stop is in the log and not read yet
+    async with running(counting):
+        await counting.until(1)
+        async with asyncio.timeout(10):
+            while not await timers.fire_due():
+                await asyncio.sleep(0.02)
+        assert await timers.fire_due() == 0
+    assert fired == ["never-stopped"]
+
+
+async def test_timers_are_fired_once_by_several_workers(counting: Counting) -> None:
+    async def on_timer(timers: Sequence[Timer], uow: Uow) -> None:
+        await uow.pg.executemany("INSERT INTO seen VALUES ($1, 1, 0)", [(timer.key,) for timer in timers])
+        await asyncio.sleep(0.01)
+
+    clock = counting.database.clock
+    assert isinstance(clock, ManualClock)
+    async with counting.database.transaction() as uow:
+        for number in range(1500):
+            uow.arm(Timer("due", f"timer-{number}", clock.now() + timedelta(seconds=number % 60)))
+    clock.advance(120)
+    replicas = [Timers(counting.database, counting.transport, [], {"due": on_timer}) for _ in range(3)]
+    tasks = [asyncio.create_task(replica.run()) for replica in replicas]
+    await asyncio.sleep(0.05)
+    tasks[0].cancel()
+    try:
+        await counting.until(1500)
+        await asyncio.sleep(0.2)
+        found = await counting.seen()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    assert len(found) == 1500
+    assert all(sequences == [1] for sequences in found.values())
