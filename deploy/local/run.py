@@ -8,9 +8,10 @@ import logging
 import os
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 from fastapi import FastAPI
@@ -111,15 +112,10 @@ class _Hub:
                 ) as client:
                     await self._until_ready(client)
                     self._greet(token_file)
-                    work = [serving, asyncio.create_task(LiveLine(client).run())]
+                    beside = [LiveLine(client).run()]
                     if settings.demo_stream == "on":
-                        work.append(asyncio.create_task(DemoStream(client, settings.platform, now=clock.now).run()))
-                    try:
-                        await asyncio.gather(*work)
-                    finally:
-                        for task in work[1:]:
-                            task.cancel()
-                        await asyncio.gather(*work[1:], return_exceptions=True)
+                        beside.append(DemoStream(client, settings.platform, now=clock.now).run())
+                    await _until_one_ends(serving, beside)
         finally:
             await transport.stop()
 
@@ -185,6 +181,22 @@ async def _serving(app: Together, settings: LocalSettings) -> AsyncIterator["asy
     finally:
         server.should_exit = True
         await asyncio.gather(serving, return_exceptions=True)
+
+
+async def _until_one_ends(serving: "asyncio.Task[None]", beside: list[Coroutine[Any, Any, None]]) -> None:
+    """Wait; when the server ends or something beside it fails, or on cancellation, the others beside it are ended.
+
+    The server itself is left to its owner, who lets it answer its last requests.
+    """
+    tasks = [asyncio.create_task(part) for part in beside]
+    try:
+        done, _ = await asyncio.wait({serving, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            await task
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @asynccontextmanager
