@@ -3,6 +3,7 @@
 import asyncio
 from pathlib import Path
 
+from services.sla import repository
 from services.sla.api import router
 from services.sla.commands import Commands
 from services.sla.consumer import subscriptions
@@ -45,6 +46,11 @@ def build(settings: Settings, clock: Clock, bus: Transport, database: Database) 
             except Transient:
                 continue  # the versions in memory hold on; the database is reported by the runtime
 
+    async def reconcile() -> dict[str, int]:
+        async with database.read() as connection:
+            pg = (await connection.get_raw_connection()).driver_connection
+            return {"clock sets whose timer is another": await repository.sets_without_timer(pg)}
+
     return Service(
         name="sla",
         database=database,
@@ -59,5 +65,6 @@ def build(settings: Settings, clock: Clock, bus: Transport, database: Database) 
         timers={CLOCK_TIMER: handlers.on_due},
         start=read_terms,
         background=(refresh,),
+        reconcile=reconcile,
         state=handlers,
     )

@@ -169,6 +169,16 @@ async def withdraw_supervisions(pg: Any, keys: Sequence[tuple[str, str, int, int
     )
 
 
+async def sets_without_timer(pg: Any) -> int:
+    """Clock sets whose next instant and armed timer differ; 0 unless a timer is firing at this moment."""
+    differences: int = await pg.fetchval(
+        f"SELECT count(*) FROM {clock_sets.fullname} c"
+        f" FULL JOIN {clock_sets.schema}.timers t ON t.kind = 'clock' AND t.key = c.work_order_id"
+        " WHERE c.next_at IS DISTINCT FROM t.due_at AND (t.kind IS NULL OR t.kind = 'clock')"
+    )
+    return differences
+
+
 def supervision_answer(row: Mapping[str, Any]) -> dict[str, Any]:
     """A row of `supervisions` as HTTP shows it."""
     times = ("due_at", "raised_at", "withdrawn_at", "acknowledged_at")

@@ -100,8 +100,13 @@ class TermsBook:
 
     async def read(self, pg: Any) -> None:
         """Read the stored versions again."""
-        policy_rows = await pg.fetch(f"SELECT * FROM {policies.fullname} ORDER BY effective_from, created_at")
-        calendar_rows = await pg.fetch(f"SELECT * FROM {calendars.fullname} ORDER BY effective_from, created_at")
+        policy_rows, calendar_rows = [
+            await pg.fetch(
+                "SELECT version, data::text, effective_from, created_by"
+                f" FROM {table.fullname} ORDER BY effective_from, created_at"
+            )
+            for table in (policies, calendars)
+        ]
         found = [self._first_policy]
         for row in policy_rows:
             found.append(self._dated(row, "policy", found[-1]))

@@ -268,6 +268,10 @@ class Policy:
         }
 
 
+_LONGEST_DAYS = 2_500
+_LONGEST = {Counting.NATURAL: timedelta(days=3_653), Counting.WORKING: timedelta(hours=20_000)}
+
+
 def _mapping(value: object, pointer: str) -> Mapping[str, object]:
     if not isinstance(value, Mapping):
         raise PolicyError(pointer, "must be a table of names and values")
@@ -286,7 +290,10 @@ def _allowances(row: Mapping[str, object], pointer: str) -> dict[ClockName, Allo
         counting, text = next(iter(entry.items()))
         if not isinstance(text, str):
             raise PolicyError(f"{at}/{counting}", "must be a duration such as PT4H or P5D")
-        result[ClockName(name)] = Allowance.parse(counting, text, f"{at}/{counting}")
+        allowance = Allowance.parse(counting, text, f"{at}/{counting}")
+        if allowance.working_days > _LONGEST_DAYS or allowance.amount > _LONGEST[allowance.counting]:
+            raise PolicyError(f"{at}/{counting}", f"{text!r} is longer than ten years")
+        result[ClockName(name)] = allowance
     return result
 
 
@@ -294,8 +301,8 @@ def _ladder(value: object, pointer: str) -> tuple[timedelta, timedelta, timedelt
     if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != 3:
         raise PolicyError(pointer, "needs three durations after due, for levels 1, 2 and 3")
     first, second, third = (parse_span(str(step), f"{pointer}/{i}") for i, step in enumerate(value))
-    if not timedelta(0) <= first <= second <= third:
-        raise PolicyError(pointer, "levels must follow each other in time")
+    if not first <= second <= third <= _LONGEST[Counting.NATURAL]:
+        raise PolicyError(pointer, "levels must follow each other in time, within ten years")
     return first, second, third
 
 

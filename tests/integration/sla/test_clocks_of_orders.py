@@ -244,3 +244,9 @@ async def test_every_clock_event_says_who_and_why(hub: Harness) -> None:
     for message in await hub.events(CLOCKS):
         assert message.data.actor == "system:sla"
         assert message.data.reason
+
+
+async def test_every_timer_is_the_one_its_clocks_need(hub: Harness) -> None:
+    answer = await hub.http.get("/ops/sla/reconcile", headers=hub.admin)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["differences"] == 0, answer.text

@@ -278,6 +278,8 @@ def test_explained_spans_follow_each_other_without_a_gap() -> None:
         (("classes", "urgent", "complete"), None, "/classes/urgent/complete"),
         (("classes", "urgent", "complete"), {"natural": "-PT2H"}, "/classes/urgent/complete/natural"),
         (("classes", "urgent", "complete"), {"natural": "PT0S"}, "/classes/urgent/complete"),
+        (("classes", "urgent", "complete"), {"working": "P3000D"}, "/classes/urgent/complete/working"),
+        (("classes", "urgent", "complete"), {"working": "P2D", "natural": "P2D"}, "/classes/urgent/complete"),
         (("classes", "urgent", "levels"), ["PT4H", "PT1H", "PT0S"], "/classes/urgent/levels"),
         (("classes", "urgent", "supper"), {"natural": "PT2H"}, "/classes/urgent/supper"),
         (("version",), "", "/version"),
