@@ -27,12 +27,14 @@ def main() -> int:
             from deploy.local.services import prepare_here
 
             return prepare_here()
+        if arguments.command == "down":
+            from deploy.local.down import down
+
+            return down(clean=arguments.clean)
         from deploy.local import up
 
         if arguments.command == "up":
             return up.up()
-        if arguments.command == "down":
-            return up.down(clean=arguments.clean)
         return up.supervise(arguments.lock_handle)
     except StackError as error:
         print(f"sushu: {error}", file=sys.stderr)

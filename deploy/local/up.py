@@ -1,7 +1,7 @@
 """`make up`: every service its own process on Apache Kafka, behind the gateway, kept running by a supervisor.
 
 `up` checks what a person can set right, starts the supervisor in the background and waits until the stack is ready.
-`supervise` is that background process. `down` ends it, and also what a killed one left behind.
+`supervise` is that background process.
 """
 
 import asyncio
@@ -34,7 +34,6 @@ from shared.security.tokens import SIGNING_KEY, load_or_make_signing_key
 
 PROGRAM_READY_S = 60.0
 STACK_READY_S = 120.0
-DOWN_WITHIN_S = 60.0
 _ERROR, _READY = "error: ", "ready"
 
 
@@ -73,38 +72,6 @@ def up() -> int:
         background.terminate()
         background.wait()
         raise
-
-
-def down(*, clean: bool) -> int:
-    """Stop the stack of the data folder, whoever started it, and its leftovers; `clean` deletes the data too."""
-    settings = LocalSettings.from_environment()
-    if not settings.data_dir.exists():
-        print(f"No stack in {settings.data_dir}.")
-        return 0
-    folder = DataFolder.open(settings.data_dir)
-    was_running = False
-    if not folder.claim():
-        was_running = True
-        keeper = next((process for process in folder.recorded() if process.name == "supervisor"), None)
-        if keeper is None or not keeper.is_running():
-            raise StackError(
-                f"Another process holds {folder.root / 'stack.lock'} but has not said which it is yet.\n"
-                "It is just starting or stopping: try again in a moment."
-            )
-        print("Stopping …")
-        keeper.send(signal.SIGTERM)
-        give_up = time.monotonic() + DOWN_WITHIN_S
-        while not folder.claim():
-            if time.monotonic() > give_up:
-                keeper.send(signal.SIGKILL)
-            time.sleep(0.1)
-    was_running |= end_leftovers(folder, print)
-    if clean:
-        folder.remove()
-        print(f"Stopped; the data in {folder.root} is deleted.")
-    else:
-        print("Stopped." if was_running else f"No stack was running from {folder.root}.")
-    return 0
 
 
 def supervise(lock_handle: int) -> int:
