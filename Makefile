@@ -58,8 +58,24 @@ test-kafka: $(DEV)  ## the tests that need Apache Kafka
 	@$(PY) -m deploy.local.kafka --check
 	@$(PY) -m pytest -m kafka
 
-check: $(DEV)  ## ruff, mypy --strict, import rules
-	@$(PY) -m ruff check .
-	@$(PY) -m ruff format --check .
-	@$(PY) -m mypy services shared deploy
-	@$(VENV)/bin/lint-imports
+check: $(DEV)  ## format, types, import rules, freshness of generated files: what CI checks beside the tests
+	@$(PY) -m tools.check
+
+##@ Data
+.PHONY: train evaluate
+train: $(LOCAL)  ## train a classifier: data=F text=COL label=COL [date=COL until=YYYY-MM-DD] [min_count=N] out=DIR
+	@$(PY) -m tools.train --data '$(data)' --text '$(text)' --label '$(label)' $(if $(date),--date '$(date)') $(if $(until),--until '$(until)') $(if $(min_count),--min-count '$(min_count)') --out '$(out)'
+
+evaluate: $(LOCAL)  ## measure one: model=DIR data=F text=COL label=COL [date=COL since=YYYY-MM-DD] predictions=OUT
+	@$(PY) -m tools.evaluate --model '$(model)' --data '$(data)' --text '$(text)' --label '$(label)' $(if $(date),--date '$(date)') $(if $(since),--since '$(since)') --predictions '$(predictions)'
+
+##@ Deploy
+.PHONY: k8s-render k8s-check image
+k8s-render: $(LOCAL)  ## print the Kubernetes manifests of env=local-kafka or env=production
+	@$(PY) -m tools.k8s render '$(env)'
+
+k8s-check: $(DEV)  ## validate every overlay strictly and offline
+	@$(PY) -m tools.k8s check
+
+image:  ## build the one container image of all services [tag=sushu:dev]
+	@deploy/docker/build.sh $(tag)
