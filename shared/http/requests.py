@@ -8,6 +8,7 @@ import orjson
 from fastapi import Request
 from fastapi.responses import Response
 from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.errors import Problem, invalid
@@ -23,9 +24,16 @@ BATCH_LIMIT = 32_000_000
 class StrictRequest(Request):
     """JSON by orjson: no lone surrogates, no NaN, bounded depth; NUL characters are refused."""
 
+    problem: Problem | None = None
+    """what `json` found: FastAPI makes a plain 400 of any exception in there"""
+
     async def json(self) -> Any:
         if not hasattr(self, "_json"):
-            self._json = parse_json(await self.body())
+            try:
+                self._json = parse_json(await self.body())
+            except Problem as problem:
+                self.problem = problem
+                raise
         return self._json
 
 
@@ -59,7 +67,13 @@ class StrictRoute(APIRoute):
         original = super().get_route_handler()
 
         async def handler(request: Request) -> Response:
-            return await original(StrictRequest(request.scope, request.receive))
+            strict = StrictRequest(request.scope, request.receive)
+            try:
+                return await original(strict)
+            except HTTPException:
+                if strict.problem is not None:
+                    raise strict.problem from None
+                raise
 
         return handler
 

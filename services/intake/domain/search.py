@@ -30,3 +30,8 @@ def query(words: str) -> str | None:
     """The text form of a ``tsquery`` that wants every term of ``words``; None when they hold none."""
     found = sorted(terms(words))
     return " & ".join(f"'{term}'" for term in found) or None
+
+
+def long_runs(words: str) -> list[str]:
+    """Runs of three Chinese characters and more, as written: to be found side by side."""
+    return [run for run in _RUN.findall(words) if len(run) >= 3 and run[0] >= "\u3400"]

@@ -1,0 +1,56 @@
+"""Puts intake together."""
+
+from pathlib import Path
+
+from services.intake import api, partitions
+from services.intake.consumer import subscriptions
+from services.intake.handlers import CaseCommand, Intake
+from services.intake.keys import Keys
+from services.intake.projections import Projections
+from services.intake.queries import Queries
+from services.intake.receiving import Desk, Prepared
+from services.intake.vault import Vault
+from shared import regions
+from shared.bus.records import Transport
+from shared.clock import Clock
+from shared.db.database import Database
+from shared.http import local
+from shared.http.commands import CommandQueue
+from shared.service.service import Service
+from shared.service.turned_clock import ClockDesk, TurnedClock
+from shared.settings import Settings
+
+NAME = "intake"
+
+
+def build(settings: Settings, clock: Clock, bus: Transport, database: Database) -> Service:
+    """The only place where the parts of intake meet."""
+    keys = Keys.load(settings.keys, make=settings.env == "local")
+    vault = Vault(keys.vault, keys.current)
+    directory = regions.load()
+    directory.resolve("", settings.platform)  # builds the resolver of the home platform before the first appeal
+    intake = Intake(keys, vault.current)
+    receiving: CommandQueue[Prepared] = CommandQueue(database, intake.receive, largest=api.CHUNK, waiting=20_000)
+    cases: CommandQueue[CaseCommand] = CommandQueue(database, intake.handle)
+    queries = Queries(database, keys, directory, settings.url)
+    receiver = api.Receiver(Desk(settings.platform, keys, vault, directory), clock, receiving)
+    router = api.router(receiver, cases, queries, vault)
+    if settings.env == "local":
+        router.include_router(local.router(ClockDesk(clock, bus) if isinstance(clock, TurnedClock) else None))
+
+    async def make_partitions() -> None:
+        await partitions.make_once(database)
+
+    async def care() -> None:
+        await partitions.care(database)
+
+    return Service(
+        name=NAME,
+        database=database,
+        router=router,
+        migrations=Path(__file__).parent / "migrations",
+        subscriptions=subscriptions(Projections()),
+        start=make_partitions,
+        background=(care,),
+        state=intake,
+    )

@@ -1,0 +1,289 @@
+"""What intake does: receive, withdraw, decline, link, unlink, unmask. Commands come in groups, one transaction each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from services.intake import repository, tables
+from services.intake.domain import appeal as rules
+from services.intake.keys import Keys
+from services.intake.projections import derive, timeline_row
+from services.intake.receiving import Prepared
+from services.intake.repository import Known
+from shared.clock import rfc3339
+from shared.db import audit, bulk
+from shared.errors import Problem, not_found
+from shared.events.catalog.appeals import (
+    Appeal,
+    AppealDeclined,
+    AppealEvent,
+    AppealLinkRequested,
+    AppealReceived,
+    AppealUnlinkRequested,
+    AppealWithdrawn,
+    Link,
+)
+from shared.http.commands import Answer
+from shared.outbox.uow import Uow
+from shared.redaction import redact
+from shared.security.principal import Principal
+
+
+class FirstAnswer(dict[str, Any]):
+    """The answer of an earlier, equal call: HTTP says 200 instead of 201."""
+
+
+@dataclass(frozen=True, slots=True)
+class Withdraw:
+    """The citizen takes the appeal back."""
+
+    appeal_id: str
+    who: Principal
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Decline:
+    """不予受理."""
+
+    appeal_id: str
+    who: Principal
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """Link to another appeal; dispatch joins the orders."""
+
+    appeal_id: str
+    who: Principal
+    to: str
+    relation: str
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Undo the link."""
+
+    appeal_id: str
+    who: Principal
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Unmask:
+    """Show one field of contact data to one person, with a reason, on record."""
+
+    appeal_id: str
+    who: Principal
+    field: str
+    reason: str
+
+
+CaseCommand = Withdraw | Decline | Join | Part | Unmask
+
+
+class Intake:
+    """The commands of intake."""
+
+    def __init__(self, keys: Keys, vault_key: str) -> None:
+        self.keys = keys
+        self.vault_key = vault_key
+
+    async def receive(self, commands: Sequence[Prepared], uow: Uow) -> Sequence[Answer | Problem]:
+        """Store appeals and tell the world. An external id that is known gives its first answer, or a conflict."""
+        now = uow.clock.now()
+        answers: list[Answer | Problem | None] = [None] * len(commands)
+        fresh, holders = await self._sort_out_known(commands, uow)
+        numbers = await repository.numbers(uow.pg, len(fresh)) if fresh else []
+        appeals, sealed, cases, references, items = [], [], [], [], []
+        for index, number in zip(fresh, numbers, strict=True):
+            item = commands[index]
+            reference_no = rules.reference_no(item.platform, now, number)
+            snapshot = item.snapshot(reference_no, now)
+            event = AppealReceived(actor=item.actor, after=snapshot)
+            event_id = uow.emit(event, key=item.id, sequence=1, time=now)
+            appeals.append(
+                {
+                    "appeal_id": item.id,
+                    "reference_no": reference_no,
+                    "source_platform": item.source_platform,
+                    "received_at": now,
+                    "sequence": 1,
+                    "snapshot": repository.as_json(snapshot),
+                    "search": item.search,
+                }
+            )
+            sealed.append({"appeal_id": item.id, "key_id": self.vault_key, "sealed": item.sealed})
+            cases.append(
+                {
+                    "appeal_id": item.id,
+                    "received_at": now,
+                    "status": rules.Status.RECEIVED,
+                    "own_status": rules.Status.RECEIVED,
+                    "channel": snapshot.channel,
+                    "region_code": snapshot.place.region_code,
+                    "tags": [],
+                    "units": [],
+                }
+            )
+            references.append({"reference_no": reference_no, "appeal_id": item.id})
+            items.append(timeline_row(event, event_id, now, item.id))
+            answers[index] = self._answer(item.id, reference_no, now)
+            if item.external is not None:
+                holders[item.external] = Known(item.id, item.digest, reference_no, now)
+        await bulk.insert(uow.pg, tables.appeals, appeals)
+        await bulk.insert(uow.pg, tables.vault, sealed)
+        await bulk.insert(uow.pg, tables.cases, cases)
+        await bulk.insert(uow.pg, tables.reference_keys, references)
+        await bulk.insert(uow.pg, tables.timeline, items)
+        return [
+            answer if answer is not None else self._known(item, holders)
+            for item, answer in zip(commands, answers, strict=True)
+        ]
+
+    async def _sort_out_known(self, commands: Sequence[Prepared], uow: Uow) -> tuple[list[int], dict[bytes, Known]]:
+        """Indexes of the commands that are new, and who holds the external ids of the others.
+
+        An external id that comes twice in one group is new the first time only.
+        """
+        first: dict[bytes, int] = {}
+        for index, item in enumerate(commands):
+            if item.external is not None:
+                first.setdefault(item.external, index)
+        if not first:
+            return list(range(len(commands))), {}
+        taken = await repository.claim_external_ids(
+            uow.pg,
+            [
+                {"digest": digest, "appeal_id": commands[index].id, "body_digest": commands[index].digest}
+                for digest, index in first.items()
+            ],
+        )
+        held = [digest for digest in first if digest not in taken]
+        holders = await repository.known_external_ids(uow.pg, held) if held else {}
+        fresh = [
+            index
+            for index, item in enumerate(commands)
+            if item.external is None or (item.external in taken and first[item.external] == index)
+        ]
+        return fresh, holders
+
+    def _known(self, item: Prepared, holders: dict[bytes, Known]) -> Answer | Problem:
+        """The first answer to an equal body; a conflict to another (api.md, Idempotency-Key)."""
+        earlier = holders[item.external or b""]
+        if earlier.body_digest != item.digest:
+            return _external_conflict(earlier.appeal_id)
+        return FirstAnswer(self._answer(earlier.appeal_id, earlier.reference_no, earlier.received_at))
+
+    def _answer(self, appeal_id: str, reference_no: str, received_at: Any) -> Answer:
+        return {
+            "id": appeal_id,
+            "reference_no": reference_no,
+            "status": rules.Status.RECEIVED,
+            "received_at": rfc3339(received_at),
+            "query_code": rules.query_code(self.keys.codes, appeal_id),
+        }
+
+    async def handle(self, commands: Sequence[CaseCommand], uow: Uow) -> Sequence[Answer | Problem]:
+        """One after the other under the appeal's lock; each sees what the one before did."""
+        answers: list[Answer | Problem | None] = [None] * len(commands)
+        # one lock order for all writers, so that two groups cannot deadlock
+        for index in sorted(range(len(commands)), key=lambda index: commands[index].appeal_id):
+            answers[index] = await self._one(commands[index], uow)
+        return [answer for answer in answers if answer is not None]
+
+    async def _one(self, command: CaseCommand, uow: Uow) -> Answer | Problem:
+        row = await repository.appeal_for_update(uow.pg, command.appeal_id)
+        if row is None or not visible(command.who, row["region_code"], row["units"], row["source_platform"]):
+            return not_found(f"The appeal {command.appeal_id}")
+        if isinstance(command, Unmask):
+            return await self._unmask(command, uow)
+        appeal = msgspec.convert(row["snapshot"], Appeal)
+        reason = redact(command.reason).text if command.reason else None
+        actor = command.who.actor
+        event: AppealEvent
+        if isinstance(command, Withdraw | Decline):
+            if not rules.may_end(row["status"]):
+                return _forbidden(row["status"], "withdrawn or declined")
+            withdrawn = isinstance(command, Withdraw)
+            status = rules.Status.WITHDRAWN if withdrawn else rules.Status.DECLINED
+            after = msgspec.structs.replace(appeal, status=status)
+            event = (
+                AppealWithdrawn(actor="citizen", reason=reason, after=after)
+                if withdrawn
+                else AppealDeclined(actor=actor, reason=reason, after=after)
+            )
+            await repository.set_own_status(uow.pg, appeal.id, status)
+        elif isinstance(command, Join):
+            if not rules.may_end(row["status"]):
+                return _forbidden(row["status"], "linked")
+            if command.to == appeal.id:
+                return Problem(422, "invalid", "/to: is the appeal itself; name another one.")
+            other = await repository.scope_of(uow.pg, command.to)
+            if other is None or not visible(command.who, **other):
+                return not_found(f"The appeal {command.to}")
+            link = Link(to=command.to, relation=command.relation)
+            event = AppealLinkRequested(
+                actor=actor, reason=reason, link=link, after=msgspec.structs.replace(appeal, link=link)
+            )
+        else:
+            after = msgspec.structs.replace(appeal, link=None)
+            event = AppealUnlinkRequested(actor=actor, reason=reason, after=after)
+        sequence = row["sequence"] + 1
+        event_id = uow.emit(event, key=appeal.id, sequence=sequence)
+        await repository.save_appeal(uow.pg, event.after, sequence)
+        await repository.add_timeline(uow.pg, [timeline_row(event, event_id, uow.clock.now(), appeal.id)])
+        await repository.derive_cases(uow.pg, [appeal.id], derive)
+        status_now = await uow.pg.fetchval("SELECT status FROM intake.cases WHERE appeal_id = $1::uuid", appeal.id)
+        return {"id": appeal.id, "reference_no": appeal.reference_no, "status": status_now}
+
+    async def _unmask(self, command: Unmask, uow: Uow) -> Answer | Problem:
+        """Permit and record; the value itself never passes through the stored answer (api.py opens the vault)."""
+        orders = await repository.open_orders(uow.pg, command.appeal_id)
+        handles = command.who.has("handler") and any(
+            command.who.sees_unit(order["lead"], *order["co_handlers"]) for order in orders
+        )
+        calls = command.who.has("seat") and await repository.feedback_is_open(uow.pg, command.appeal_id)
+        if not (handles or calls):
+            return Problem(
+                403,
+                "forbidden",
+                "Contact data open for the handler of an open order, and for a seat while the citizen is called back.",
+            )
+        await audit.record(
+            uow,
+            actor=command.who.actor,
+            action="unmask",
+            subject=command.appeal_id,
+            reason=redact(command.reason).text,
+            detail={"field": command.field},
+        )
+        return {"id": command.appeal_id, "field": command.field}
+
+
+def visible(who: Principal, region_code: str, units: Sequence[str], source_platform: str) -> bool:
+    """Row scope: region × unit; a platform sees what it sent (api.md, Errors: else 404)."""
+    if who.has("seat", "handler", "supervisor", "leader", "auditor"):
+        return who.sees_region(region_code) and who.sees_unit(*units)
+    return "platform" in who.roles and who.platform is not None and who.platform == source_platform
+
+
+def _forbidden(status: str, what: str) -> Problem:
+    return Problem(
+        409, "invalid_transition", f"A case that is {status} cannot be {what} any more.", status_now=status, actions=[]
+    )
+
+
+def _external_conflict(appeal_id: str) -> Problem:
+    return Problem(
+        409,
+        "external_id_conflict",
+        "This external_id was sent before with another body; take a new external_id for a new appeal.",
+        id=appeal_id,
+    )

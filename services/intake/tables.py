@@ -1,0 +1,147 @@
+"""Tables of schema `intake`. Those that grow with cases are partitioned by the month inside their UUIDv7 key."""
+
+from sqlalchemy import Boolean, Column, DateTime, Index, Integer, LargeBinary, MetaData, Table, Text, Uuid
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TSVECTOR
+
+SCHEMA = "intake"
+metadata = MetaData(schema=SCHEMA)
+
+_instant = DateTime(timezone=True)
+
+appeals = Table(
+    "appeals",
+    metadata,
+    Column("appeal_id", Uuid, primary_key=True),
+    Column("reference_no", Text, nullable=False),
+    Column("source_platform", Text, nullable=False),
+    Column("received_at", _instant, nullable=False),
+    Column("sequence", Integer, nullable=False),
+    # the public state as events carry it: redacted
+    Column("snapshot", JSONB, nullable=False),
+    Column("search", TSVECTOR, nullable=False),
+    postgresql_partition_by="RANGE (appeal_id)",
+)
+Index("appeals_search", appeals.c.search, postgresql_using="gin")
+
+vault = Table(
+    "vault",
+    metadata,
+    Column("appeal_id", Uuid, primary_key=True),
+    Column("key_id", Text, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    postgresql_partition_by="RANGE (appeal_id)",
+)
+
+# uniqueness across months lives in small tables of their own
+external_keys = Table(
+    "external_keys",
+    metadata,
+    # SHA-256 of source platform and external id
+    Column("digest", LargeBinary, primary_key=True),
+    Column("appeal_id", Uuid, nullable=False),
+    Column("body_digest", LargeBinary, nullable=False),
+)
+reference_keys = Table(
+    "reference_keys",
+    metadata,
+    Column("reference_no", Text, primary_key=True),
+    Column("appeal_id", Uuid, nullable=False),
+)
+
+# what lists filter by; derived from all streams (domain/case.py)
+cases = Table(
+    "cases",
+    metadata,
+    Column("appeal_id", Uuid, primary_key=True),
+    Column("received_at", _instant, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("own_status", Text, nullable=False),
+    Column("channel", Text, nullable=False),
+    Column("region_code", Text, nullable=False),
+    Column("matter", Text),
+    Column("tags", ARRAY(Text), nullable=False),
+    Column("units", ARRAY(Text), nullable=False),
+    postgresql_partition_by="RANGE (appeal_id)",
+)
+Index("cases_newest", cases.c.received_at.desc(), cases.c.appeal_id.desc())
+Index("cases_status", cases.c.status, cases.c.received_at.desc(), cases.c.appeal_id.desc())
+Index("cases_matter", cases.c.matter, cases.c.received_at.desc(), cases.c.appeal_id.desc())
+Index("cases_region", cases.c.region_code, postgresql_ops={"region_code": "text_pattern_ops"})
+Index("cases_units", cases.c.units, postgresql_using="gin")
+Index("cases_tags", cases.c.tags, postgresql_using="gin")
+
+# the newest snapshot of each stream, guarded by `sequence`
+case_labels = Table(
+    "case_labels",
+    metadata,
+    Column("appeal_id", Uuid, primary_key=True),
+    Column("sequence", Integer, nullable=False),
+    Column("matter", Text, nullable=False),
+    Column("tags", ARRAY(Text), nullable=False),
+    Column("region_code", Text, nullable=False),
+    Column("needs_review", Boolean, nullable=False),
+    Column("label", JSONB, nullable=False),
+    postgresql_partition_by="RANGE (appeal_id)",
+)
+case_orders = Table(
+    "case_orders",
+    metadata,
+    Column("work_order_id", Uuid, primary_key=True),
+    Column("sequence", Integer, nullable=False),
+    Column("appeal_ids", ARRAY(Uuid), nullable=False),
+    Column("status", Text, nullable=False),
+    Column("lead", Text, nullable=False),
+    Column("lead_name", Text, nullable=False),
+    Column("co_handlers", ARRAY(Text), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("opened_at", _instant, nullable=False),
+    Column("in_review", Boolean, nullable=False),
+    Column("parent_id", Uuid),
+    Column("handoff", JSONB),
+    Column("result", Text),
+    postgresql_partition_by="RANGE (work_order_id)",
+)
+order_appeals = Table(
+    "order_appeals",
+    metadata,
+    Column("appeal_id", Uuid, primary_key=True),
+    Column("work_order_id", Uuid, primary_key=True),
+    postgresql_partition_by="RANGE (appeal_id)",
+)
+case_clocks = Table(
+    "case_clocks",
+    metadata,
+    Column("work_order_id", Uuid, primary_key=True),
+    Column("sequence", Integer, nullable=False),
+    Column("clocks", JSONB, nullable=False),
+    postgresql_partition_by="RANGE (work_order_id)",
+)
+case_feedback = Table(
+    "case_feedback",
+    metadata,
+    Column("appeal_id", Uuid, primary_key=True),
+    Column("sequence", Integer, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("method", Text, nullable=False),
+    Column("round", Integer, nullable=False),
+    Column("feedback", JSONB, nullable=False),
+    postgresql_partition_by="RANGE (appeal_id)",
+)
+
+timeline = Table(
+    "timeline",
+    metadata,
+    Column("appeal_id", Uuid, primary_key=True),
+    Column("event_id", Text, primary_key=True),
+    Column("at", _instant, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("words", Text, nullable=False),
+    Column("reason", Text),
+    postgresql_partition_by="RANGE (appeal_id)",
+)
+
+PARTITIONED: tuple[Table, ...] = tuple(
+    table for table in metadata.sorted_tables if table.dialect_options["postgresql"]["partition_by"]
+)
+"""tables that need a partition for every month"""
