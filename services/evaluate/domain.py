@@ -160,10 +160,10 @@ DEFAULT_FORMULA = Formula("default", "2000-01")
 """domain.md, Evaluation. 虚假办结 is not deducted yet: the centre's confirmation of it is not recorded."""
 
 
-def formula_for(formulas: Iterable[Formula], period: str) -> Formula:
-    """The formula with the latest `effective_from` not after the period; the default one when there is none."""
+def formula_for(formulas: Iterable[Formula], period: str, default: Formula = DEFAULT_FORMULA) -> Formula:
+    """The formula with the latest `effective_from` not after the period; `default` when there is none."""
     fitting = [f for f in formulas if f.effective_from <= period]
-    return max(fitting, key=lambda f: f.effective_from, default=DEFAULT_FORMULA)
+    return max(fitting, key=lambda f: f.effective_from, default=default)
 
 
 def score(counts: Counts, formula: Formula) -> Decimal | None:

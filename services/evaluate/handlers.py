@@ -1,23 +1,50 @@
 """What evaluate keeps of each stream. Every handler is one or two statements for the whole batch."""
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from services.evaluate import repository
-from services.evaluate.domain import Closing, Counts, counted, period_of
+from services.evaluate.domain import (
+    Closing,
+    Counts,
+    Formula,
+    Level,
+    Standing,
+    counted,
+    formula_for,
+    group_of,
+    period_of,
+    ranking,
+)
 from services.evaluate.tables import CASE_COUNTS
+from shared.db import audit
+from shared.errors import Problem
 from shared.events.catalog import clocks, ratings, work_orders
 from shared.events.event import Message
 from shared.outbox.uow import Uow
+from shared.regions import RegionDirectory
+
+
+@dataclass(frozen=True, slots=True)
+class Month:
+    """The standings of a month on one level, and name and region of who stands there."""
+
+    period: str
+    level: Level
+    formula: Formula
+    standings: list[Standing]
+    names: Mapping[str, tuple[str, str]]
 
 
 class Handlers:
-    """`zone`: the platform's, months are counted in it."""
+    """`zone`: the platform's, months are counted in it; `default_formula` scores until a version is added."""
 
-    def __init__(self, zone: ZoneInfo) -> None:
+    def __init__(self, zone: ZoneInfo, default_formula: Formula, regions: RegionDirectory) -> None:
         self.zone = zone
+        self.default_formula = default_formula
+        self.regions = regions
 
     async def on_ratings(self, batch: Sequence[Message[ratings.FeedbackEvent]], uow: Uow) -> None:
         """The latest state of each feedback, with what it adds to the counts once it is closed."""
@@ -38,22 +65,31 @@ class Handlers:
             "sequence": message.sequence,
             "work_order_id": after.work_order_id,
             "unit": after.unit,
-            "region_code": after.region_code,
             "closed_at": closed_at,
             "period": period_of(closed_at, self.zone) if closed_at else None,
             **{name: value for name, value in asdict(counts).items() if name in CASE_COUNTS},
         }
 
     async def on_orders(self, batch: Sequence[Message[work_orders.WorkOrderEvent]], uow: Uow) -> None:
-        """Dispatches, returns and 推诿, each once by (order, sequence); and the names of units."""
+        """Dispatches, returns and 推诿, each once by (order, sequence); repeats of closed cases; who the units are."""
         moves: list[dict[str, Any]] = []
-        names: dict[tuple[str, str], str] = {}
+        repeats: dict[tuple[str, str], dict[str, Any]] = {}
+        units: dict[tuple[str, str], tuple[str, str]] = {}
         for message in batch:
-            order = message.data.after
+            order, platform = message.data.after, message.platform
+            period = period_of(message.time, self.zone)
+            if order.repeat_of is not None and order.appeal_ids:
+                appeal_id = order.appeal_ids[0]
+                repeats[(platform, appeal_id)] = {
+                    "platform": platform,
+                    "appeal_id": appeal_id,
+                    "repeat_of": order.repeat_of,
+                    "period": period_of(order.opened_at, self.zone),
+                }
             match message.data:
                 case work_orders.WorkOrderDispatched():
                     kind, unit = "dispatched", order.lead
-                    names[(message.platform, unit)] = order.lead_name
+                    units[(platform, unit)] = (order.lead_name, order.lead_region)
                 case work_orders.WorkOrderReturned(unit=unit):
                     kind = "returned"
                 case work_orders.WorkOrderShirked(unit=unit):
@@ -62,17 +98,17 @@ class Handlers:
                     continue
             moves.append(
                 {
-                    "platform": message.platform,
+                    "platform": platform,
                     "work_order_id": order.id,
                     "sequence": message.sequence,
                     "kind": kind,
                     "unit": unit,
-                    "region_code": order.region_code,
-                    "period": period_of(message.time, self.zone),
+                    "period": period,
                 }
             )
         await repository.save_moves(uow.pg, moves)
-        await repository.save_units(uow.pg, names)
+        await repository.save_repeats(uow.pg, list(repeats.values()))
+        await repository.save_units(uow.pg, units)
 
     async def on_clocks(self, batch: Sequence[Message[clocks.ClockEvent]], uow: Uow) -> None:
         """Orders whose complete clock became due, and those where that was taken back."""
@@ -84,6 +120,39 @@ class Handlers:
                 case clocks.ClockCorrected(clock="complete", round=number):
                     late[(message.platform, message.key, number)] = True
         await repository.save_late_rounds(uow.pg, late)
+
+    async def on_formulas(self, commands: Sequence[tuple[Formula, str]], uow: Uow) -> list[dict[str, Any] | Problem]:
+        """Add versions of the score: (formula, who). A known version or start is refused."""
+        answers: list[dict[str, Any] | Problem] = []
+        for formula, actor in commands:
+            if await repository.add_formula(uow.pg, formula, actor, uow.clock.now()):
+                body = {
+                    "version": formula.version,
+                    "effective_from": formula.effective_from,
+                    **repository.formula_body(formula),
+                }
+                await audit.record(uow, actor=actor, action="formula.added", subject=formula.version, detail=body)
+                answers.append(body)
+            else:
+                detail = "This version, or one from the same month, is known; versions are never changed."
+                answers.append(Problem(409, "formula_exists", detail))
+        return answers
+
+    async def month(self, pg: Any, platform: str, period: str, level: Level) -> Month:
+        """The standings of a month: counts by unit, rolled up by the units' regions, scored by the month's formula."""
+        by_unit = await repository.totals(pg, platform, period)
+        facts = await repository.unit_facts(pg, platform)
+        formula = formula_for(await repository.list_formulas(pg), period, self.default_formula)
+        if level is Level.UNIT:
+            return Month(period, level, formula, ranking(by_unit, formula), facts)
+        rolled: dict[str, Counts] = {}
+        for unit, counts in by_unit.items():
+            _, region = facts.get(unit, ("", ""))
+            group = group_of(region, platform, level)
+            if group is not None:
+                rolled[group] = rolled.get(group, Counts()) + counts
+        names = {code: (found.name if (found := self.regions.get(code)) else "", code) for code in rolled}
+        return Month(period, level, formula, ranking(rolled, formula), names)
 
 
 def closing_of(after: ratings.Feedback) -> Closing:

@@ -7,8 +7,8 @@ from typing import Any
 
 import orjson
 
-from services.evaluate.domain import Counts, Formula, Level
-from services.evaluate.tables import CASE_COUNTS, cases, formulas, late_rounds, moves, units
+from services.evaluate.domain import Counts, Formula
+from services.evaluate.tables import CASE_COUNTS, cases, formulas, late_rounds, moves, repeats, units
 from shared.db import bulk
 
 
@@ -29,10 +29,24 @@ async def save_moves(pg: Any, rows: Sequence[Mapping[str, Any]]) -> None:
     await bulk.insert(pg, moves, rows, conflict=("platform", "work_order_id", "sequence"))
 
 
-async def save_units(pg: Any, names: Mapping[tuple[str, str], str]) -> None:
-    """Names of units; sorted, so that two workers lock them in one order."""
-    rows = [{"platform": p, "unit": u, "name": name} for (p, u), name in sorted(names.items())]
-    await bulk.insert(pg, units, rows, conflict=("platform", "unit"), update=("name",), where="excluded.name <> t.name")
+async def save_repeats(pg: Any, rows: Sequence[Mapping[str, Any]]) -> None:
+    await bulk.insert(pg, repeats, rows, conflict=("platform", "appeal_id"))
+
+
+async def save_units(pg: Any, found: Mapping[tuple[str, str], tuple[str, str]]) -> None:
+    """Name and region of units; sorted, so that two workers lock them in one order."""
+    rows = [
+        {"platform": platform, "unit": unit, "name": name, "region_code": region}
+        for (platform, unit), (name, region) in sorted(found.items())
+    ]
+    await bulk.insert(
+        pg,
+        units,
+        rows,
+        conflict=("platform", "unit"),
+        update=("name", "region_code"),
+        where="(excluded.name, excluded.region_code) <> (t.name, t.region_code)",
+    )
 
 
 async def save_late_rounds(pg: Any, late: Mapping[tuple[str, str, int], bool]) -> None:
@@ -51,56 +65,53 @@ async def save_late_rounds(pg: Any, late: Mapping[tuple[str, str, int], bool]) -
     )
 
 
-_GROUP = {
-    Level.UNIT: "unit",
-    Level.STREET: "CASE WHEN length(region_code) >= 9 THEN left(region_code, 9) END",
-    Level.DISTRICT: "NULLIF(left(region_code, 6), platform)",
-    Level.CITY: "platform",
-}
-"""SQL twin of domain.group_of"""
-
-
-async def totals(pg: Any, platform: str, period: str, level: Level) -> dict[str, Counts]:
-    """The counts of a month by unit, street, district or for the city."""
-    group = _GROUP[level]
+async def totals(pg: Any, platform: str, period: str) -> dict[str, Counts]:
+    """The counts of a month by unit."""
     sums = ", ".join(f"sum({name})::int AS {name}" for name in CASE_COUNTS)
     feedback = await pg.fetch(
-        f"SELECT {group} AS name, {sums} FROM {cases.fullname} WHERE platform = $1 AND period = $2 GROUP BY 1",
+        f"SELECT unit, {sums} FROM {cases.fullname} WHERE platform = $1 AND period = $2 GROUP BY unit",
         platform,
         period,
     )
     # an order counts in the month in which the last feedback of its appeals closed, for the unit of that one
     orders = await pg.fetch(
-        f"SELECT {group} AS name, count(*)::int AS completed, count(*) FILTER (WHERE EXISTS ("
-        f"SELECT FROM {late_rounds.fullname} l WHERE l.platform = o.platform AND l.work_order_id = o.work_order_id"
+        "SELECT unit, count(*)::int AS completed, count(*) FILTER (WHERE EXISTS ("
+        f"SELECT FROM {late_rounds.fullname} l WHERE l.platform = $1 AND l.work_order_id = o.work_order_id"
         " AND NOT l.corrected))::int AS late FROM ("
-        "SELECT DISTINCT ON (work_order_id) platform, work_order_id, unit, region_code, period"
-        f" FROM {cases.fullname} WHERE platform = $1 AND work_order_id IN"
+        f"SELECT DISTINCT ON (work_order_id) work_order_id, unit, period FROM {cases.fullname}"
+        " WHERE platform = $1 AND work_order_id IN"
         f" (SELECT work_order_id FROM {cases.fullname} WHERE platform = $1 AND period = $2)"
-        " ORDER BY work_order_id, closed_at DESC NULLS FIRST, appeal_id) o WHERE period = $2 GROUP BY 1",
+        " ORDER BY work_order_id, closed_at DESC NULLS FIRST, appeal_id) o WHERE period = $2 GROUP BY unit",
         platform,
         period,
     )
     moved = await pg.fetch(
-        f"SELECT {group} AS name, count(*) FILTER (WHERE kind = 'dispatched')::int AS dispatched,"
+        "SELECT unit, count(*) FILTER (WHERE kind = 'dispatched')::int AS dispatched,"
         " count(*) FILTER (WHERE kind = 'returned')::int AS returned,"
         " count(*) FILTER (WHERE kind = 'shirked')::int AS shirked"
-        f" FROM {moves.fullname} WHERE platform = $1 AND period = $2 GROUP BY 1",
+        f" FROM {moves.fullname} WHERE platform = $1 AND period = $2 GROUP BY unit",
+        platform,
+        period,
+    )
+    repeated = await pg.fetch(
+        f"SELECT c.unit, count(*)::int AS repeats FROM {repeats.fullname} r JOIN {cases.fullname} c"
+        " ON c.platform = r.platform AND c.appeal_id = r.repeat_of"
+        " WHERE r.platform = $1 AND r.period = $2 GROUP BY c.unit",
         platform,
         period,
     )
     found: dict[str, Counts] = {}
-    for row in (*feedback, *orders, *moved):
-        values = dict(row)
-        name = values.pop("name")
-        if name is not None:
-            found[name] = found.get(name, Counts()) + Counts(**values)
+    for row in (*feedback, *orders, *moved, *repeated):
+        counts = dict(row)
+        unit = counts.pop("unit")
+        found[unit] = found.get(unit, Counts()) + Counts(**counts)
     return found
 
 
-async def unit_names(pg: Any, platform: str) -> dict[str, str]:
-    rows = await pg.fetch(f"SELECT unit, name FROM {units.fullname} WHERE platform = $1", platform)
-    return {row["unit"]: row["name"] for row in rows}
+async def unit_facts(pg: Any, platform: str) -> dict[str, tuple[str, str]]:
+    """Name and region code of every unit that was ever dispatched to."""
+    rows = await pg.fetch(f"SELECT unit, name, region_code FROM {units.fullname} WHERE platform = $1", platform)
+    return {row["unit"]: (row["name"], row["region_code"]) for row in rows}
 
 
 async def list_formulas(pg: Any) -> list[Formula]:

@@ -29,9 +29,8 @@ cases = Table(
     Column("appeal_id", Text, primary_key=True),
     Column("sequence", BigInteger, nullable=False),
     Column("work_order_id", Text, nullable=False),
-    # the unit that led at completion, and where the case happened
+    # the one that led at completion
     Column("unit", Text, nullable=False),
-    Column("region_code", Text, nullable=False),
     # null while the citizen is still being asked
     Column("closed_at", DateTime(timezone=True)),
     Column("period", Text),
@@ -49,7 +48,6 @@ moves = Table(
     # dispatched, returned, shirked
     Column("kind", Text, nullable=False),
     Column("unit", Text, nullable=False),
-    Column("region_code", Text, nullable=False),
     Column("period", Text, nullable=False),
 )
 Index("moves_by_period", moves.c.platform, moves.c.period, moves.c.unit, moves.c.kind)
@@ -64,12 +62,24 @@ late_rounds = Table(
     Column("corrected", Boolean, nullable=False),
 )
 
+repeats = Table(
+    "repeats",
+    metadata,
+    Column("platform", Text, primary_key=True),
+    # the new appeal, and the closed one that it repeats
+    Column("appeal_id", Text, primary_key=True),
+    Column("repeat_of", Text, nullable=False),
+    Column("period", Text, nullable=False),
+)
+Index("repeats_by_period", repeats.c.platform, repeats.c.period)
+
 units = Table(
     "units",
     metadata,
     Column("platform", Text, primary_key=True),
     Column("unit", Text, primary_key=True),
     Column("name", Text, nullable=False),
+    Column("region_code", Text, nullable=False),
 )
 
 formulas = Table(

@@ -17,6 +17,7 @@ from services.feedback.domain import (
     Completion,
     Exclusion,
     Fact,
+    FactKind,
     Method,
     Outcome,
     Refusal,
@@ -33,14 +34,15 @@ from services.feedback.domain import (
     stop,
 )
 from services.feedback.events import completion_of, event_of
-from services.feedback.redaction import masked
 from services.feedback.repository import Case
 from shared.clock import rfc3339
+from shared.db import audit
 from shared.errors import Problem, not_found
 from shared.events.catalog import appeals, work_orders
 from shared.events.event import Message
 from shared.ids import uuid7
 from shared.outbox.uow import Timer, Uow
+from shared.redaction import redact
 from shared.security.principal import Principal
 
 EXPIRY = "rating-expiry"
@@ -214,6 +216,16 @@ class Handlers:
                 else:
                     uow.disarm(EXPIRY, key)
         for fact in told:
+            exclusion = fact.after.exclusion
+            if exclusion is not None and fact.kind in (FactKind.EXCLUSION_REQUESTED, FactKind.EXCLUSION_DECIDED):
+                await audit.record(
+                    uow,
+                    actor=fact.actor,
+                    action=f"feedback.{fact.kind.value}",
+                    subject=fact.after.appeal_id,
+                    reason=fact.reason,
+                    detail={"exclusion_id": exclusion.id, "unit": exclusion.unit, "granted": exclusion.granted},
+                )
             uow.emit(event_of(fact), key=fact.after.appeal_id, sequence=fact.after.sequence, time=fact.at)
 
 
@@ -269,3 +281,8 @@ def _stopping(outcome: Outcome, message: Message[Any], order_id: str | None = No
 
 def _expiring(number: int, due: datetime) -> Step:
     return lambda case: _kept(case, expire(case.feedback, number, due))
+
+
+def masked(words: str | None) -> str | None:
+    """A person's words without personal data; None stays None."""
+    return redact(words).text if words is not None else None

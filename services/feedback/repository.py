@@ -1,6 +1,6 @@
 """The SQL of feedback: cases are read and written many at once, under their row locks."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -115,9 +115,9 @@ async def read(pg: Any, appeal_id: str) -> Case | None:
 
 
 async def list_callbacks(
-    pg: Any, *, due_by: datetime | None, regions: Sequence[str] | None, after: tuple[datetime, str] | None, limit: int
+    pg: Any, *, due_by: datetime | None, regions: Collection[str], after: tuple[datetime, str] | None, limit: int
 ) -> list[Case]:
-    """Open call-backs, the next to call first. `due_by`: only those that may be called then; `regions`: prefixes."""
+    """Open call-backs, the next to call first. `due_by`: only those that may be made then; no `regions`: all."""
     rows = await pg.fetch(
         f"SELECT {_COLUMNS} FROM {cases.fullname} WHERE next_attempt_at IS NOT NULL"
         " AND ($1::timestamptz IS NULL OR next_attempt_at <= $1)"
@@ -125,7 +125,7 @@ async def list_callbacks(
         " AND ($3::timestamptz IS NULL OR (next_attempt_at, appeal_id) > ($3, $4))"
         " ORDER BY next_attempt_at, appeal_id LIMIT $5",
         due_by,
-        None if regions is None else [f"{region}%" for region in regions],
+        _within(regions),
         after[0] if after else None,
         after[1] if after else "",
         limit,
@@ -133,31 +133,42 @@ async def list_callbacks(
     return [_case(row) for row in rows]
 
 
-async def list_decisions(pg: Any, *, after: str, limit: int) -> list[Case]:
+async def list_decisions(pg: Any, *, regions: Collection[str], after: str, limit: int) -> list[Case]:
     """Cases rated badly twice that wait for the centre."""
     rows = await pg.fetch(
         f"SELECT {_COLUMNS} FROM {cases.fullname} WHERE status = 'awaiting_decision' AND appeal_id > $1"
-        " ORDER BY appeal_id LIMIT $2",
+        " AND ($2::text[] IS NULL OR region_code LIKE ANY($2)) ORDER BY appeal_id LIMIT $3",
         after,
+        _within(regions),
         limit,
     )
     return [_case(row) for row in rows]
 
 
-async def lease(pg: Any, seat: str, due_by: datetime, until: datetime, now: datetime, limit: int) -> list[Case]:
+async def lease(
+    pg: Any, seat: str, *, due_by: datetime, until: datetime, now: datetime, regions: Collection[str], limit: int
+) -> list[Case]:
     """Give a seat the next call-backs that may be made at `due_by` and that nobody holds at `now` (real time)."""
     rows = await pg.fetch(
         f"UPDATE {cases.fullname} SET leased_by = $1, leased_until = $3 WHERE appeal_id IN ("
         f"SELECT appeal_id FROM {cases.fullname} WHERE next_attempt_at <= $2"
-        " AND (leased_until IS NULL OR leased_until <= $4 OR leased_by = $1)"
-        f" ORDER BY next_attempt_at, appeal_id LIMIT $5 FOR UPDATE SKIP LOCKED) RETURNING {_COLUMNS}",
+        " AND (leased_until IS NULL OR leased_until <= $4)"
+        " AND ($5::text[] IS NULL OR region_code LIKE ANY($5))"
+        f" ORDER BY next_attempt_at, appeal_id LIMIT $6 FOR UPDATE SKIP LOCKED) RETURNING {_COLUMNS}",
         seat,
         due_by,
         until,
         now,
+        _within(regions),
         limit,
     )
     return sorted((_case(row) for row in rows), key=lambda case: case.appeal_id)
+
+
+def _within(regions: Collection[str]) -> list[str] | None:
+    """LIKE patterns of codes below the regions (GB/T 2260: 460000 holds 46…, 460100 holds 4601…); None: no limit."""
+    roots = [root[:2] if root.endswith("0000") else root[:4] if root.endswith("00") else root for root in regions]
+    return [f"{root}%" for root in roots] or None
 
 
 async def save_exclusions(pg: Any, told: Sequence[Fact]) -> None:
@@ -207,7 +218,7 @@ async def appeal_of_exclusion(pg: Any, exclusion_id: str) -> str | None:
 async def list_exclusions(
     pg: Any, *, state: str | None, units: Sequence[str] | None, after: str, limit: int
 ) -> list[dict[str, Any]]:
-    """Requests by id."""
+    """Requests by id; `units` None: of all units."""
     rows = await pg.fetch(
         f"SELECT * FROM {exclusions.fullname} WHERE id > $1 AND ($2::text IS NULL OR state = $2)"
         " AND ($3::text[] IS NULL OR unit = ANY($3)) ORDER BY id LIMIT $4",

@@ -1,0 +1,8 @@
+"""`python -m services.evaluate`: serve (default), migrate, setup."""
+
+from shared.service.process import cli
+
+app = cli("evaluate")
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,8 @@
+"""`python -m services.feedback`: serve (default), migrate, setup."""
+
+from shared.service.process import cli
+
+app = cli("feedback")
+
+if __name__ == "__main__":
+    app()

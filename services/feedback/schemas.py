@@ -1,0 +1,60 @@
+"""Request bodies of feedback (api.md, feedback)."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from shared.http.bodies import Body
+
+Words = Annotated[str, Field(max_length=1_000)]
+"""what a citizen adds to the three questions"""
+
+Reason = Annotated[str, Field(min_length=1, max_length=1_000, pattern=r"\S")]
+
+Satisfaction = Annotated[int, Field(ge=1, le=5)]
+
+
+class AttemptBody(Body):
+    """A call-back attempt. The answers belong to `reached`; any may be missing."""
+
+    outcome: Literal["reached", "no_answer", "refused"]
+    contacted: bool | None = None
+    solved: bool | None = None
+    satisfaction: Satisfaction | None = None
+    words: Words | None = None
+
+
+class RatingBody(Body):
+    """The citizen's answers to the three questions."""
+
+    contacted: bool
+    solved: bool
+    satisfaction: Satisfaction
+    words: Words | None = None
+
+
+class LeaseBody(Body):
+    """How many call-backs a seat takes at once."""
+
+    limit: Annotated[int, Field(ge=1, le=50)] = 1
+
+
+class DecisionBody(Body):
+    """Why the centre closes a case that was rated badly twice."""
+
+    reason: Reason
+
+
+class ExclusionBody(Body):
+    """A unit asks to leave a rating out."""
+
+    appeal_id: Annotated[str, Field(min_length=1, max_length=64)]
+    reason: Reason
+    evidence: Annotated[str, Field(max_length=4_000)] | None = None
+
+
+class ExclusionDecisionBody(Body):
+    """The centre's decision about an exclusion."""
+
+    granted: bool
+    reason: Reason
