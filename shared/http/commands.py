@@ -140,7 +140,8 @@ class CommandQueue(Generic[C]):
                         fresh.append(item)
                     else:
                         results.append((item, _repeat(item.key, *stored)))
-            fresh.sort(key=batch.index)
+            place = {id(item): number for number, item in enumerate(batch)}
+            fresh.sort(key=lambda item: place[id(item)])
             answers = await self.handler([item.command for item in fresh], uow) if fresh else []
             done: dict[int, Outcome | Problem] = {}
             for item, answer in zip(fresh, answers, strict=True):
