@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 
 from services.sla import repository
 from services.sla.commands import Acknowledge, AddRules
@@ -17,13 +17,16 @@ from shared.clock import rfc3339
 from shared.db.database import Database
 from shared.errors import not_found
 from shared.http.auth import Idempotency, allowed
-from shared.http.commands import CommandQueue
+from shared.http.commands import CommandQueue, IdempotencyKey
 from shared.http.pages import Paged, page_of
 from shared.http.requests import StrictRoute
 from shared.security.principal import Principal
 
 Reader = Annotated[Principal, allowed("seat", "handler", "supervisor", "leader", "auditor")]
 Unit = Annotated[str | None, Query(max_length=64)]
+
+
+_REPEATED: dict[int | str, dict[str, Any]] = {200: {"description": "The first answer to the same Idempotency-Key"}}
 
 
 def router(
@@ -34,6 +37,12 @@ def router(
 ) -> APIRouter:
     """The routes of api.md, "sla"."""
     api = APIRouter(tags=["sla"], route_class=StrictRoute)
+
+    async def _add(command: AddRules, key: IdempotencyKey | None, response: Response) -> dict[str, Any]:
+        outcome = await rules.submit(command, key)
+        if outcome.repeated:
+            response.status_code = 200
+        return outcome.answer
 
     async def pg_of(connection: Any) -> Any:
         return (await connection.get_raw_connection()).driver_connection
@@ -92,14 +101,14 @@ def router(
         held = terms.at(database.clock.now()).policy.version
         return {"items": [_dated(v, held) | {"policy": v.value.as_data()} for v in terms.policies], "next": None}
 
-    @api.post("/v1/sla/policies", status_code=201)
+    @api.post("/v1/sla/policies", status_code=201, responses=_REPEATED)
     async def add_policy(
-        body: PolicyBody, who: Annotated[Principal, allowed("leader")], idempotency: Idempotency
+        body: PolicyBody, who: Annotated[Principal, allowed("leader")], idempotency: Idempotency, response: Response
     ) -> dict[str, Any]:
         """Adds a version of the time limits, for clocks that start or are re-based from its day on."""
         data = body.model_dump(exclude={"effective_from"})
         command = AddRules(who, "policy", data, body.effective_from)
-        return (await rules.submit(command, idempotency(who, body))).answer
+        return await _add(command, idempotency(who, body), response)
 
     @api.get("/v1/sla/calendars")
     async def calendars(who: Reader) -> dict[str, Any]:
@@ -107,14 +116,14 @@ def router(
         held = terms.at(database.clock.now()).calendar.version
         return {"items": [_dated(v, held) | _calendar(v) for v in terms.calendars], "next": None}
 
-    @api.post("/v1/sla/calendars", status_code=201)
+    @api.post("/v1/sla/calendars", status_code=201, responses=_REPEATED)
     async def add_calendar(
-        body: CalendarBody, who: Annotated[Principal, allowed("leader")], idempotency: Idempotency
+        body: CalendarBody, who: Annotated[Principal, allowed("leader")], idempotency: Idempotency, response: Response
     ) -> dict[str, Any]:
         """Adds the holidays and worked weekends of whole years, as the State Council publishes them."""
         data = body.model_dump(exclude={"effective_from"})
         command = AddRules(who, "calendar", data, body.effective_from)
-        return (await rules.submit(command, idempotency(who, body))).answer
+        return await _add(command, idempotency(who, body), response)
 
     return api
 

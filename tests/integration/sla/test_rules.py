@@ -53,8 +53,11 @@ async def test_a_published_year_is_no_longer_provisional(hub: Harness) -> None:
         "holidays": {"2027-01-01": "元旦", "2027-01-02": "元旦", "2027-01-03": "元旦"},
         "workdays": {"2027-01-09": "元旦"},
     }
-    answer = await hub.http.post("/v1/sla/calendars", json=data, headers=hub.admin)
+    headers = hub.admin | {"Idempotency-Key": "calendar-2027"}
+    answer = await hub.http.post("/v1/sla/calendars", json=data, headers=headers)
     assert answer.status_code == 201, answer.text
+    repeated = await hub.http.post("/v1/sla/calendars", json=data, headers=headers)
+    assert (repeated.status_code, repeated.json()) == (200, answer.json())
     await _until_known(hub, "calendars", "state-council-2027-test")
     listed = (await hub.http.get("/v1/sla/calendars", headers=hub.admin)).json()["items"]
     assert 2027 in next(item for item in listed if item["in_force"])["published_years"]
