@@ -19,7 +19,7 @@ class Settings(BaseSettings):
     base_url: str = ""
     """how the outside calls us; default `http://<host>:<port>`"""
     data_dir: Path = Path(".sushu")
-    admin_token: str = ""
+    admin_token: str = Field(default="", repr=False)
     """opaque token with role admin; empty: `<data dir>/admin.token` is used when it is there"""
     city: str = "demo"
     platform: str = Field(default="460100", pattern=r"^\d{6}$")
@@ -30,9 +30,15 @@ class Settings(BaseSettings):
     public_rate: int = Field(default=60, ge=0)
     """requests a minute and address on tokenless routes; 0 = off"""
     kafka_port: int = 0
-    database_url: str = Field(default="", alias="DATABASE_URL")
+    database_url: str = Field(default="", alias="DATABASE_URL", repr=False)
     kafka_bootstrap_servers: str = Field(default="", alias="KAFKA_BOOTSTRAP_SERVERS")
     """empty: the embedded log in PostgreSQL is the bus"""
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    kafka_username: str = ""
+    kafka_password: str = Field(default="", repr=False)
+    kafka_ca_file: Path | None = None
+    """certificate authority of the brokers; default: the system's"""
     service_host: str = "127.0.0.1"
     service_port: int = 8080
     """where one service's own process listens (behind the gateway)"""

@@ -6,6 +6,7 @@ Partitions stay paused from their assignment until that seek.
 
 import asyncio
 import logging
+import ssl
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordTooLarge
 from shared.bus.records import Partition, Received, Record, Rejected, partition_of
 from shared.errors import Transient
 from shared.events.topics import load as catalogue_topics
+from shared.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -28,8 +30,9 @@ class KafkaTransport:
 
     name = "kafka"
 
-    def __init__(self, bootstrap_servers: str) -> None:
-        self.servers = bootstrap_servers
+    def __init__(self, bootstrap_servers: str, **security: Any) -> None:
+        """`security`: aiokafka's own arguments (`security_protocol`, `sasl_…`, `ssl_context`), see `security_of`."""
+        self.connection = {"bootstrap_servers": bootstrap_servers, **security}
         self._producer: AIOKafkaProducer | None = None
         self._reader: AIOKafkaConsumer | None = None
         self._counts: dict[str, int] = {}
@@ -57,7 +60,7 @@ class KafkaTransport:
         async with self._starting:
             if self._producer is None:
                 producer = AIOKafkaProducer(
-                    bootstrap_servers=self.servers,
+                    **self.connection,
                     acks="all",
                     enable_idempotence=True,
                     linger_ms=2,
@@ -75,7 +78,7 @@ class KafkaTransport:
             return self._producer
 
     async def ensure_topics(self, topics: Mapping[str, int]) -> None:
-        admin = AIOKafkaAdminClient(bootstrap_servers=self.servers, request_timeout_ms=15_000)
+        admin = AIOKafkaAdminClient(**self.connection, request_timeout_ms=15_000)
         try:
             await admin.start()
             known = set(await admin.list_topics())
@@ -127,14 +130,14 @@ class KafkaTransport:
             raise Transient(f"kafka: {error!r}") from error
 
     def consumer(self, group: str, topics: Iterable[str]) -> "KafkaConsumer":
-        return KafkaConsumer(self.servers, group, list(topics))
+        return KafkaConsumer(self.connection, group, list(topics))
 
     async def ends(self, topics: Iterable[str]) -> dict[Partition, tuple[int, int]]:
         wanted = list(topics)
         async with self._reading:
             try:
                 if self._reader is None:
-                    reader = AIOKafkaConsumer(bootstrap_servers=self.servers, request_timeout_ms=15_000)
+                    reader = AIOKafkaConsumer(**self.connection, request_timeout_ms=15_000)
                     try:
                         await asyncio.wait_for(reader.start(), 15)
                     except BaseException:
@@ -156,6 +159,25 @@ class KafkaTransport:
         return {Partition(place.topic, place.partition): (first[place], upcoming[place]) for place in places}
 
 
+def security_of(settings: Settings) -> dict[str, Any]:
+    """aiokafka's arguments for TLS and SASL by the settings; none for plain connections."""
+    protocol = settings.kafka_security_protocol
+    if protocol == "PLAINTEXT":
+        return {}
+    found: dict[str, Any] = {"security_protocol": protocol}
+    if protocol.endswith("SSL"):
+        found["ssl_context"] = ssl.create_default_context(
+            cafile=str(settings.kafka_ca_file) if settings.kafka_ca_file else None
+        )
+    if protocol.startswith("SASL"):
+        found |= {
+            "sasl_mechanism": settings.kafka_sasl_mechanism,
+            "sasl_plain_username": settings.kafka_username,
+            "sasl_plain_password": settings.kafka_password,
+        }
+    return found
+
+
 def _new_topic(name: str, partitions: int) -> NewTopic:
     """A topic with the broker's default replication and the retention of its topic file."""
     known = catalogue_topics().get(name)
@@ -168,8 +190,8 @@ def _new_topic(name: str, partitions: int) -> NewTopic:
 class KafkaConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships no types
     """A member of a Kafka consumer group."""
 
-    def __init__(self, servers: str, group: str, topics: list[str]) -> None:
-        self.servers = servers
+    def __init__(self, connection: dict[str, Any], group: str, topics: list[str]) -> None:
+        self.connection = connection
         self.group = group
         self.topics = topics
         self._consumer: Any = None
@@ -177,7 +199,7 @@ class KafkaConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
 
     async def start(self) -> None:
         consumer = AIOKafkaConsumer(
-            bootstrap_servers=self.servers,
+            **self.connection,
             group_id=f"sushu.{self.group}",
             enable_auto_commit=False,
             auto_offset_reset="earliest",

@@ -19,7 +19,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from shared.bus.embedded import EmbeddedTransport
-from shared.bus.kafka import KafkaTransport
+from shared.bus.kafka import KafkaTransport, security_of
 from shared.bus.records import Transport
 from shared.clock import Clock
 from shared.db.database import Database
@@ -46,7 +46,7 @@ LOOP = ("intake", "classify", "dispatch", "sla", "feedback", "evaluate", "journa
 def make_transport(settings: Settings) -> Transport:
     """The bus of this process by the settings."""
     if settings.transport == "kafka":
-        return KafkaTransport(settings.kafka_bootstrap_servers)
+        return KafkaTransport(settings.kafka_bootstrap_servers, **security_of(settings))
     return EmbeddedTransport(settings.database_url)
 
 
