@@ -90,7 +90,9 @@ def _new(
     )
 
 
-def _with_lead(order: WorkOrder, lead: str, co_handlers: tuple[str, ...], until: datetime, at: datetime) -> WorkOrder:
+def _with_lead(
+    order: WorkOrder, cause: str, lead: str, co_handlers: tuple[str, ...], until: datetime, at: datetime
+) -> WorkOrder:
     return replace(
         order,
         status=Status.DISPATCHED,
@@ -98,6 +100,7 @@ def _with_lead(order: WorkOrder, lead: str, co_handlers: tuple[str, ...], until:
         co_handlers=tuple(code for code in co_handlers if code != lead),
         dispatch_no=order.dispatch_no + 1,
         dispatched_at=at,
+        placed_by=cause,
         return_until=until,
         accepted_at=None,
         approval=None,
@@ -110,7 +113,7 @@ def _with_lead(order: WorkOrder, lead: str, co_handlers: tuple[str, ...], until:
 def _dispatched(order: WorkOrder, command: "Dispatch", at: datetime) -> tuple[WorkOrder, Fact]:
     decision = command.decision
     after = replace(
-        _with_lead(order, decision.lead, decision.co_handlers, command.return_until, at),
+        _with_lead(order, command.cause, decision.lead, decision.co_handlers, command.return_until, at),
         handling_class=decision.handling_class,
         clock_policy=decision.clock_policy,
         decision=decision.answers,
@@ -360,7 +363,9 @@ class Transfer(Command):
         return None
 
     def apply(self, order: WorkOrder, at: datetime, actor: Actor) -> tuple[WorkOrder, Fact]:
-        after = replace(_with_lead(order, self.lead, order.co_handlers, self.return_until, at), ruled_lead=None)
+        after = replace(
+            _with_lead(order, "transfer", self.lead, order.co_handlers, self.return_until, at), ruled_lead=None
+        )
         return after, Fact("dispatched", {"cause": "transfer"}, self.reason)
 
 
@@ -421,7 +426,7 @@ class DispatchRuled(Command):
 
     def apply(self, order: WorkOrder, at: datetime, actor: Actor) -> tuple[WorkOrder, Fact]:
         after = replace(
-            _with_lead(order, self.lead, self.co_handlers, self.return_until, at),
+            _with_lead(order, "ruling", self.lead, self.co_handlers, self.return_until, at),
             ruled_lead=self.lead,
             decision=(*order.decision, self.answer),
         )

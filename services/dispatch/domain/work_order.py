@@ -53,7 +53,7 @@ class Actor:
     """Who acts: `name` is written into events (`unit:<code>`, `user:<sub>`, `system:dispatch`).
 
     `units` are the units he acts for, `head` says that he leads them, `centre` that he decides for the hotline,
-    `everywhere` (admin) that he may act in every part.
+    `everywhere` (admin) that he may act in every part, `system` that dispatch itself acts, on his word or by a rule.
     """
 
     name: str
@@ -61,9 +61,10 @@ class Actor:
     head: bool = False
     centre: bool = False
     everywhere: bool = False
+    system: bool = False
 
 
-SYSTEM = Actor("system:dispatch")
+SYSTEM = Actor("system:dispatch", system=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +136,8 @@ class WorkOrder:
     dispatch_no: int = 0
     version: int = 1
     dispatched_at: datetime | None = None
+    placed_by: str = ""
+    """why the lead has it: routing, review, return, ruling, transfer"""
     return_until: datetime | None = None
     accepted_at: datetime | None = None
     contacted_at: datetime | None = None
@@ -156,7 +159,7 @@ class WorkOrder:
 
     def parts_of(self, actor: Actor) -> frozenset[Part]:
         """The parts in which `actor` may act on this order; empty: it is none of his business."""
-        if actor == SYSTEM:
+        if actor.system:
             return frozenset({Part.SYSTEM})
         if actor.everywhere:
             return frozenset({Part.LEAD, Part.HEAD, Part.HELPER, Part.CENTRE})

@@ -1,6 +1,7 @@
 """The built-in routing rules, in the order in which a city usually asks them; `rules.yaml` decides."""
 
-from services.dispatch.domain.routing import RoutingRule
+from typing import Any
+
 from services.dispatch.rules.cross_region import CrossRegion
 from services.dispatch.rules.duty_list import DutyListRule
 from services.dispatch.rules.emergency_roster import EmergencyRoster
@@ -12,7 +13,7 @@ from services.dispatch.rules.territory_first import TerritoryFirst
 
 ENTRY_POINT_GROUP = "sushu.routing_rules"
 
-BUILT_IN: tuple[type[RoutingRule], ...] = (
+BUILT_IN: tuple[type[Any], ...] = (
     GreenChannel,
     EmergencyRoster,
     CrossRegion,

@@ -11,8 +11,8 @@ class LoadAbsence:
         return self._absence(case, context) if context.so_far.lead is None else self._load(context.so_far.lead, context)
 
     def _absence(self, case: Case, context: Context) -> Proposal | Pass:
-        if not case.region_code:
-            return Pass("诉求地点不明，不能确定属地政府。")
+        if case.region_code in ("", context.platforms.own):
+            return Pass("诉求地点不明确，不能确定属地政府。")
         for region in context.lineage(case):
             government = context.units.government_of(region)
             if government is not None and (unit := context.available(government.code)):

@@ -1,0 +1,8 @@
+"""`python -m services.dispatch`: serve (default), migrate, setup."""
+
+from shared.service.process import cli
+
+app = cli("dispatch")
+
+if __name__ == "__main__":
+    app()

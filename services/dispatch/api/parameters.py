@@ -1,0 +1,75 @@
+"""What routes take from the address and the headers, and the caller's row scope as conditions of a query."""
+
+import re
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import Header, Path, Query
+
+from services.dispatch.repository import Scope
+from shared.clock import rfc3339
+from shared.errors import invalid, not_found
+from shared.http.auth import allowed
+from shared.http.pages import Page
+from shared.security.principal import Principal
+
+Handling = Annotated[Principal, allowed("handler", "seat", "supervisor", "leader")]
+Centre = Annotated[Principal, allowed("seat", "supervisor", "leader")]
+Keeper = Annotated[Principal, allowed("supervisor", "leader")]
+Staff = Annotated[Principal, allowed("handler", "seat", "supervisor", "leader", "auditor")]
+
+Id = Annotated[str, Path(min_length=1, max_length=64)]
+IfMatch = Annotated[str | None, Header(alias="If-Match", max_length=100)]
+Filter = Annotated[str | None, Query(max_length=64)]
+Digits = Annotated[str | None, Query(max_length=32, pattern=r"^\d+$")]
+
+
+def uuid_of(value: str, what: str) -> str:
+    """The id in its plain form. Raises 404 for what can be no id."""
+    try:
+        return str(UUID(value))
+    except ValueError:
+        raise not_found(what) from None
+
+
+_ETAG = re.compile(r'(?:W/)?"(\d{1,18})"|(\d{1,18})')
+
+
+def version_of(if_match: str | None) -> int | None:
+    """The version that the caller saw; `*` and no header match any. Raises 422."""
+    if if_match is None or if_match.strip() == "*":
+        return None
+    found = _ETAG.fullmatch(if_match.strip())
+    if found is None:
+        raise invalid("/If-Match", 'is no ETag of a work order; send the one you got, e.g. "3"')
+    return int(found[1] or found[2])
+
+
+def after_of(page: Page) -> str | None:
+    if page.after is None:
+        return None
+    if len(page.after) != 1 or not isinstance(page.after[0], str) or "\x00" in page.after[0]:
+        raise invalid("/after", "is no cursor of this list; take `next` of the page before")
+    return page.after[0]
+
+
+def region_prefix(region: str) -> str:
+    """What the codes below a region begin with (GB/T 2260)."""
+    if len(region) != 6:
+        return region
+    return region[:2] if region.endswith("0000") else region[:4] if region.endswith("00") else region
+
+
+def scope_of(who: Principal) -> Scope:
+    """Row scope as conditions: the same rule as `sees`."""
+    if "admin" in who.roles:
+        return Scope()
+    regions = tuple(region_prefix(region) for region in sorted(who.regions)) or None
+    if who.units:
+        return Scope(tuple(sorted(who.units)), regions)
+    return Scope(None if who.sees_unit() else (), regions)
+
+
+def plain(row: dict[str, Any]) -> dict[str, Any]:
+    """A row with its instants in the platform's zone."""
+    return {name: rfc3339(value) if hasattr(value, "astimezone") else value for name, value in row.items()}

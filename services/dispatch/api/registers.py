@@ -1,0 +1,185 @@
+"""Duties, units, platforms, and the preview of routing."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query, Request, Response
+
+from services.dispatch import repository
+from services.dispatch.api.parameters import Digits, Keeper, Staff, after_of, region_prefix
+from services.dispatch.desk import RoutingDesk
+from services.dispatch.domain.case import Case
+from services.dispatch.domain.duties import Duty, DutyKind
+from services.dispatch.domain.units import UnitKind, UnitState
+from services.dispatch.handlers import Registers, duty_view, unit_view
+from services.dispatch.schemas import (
+    DutyBody,
+    NoteBody,
+    PreviewBody,
+)
+from shared.clock import Clock, rfc3339
+from shared.db.database import Database
+from shared.errors import Problem, invalid
+from shared.http.auth import Caller, Idempotency
+from shared.http.commands import Answer, CommandQueue
+from shared.http.pages import Paged, page_of
+from shared.ids import uuid7
+from shared.outbox.uow import Uow
+
+Job = Callable[[Uow], Awaitable[Answer]]
+"""a write to a register"""
+
+
+async def _run_jobs(jobs: Sequence[Job], uow: Uow) -> list[Answer | Problem]:
+    """One job is one transaction (the queue's `largest` is 1): its Problem rolls everything back."""
+    return [await job(uow) for job in jobs]
+
+
+def add_routes(routes: APIRouter, desk: RoutingDesk, registers: Registers, database: Database, clock: Clock) -> None:
+    """Add the routes of `duties`, `routing`, `units` and `platforms`."""
+    jobs: CommandQueue[Job] = CommandQueue(database, _run_jobs, largest=1)
+
+    @routes.get("/v1/duties")
+    async def list_duties(
+        who: Caller,
+        page: Paged,
+        matter: Digits = None,
+        region: Digits = None,
+        kind: Annotated[DutyKind | None, Query(alias="list")] = None,
+    ) -> dict[str, Any]:
+        """职责清单 and the emergency roster."""
+        async with database.read() as connection:
+            pg: Any = (await connection.get_raw_connection()).driver_connection
+            await desk.refresh(pg)
+            rows = await repository.list_duties(pg, matter, region, kind, after_of(page), page.limit + 1)
+        items = [duty_view(repository.duty_of(row), desk.units) for row in rows]
+        return page_of(items, page, lambda row: [row["id"]])
+
+    @routes.post("/v1/duties", status_code=201, responses={200: {"description": "The first answer of an equal call"}})
+    async def add_duty(body: DutyBody, who: Keeper, idempotency: Idempotency, response: Response) -> dict[str, Any]:
+        """A dated entry of the duty list or roster; routing uses it from the next case on."""
+        if body.valid_from and body.valid_to and body.valid_to < body.valid_from:
+            raise invalid("/valid_to", "lies before valid_from")
+        duty = Duty(
+            id=uuid7(),
+            kind=body.kind,
+            matter=body.matter,
+            region_code=body.region_code,
+            lead=body.lead,
+            co_handlers=tuple(body.co_handlers),
+            valid_from=body.valid_from,
+            valid_to=body.valid_to,
+            from_time=body.from_time,
+            to_time=body.to_time,
+            source="manual",
+            note=body.note,
+        )
+        outcome = await jobs.submit(lambda uow: registers.add_duty(duty, who, uow), idempotency(who, body))
+        if outcome.repeated:
+            response.status_code = 200
+        return outcome.answer
+
+    @routes.post("/v1/routing/preview")
+    async def preview(body: PreviewBody, who: Staff) -> dict[str, Any]:
+        """Who would get such a case now, and what every rule says about it. Nothing is stored."""
+        async with database.read() as connection:
+            await desk.refresh((await connection.get_raw_connection()).driver_connection)
+        now = clock.now()
+        case = Case(
+            appeal_id="",
+            matter=body.matter,
+            handling_class=body.handling_class,
+            received_at=now,
+            kind=body.kind,
+            region_code=body.region_code,
+            channel=body.channel,
+            tags=frozenset(body.tags),
+            groups=frozenset(body.groups),
+            text=body.text,
+        )
+        decision = desk.decide(case, now, frozenset(body.without))
+        return {
+            "lead": decision.lead,
+            "lead_name": desk.units.name(decision.lead),
+            "co_handlers": list(decision.co_handlers),
+            "platform": decision.platform,
+            "class": decision.handling_class.value,
+            "clock_policy": decision.clock_policy,
+            "return_until": rfc3339(desk.return_until(decision.handling_class, now)),
+            "units_version": desk.units.version,
+            "decision": [
+                {"rule": answer.rule, "outcome": answer.outcome.value, "reason": answer.reason}
+                for answer in decision.answers
+            ],
+        }
+
+    @routes.get("/v1/units")
+    async def list_units(
+        who: Caller,
+        page: Paged,
+        kind: Annotated[UnitKind | None, Query()] = None,
+        region: Digits = None,
+        state: Annotated[UnitState | None, Query()] = None,
+    ) -> dict[str, Any]:
+        """The units in force, by code."""
+        async with database.read() as connection:
+            await desk.refresh((await connection.get_raw_connection()).driver_connection)
+        after = after_of(page) or ""
+        found = [
+            unit_view(unit)
+            for code, unit in sorted(desk.units.units.items())
+            if code > after
+            and (kind is None or unit.kind is kind)
+            and (state is None or unit.state is state)
+            and (region is None or unit.region_code.startswith(region_prefix(region)))
+        ]
+        return page_of(found[: page.limit + 1], page, lambda row: [row["code"]])
+
+    @routes.post(
+        "/v1/units/import",
+        status_code=201,
+        openapi_extra={
+            "requestBody": {"required": True, "content": {"text/csv": {"schema": {"type": "string"}}}},
+        },
+    )
+    async def import_units(request: Request, who: Keeper) -> dict[str, Any]:
+        """A CSV file of units (UTF-8 or GB 18030) as a new version: its diff and impact. It is not in force before
+        `activate`. 422 names every wrong line."""
+        data = await request.body()
+        if not data.strip():
+            raise invalid("/", "the body is empty; send the CSV file")
+        return (await jobs.submit(lambda uow: registers.propose_units(data, who, uow))).answer
+
+    @routes.post("/v1/units/import/{version}/activate")
+    async def activate_units(
+        version: Annotated[int, Path(ge=1, le=2**62)], who: Keeper, body: NoteBody | None = None
+    ) -> dict[str, Any]:
+        """Put an imported version into force."""
+        return (await jobs.submit(lambda uow: registers.activate_units(version, who, uow))).answer
+
+    @routes.get("/v1/platforms")
+    async def list_platforms(who: Caller) -> dict[str, Any]:
+        """The platform directory, and which platforms hand over directly."""
+        directory = desk.platforms
+        return {
+            "own": directory.own,
+            "items": [
+                {
+                    "code": platform.code,
+                    "name": place.name if (place := desk.regions.get(platform.code)) else platform.code,
+                    "level": platform.level,
+                    "parent": platform.parent,
+                    "base_url": platform.base_url,
+                    "path": list(desk.path(platform.code, clock.now())) if platform.code != directory.own else [],
+                }
+                for platform in sorted(directory.platforms.values(), key=lambda platform: platform.code)
+            ],
+            "agreements": [
+                {
+                    "platforms": sorted(agreement.platforms),
+                    "until": agreement.until.isoformat() if agreement.until else None,
+                }
+                for agreement in directory.agreements
+            ],
+            "next": None,
+        }

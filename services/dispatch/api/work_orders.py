@@ -1,0 +1,213 @@
+"""Work orders and what people do with them; disputes and approvals."""
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query, Response
+from fastapi import Body as JsonBody
+
+from services.dispatch import repository
+from services.dispatch.api.parameters import (
+    Centre,
+    Digits,
+    Filter,
+    Handling,
+    Id,
+    IfMatch,
+    Staff,
+    after_of,
+    plain,
+    region_prefix,
+    scope_of,
+    uuid_of,
+    version_of,
+)
+from services.dispatch.desk import RoutingDesk
+from services.dispatch.domain.case import HandlingClass
+from services.dispatch.domain.machine import allowed_actions
+from services.dispatch.domain.work_order import Status
+from services.dispatch.events import view
+from services.dispatch.handlers import Act, Actions, actor_of, sees
+from services.dispatch.repository import Wanted
+from services.dispatch.schemas import (
+    CoHandlersBody,
+    CompleteBody,
+    ExtendBody,
+    NoteBody,
+    ReturnBody,
+    RulingBody,
+    SuspendBody,
+    TransferBody,
+)
+from shared.clock import Clock, rfc3339
+from shared.db.database import Database
+from shared.errors import not_found
+from shared.http.auth import Idempotency
+from shared.http.bodies import Body
+from shared.http.commands import CommandQueue, IdempotencyKey
+from shared.http.pages import Paged, page_of
+
+_ACTION_BODIES: dict[str, type[Body]] = {
+    "accept": NoteBody,
+    "contact": NoteBody,
+    "progress": NoteBody,
+    "complete": CompleteBody,
+    "return": ReturnBody,
+    "suspend": SuspendBody,
+    "extend": ExtendBody,
+    "resume": NoteBody,
+    "co-handlers": CoHandlersBody,
+    "transfer": TransferBody,
+}
+
+_WORDS = {
+    "accept": "The lead takes it on.",
+    "contact": "The lead spoke with the citizen; the first time counts.",
+    "progress": "A note on the way, also by a co-handler.",
+    "complete": "The lead says it is done, with the result for the citizen.",
+    "return": "退单 inside its window: the chain runs again without the unit; the second one opens a dispute.",
+    "suspend": "挂账: asks the centre to stop the clock for some days.",
+    "extend": "延期: asks for a longer deadline, once, before it is due.",
+    "resume": "Ends a suspension.",
+    "co-handlers": "协办: other units help.",
+    "transfer": "The centre gives it to another unit.",
+}
+
+
+def add_routes(routes: APIRouter, desk: RoutingDesk, actions: Actions, database: Database, clock: Clock) -> None:
+    """Add the routes of `work-orders`, `disputes` and `approvals`."""
+    acts: CommandQueue[Act] = CommandQueue(database, actions.act)
+
+    async def do(act: Act, key: IdempotencyKey | None, response: Response) -> dict[str, Any]:
+        outcome = await acts.submit(act, key)
+        response.headers["ETag"] = f'"{outcome.answer["version"]}"'
+        return outcome.answer
+
+    def action(name: str, shape: type[Body]) -> None:
+        """One route `POST /v1/work-orders/{id}/<name>`."""
+
+        async def route(
+            order_id: Id,
+            who: Handling,
+            idempotency: Idempotency,
+            response: Response,
+            if_match: IfMatch = None,
+            # a remark may be left out together with its body
+            body: Any = JsonBody(None if shape is NoteBody else ...),  # noqa: B008
+        ) -> dict[str, Any]:
+            body = body or shape()
+            act = Act(uuid_of(order_id, "The work order"), name, body.model_dump(), who, version=version_of(if_match))
+            return await do(act, idempotency(who, body), response)
+
+        route.__annotations__["body"] = shape | None if shape is NoteBody else shape
+        route.__doc__ = _WORDS[name]
+        routes.add_api_route(
+            f"/v1/work-orders/{{order_id}}/{name}",
+            route,
+            methods=["POST"],
+            name=name,
+            operation_id=f"work_order_{name.replace('-', '_')}",
+        )
+
+    @routes.get("/v1/work-orders")
+    async def list_work_orders(
+        who: Staff,
+        page: Paged,
+        unit: Filter = None,
+        status: Annotated[Status | None, Query()] = None,
+        lamp: Annotated[Literal["green", "yellow", "red"] | None, Query()] = None,
+        class_: Annotated[HandlingClass | None, Query(alias="class")] = None,
+        region: Digits = None,
+        matter: Digits = None,
+        q: Annotated[str | None, Query(min_length=2, max_length=100)] = None,
+    ) -> dict[str, Any]:
+        """Orders in the caller's scope, newest first. `region` and `matter` take groups too; `q`: words."""
+        wanted = Wanted(unit, status, lamp, class_, region and region_prefix(region), matter, q)
+        async with database.read() as connection:
+            pg: Any = (await connection.get_raw_connection()).driver_connection
+            await desk.refresh(pg)
+            found = await repository.list_orders(pg, wanted, scope_of(who), after_of(page), page.limit + 1)
+        actor, now = actor_of(who), clock.now()
+        rows = [
+            view(order, desk.units, lamp=shown) | {"actions": list(allowed_actions(order, actor, now))}
+            for order, shown in found
+        ]
+        return page_of(rows, page, lambda row: [row["id"]])
+
+    @routes.get("/v1/work-orders/{order_id}")
+    async def show_work_order(order_id: Id, who: Staff, response: Response) -> dict[str, Any]:
+        """One order with its appeals, every rule's answer, and the actions that the caller may take now."""
+        async with database.read() as connection:
+            pg: Any = (await connection.get_raw_connection()).driver_connection
+            await desk.refresh(pg)
+            found = await repository.read_order(pg, uuid_of(order_id, "The work order"))
+            if found is None or not sees(who, found[0]):
+                raise not_found(f"The work order {order_id}")
+            cases = (await repository.cases_of_orders(pg, [order_id])).get(order_id, [])
+        order, lamp = found
+        response.headers["ETag"] = f'"{order.version}"'
+        return view(order, desk.units, lamp=lamp) | {
+            "actions": list(allowed_actions(order, actor_of(who), clock.now())),
+            "appeals": [
+                {
+                    "id": case.appeal_id,
+                    "reference_no": case.appeal.reference_no,
+                    "channel": case.appeal.channel,
+                    "title": case.appeal.title,
+                    "text": case.appeal.text,
+                    "received_at": rfc3339(case.appeal.received_at),
+                }
+                for case in cases
+                if case.appeal is not None
+            ],
+        }
+
+    for name, shape in _ACTION_BODIES.items():
+        action(name, shape)
+
+    @routes.get("/v1/disputes")
+    async def list_disputes(
+        who: Staff, page: Paged, status: Annotated[Literal["open", "ruled", "cancelled"] | None, Query()] = None
+    ) -> dict[str, Any]:
+        """派单争议, newest first."""
+        async with database.read() as connection:
+            pg: Any = (await connection.get_raw_connection()).driver_connection
+            rows = await repository.list_disputes(pg, status, scope_of(who), after_of(page), page.limit + 1)
+        return page_of([plain(row) for row in rows], page, lambda row: [row["id"]])
+
+    @routes.post("/v1/disputes/{dispute_id}/ruling")
+    async def rule(
+        dispute_id: Id, body: RulingBody, who: Centre, idempotency: Idempotency, response: Response
+    ) -> dict[str, Any]:
+        """The centre's binding decision. Answers with the work order, dispatched to the unit that was ruled."""
+        act = Act(uuid_of(dispute_id, "The dispute"), "ruling", body.model_dump(), who, target="dispute")
+        return await do(act, idempotency(who, body), response)
+
+    @routes.get("/v1/approvals")
+    async def list_approvals(
+        who: Staff,
+        page: Paged,
+        status: Annotated[Literal["open", "approved", "rejected", "lapsed"] | None, Query()] = None,
+    ) -> dict[str, Any]:
+        """Requests for a suspension or an extension, newest first."""
+        async with database.read() as connection:
+            pg: Any = (await connection.get_raw_connection()).driver_connection
+            rows = await repository.list_approvals(pg, status, scope_of(who), after_of(page), page.limit + 1)
+        return page_of([plain(row) for row in rows], page, lambda row: [row["id"]])
+
+    @routes.post("/v1/approvals/{approval_id}/approve")
+    async def approve(
+        approval_id: Id, who: Centre, idempotency: Idempotency, response: Response, body: NoteBody | None = None
+    ) -> dict[str, Any]:
+        """Grants the request (the centre; for the extension of a complex order also the unit's head)."""
+        body = body or NoteBody()
+        act = Act(uuid_of(approval_id, "The approval"), "approve", body.model_dump(), who, target="approval")
+        return await do(act, idempotency(who, body), response)
+
+    @routes.post("/v1/approvals/{approval_id}/reject")
+    async def reject(
+        approval_id: Id, who: Centre, idempotency: Idempotency, response: Response, body: NoteBody | None = None
+    ) -> dict[str, Any]:
+        """Refuses the request; the order goes on as before."""
+        body = body or NoteBody()
+        act = Act(uuid_of(approval_id, "The approval"), "reject", body.model_dump(), who, target="approval")
+        return await do(act, idempotency(who, body), response)

@@ -1,0 +1,239 @@
+"""The orders of one transaction: changed in memory step by step, then written and told in a few statements."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from services.dispatch import repository, tables
+from services.dispatch.desk import RoutingDesk
+from services.dispatch.domain.case import Case
+from services.dispatch.domain.command import Command, Fact
+from services.dispatch.domain.commands import open_dispatched, open_pending
+from services.dispatch.domain.machine import Refused, step
+from services.dispatch.domain.work_order import Actor, Status, WorkOrder
+from services.dispatch.events import event_of, handoff_offered
+from shared.db import bulk
+from shared.errors import Problem
+from shared.ids import uuid7
+from shared.outbox.uow import Timer, Uow
+
+SUSPENSION_END = "suspension-end"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One version of an order: what it was, what it is, what happened, who did it and when."""
+
+    before: WorkOrder | None
+    after: WorkOrder
+    fact: Fact
+    actor: str
+    at: datetime
+
+
+@dataclass(slots=True)
+class Trail:
+    """Steps on one order that stand or fall together."""
+
+    order: WorkOrder
+    changes: list[Change] = field(default_factory=list)
+
+    def step(self, command: Command, actor: Actor, at: datetime) -> WorkOrder:
+        """Raises Problem (403 or 409 with the present state and the allowed actions) when it is refused."""
+        outcome = step(self.order, command, actor, at)
+        if isinstance(outcome, Refused):
+            raise refusal(outcome, self.order)
+        self.changes.append(Change(self.order, outcome.order, outcome.fact, actor.name, at))
+        self.order = outcome.order
+        return self.order
+
+
+def refusal(refused: Refused, order: WorkOrder) -> Problem:
+    """The problem document of a refused command (api.md: the allowed actions and the present state)."""
+    return Problem(
+        403 if refused.code == "forbidden" else 409,
+        refused.code,
+        refused.detail,
+        actions=list(refused.allowed),
+        present=present(order),
+    )
+
+
+def present(order: WorkOrder) -> dict[str, Any]:
+    """The state that a caller is told when he was too late."""
+    return {"id": order.id, "status": order.status.value, "lead": order.lead, "version": order.version}
+
+
+class Book:
+    """Orders locked for this transaction. Nothing is written before `save`."""
+
+    def __init__(self, uow: Uow, desk: RoutingDesk) -> None:
+        self.uow = uow
+        self.desk = desk
+        self.orders: dict[str, WorkOrder] = {}
+        self._new: set[str] = set()
+        self._changes: list[Change] = []
+
+    async def lock(self, ids: Iterable[str]) -> None:
+        """Read orders under their row locks."""
+        wanted = [order_id for order_id in ids if order_id not in self.orders]
+        if wanted:
+            self.orders.update(await repository.lock_orders(self.uow.pg, wanted))
+
+    def open(self, case: Case, path: Sequence[str], at: datetime, *, in_review: bool, pending: bool) -> WorkOrder:
+        """A new order for a case: pending at the centre, or with the lead that the chain names."""
+        centre = self.desk.units.centre.code
+        if pending:
+            order, fact = open_pending(uuid7(), case, centre, at, path)
+        else:
+            decision = self.desk.decide(case, at)
+            order, fact = open_dispatched(
+                uuid7(),
+                case,
+                centre,
+                at,
+                decision,
+                self.desk.return_until(decision.handling_class, at),
+                handoff_id=uuid7() if decision.platform else "",
+                in_review=in_review,
+                matter_path=path,
+            )
+        self.orders[order.id] = order
+        self._new.add(order.id)
+        self._changes.append(Change(None, order, fact, "system:dispatch", at))
+        return order
+
+    def trail(self, order_id: str) -> Trail:
+        return Trail(self.orders[order_id])
+
+    def take(self, trail: Trail) -> WorkOrder:
+        """Keep the steps of a trail."""
+        self.orders[trail.order.id] = trail.order
+        self._changes += trail.changes
+        return trail.order
+
+    def attempt(self, order_id: str, command: Command, actor: Actor, at: datetime) -> WorkOrder | None:
+        """One step that may come too late: None when the order no longer allows it."""
+        trail = self.trail(order_id)
+        try:
+            trail.step(command, actor, at)
+        except Problem:
+            return None
+        return self.take(trail)
+
+    async def save(self) -> None:
+        """Write the orders and everything that follows from their changes, and publish the facts."""
+        if not self._changes:
+            return
+        pg, at = self.uow.pg, self._changes[-1].at
+        touched = dict.fromkeys(change.after.id for change in self._changes)
+        await repository.insert_orders(pg, [self.orders[key] for key in touched if key in self._new], at)
+        await repository.update_orders(pg, [self.orders[key] for key in touched if key not in self._new], at)
+        await self._save_approvals()
+        await self._save_disputes()
+        await self._offer_handoffs()
+        for change in self._changes:
+            self._set_timer(change)
+            event = event_of(change.after, change.fact, change.actor, self.desk.platform, self.desk.units)
+            self.uow.emit(event, key=change.after.id, sequence=change.after.version, time=change.at)
+        self._changes = []
+
+    def _set_timer(self, change: Change) -> None:
+        was = change.before.suspended_until if change.before else None
+        until = change.after.suspended_until
+        if until is not None and until != was:
+            self.uow.arm(Timer(SUSPENSION_END, change.after.id, until))
+        elif until is None and was is not None:
+            self.uow.disarm(SUSPENSION_END, change.after.id)
+
+    async def _save_approvals(self) -> None:
+        asked: list[dict[str, Any]] = []
+        decided: dict[str, dict[str, Any]] = {}
+        for change in self._changes:
+            before = change.before.approval if change.before else None
+            after = change.after.approval
+            if after is not None and after != before:
+                asked.append(
+                    {
+                        "id": after.id,
+                        "work_order_id": change.after.id,
+                        "what": after.kind.value,
+                        "status": "open",
+                        "seconds": after.seconds,
+                        "reason": after.reason,
+                        "evidence": after.evidence,
+                        "unit": change.after.lead,
+                        "region_code": change.after.region_code,
+                        "requested_by": after.requested_by,
+                        "requested_at": after.requested_at,
+                    }
+                )
+            if before is not None and (after is None or after.id != before.id):
+                verdicts = {"suspended": "approved", "extended": "approved", "approval_rejected": "rejected"}
+                decided[before.id] = {
+                    "id": before.id,
+                    # completed, transferred, cancelled: what was asked for is moot
+                    "status": verdicts.get(change.fact.name, "lapsed"),
+                    "decided_by": change.actor,
+                    "decided_at": change.at,
+                    "note": change.fact.reason if change.fact.name in verdicts else None,
+                }
+        await bulk.insert(self.uow.pg, tables.approvals, asked)
+        await bulk.update(self.uow.pg, tables.approvals, list(decided.values()), key=("id",))
+
+    async def _save_disputes(self) -> None:
+        opened: list[dict[str, Any]] = []
+        ended: dict[str, dict[str, Any]] = {}
+        for change in self._changes:
+            before = change.before.dispute_id if change.before else None
+            after = change.after
+            if after.dispute_id is not None and after.dispute_id != before:
+                opened.append(
+                    {
+                        "id": after.dispute_id,
+                        "work_order_id": after.id,
+                        "status": "open",
+                        "units": list(dict.fromkeys(entry.unit for entry in after.returns)),
+                        "matter": after.matter,
+                        "region_code": after.region_code,
+                        "class": after.handling_class.value,
+                        "opened_at": change.at,
+                    }
+                )
+            if before is not None and after.dispute_id is None:
+                final, ruled = self.orders[after.id], change.fact.name == "ruled"
+                ended[before] = {
+                    "id": before,
+                    "status": "ruled" if ruled else "cancelled",
+                    "lead": final.lead if ruled else None,
+                    "co_handlers": final.co_handlers if ruled else None,
+                    "scope": change.fact.fields.get("scope"),
+                    "reason": change.fact.reason,
+                    "ended_at": change.at,
+                    "ended_by": change.actor,
+                }
+        await bulk.insert(self.uow.pg, tables.disputes, opened)
+        await bulk.update(self.uow.pg, tables.disputes, list(ended.values()), key=("id",))
+
+    async def _offer_handoffs(self) -> None:
+        rows: list[dict[str, Any]] = []
+        for change in self._changes:
+            order = change.after
+            if change.fact.name != "dispatched" or order.handoff is None or order.status is not Status.DISPATCHED:
+                continue
+            path = self.desk.path(order.handoff.platform, change.at)
+            event = handoff_offered(order, self.desk.platform, path, change.actor)
+            self.uow.emit(event, key=order.handoff.id, sequence=1, time=change.at)
+            rows.append(
+                {
+                    "id": order.handoff.id,
+                    "work_order_id": order.id,
+                    "platform": order.handoff.platform,
+                    "path": path,
+                    "state": order.handoff.state,
+                    "sequence": 1,
+                    "offered_at": change.at,
+                }
+            )
+        await bulk.insert(self.uow.pg, tables.handoffs, rows)

@@ -1,0 +1,67 @@
+"""Where the parts of dispatch meet."""
+
+from pathlib import Path
+
+from services.dispatch.api import router
+from services.dispatch.book import SUSPENSION_END
+from services.dispatch.consumer import subscriptions
+from services.dispatch.desk import RoutingDesk
+from services.dispatch.handlers import Actions, Reactions, Registers
+from services.dispatch.platforms import DirectoryError, load_platforms
+from services.dispatch.reconcile import Reconciliation
+from services.dispatch.rules.loading import RulesError, load_rules
+from services.dispatch.working_time import after_working_time
+from shared import city as cities
+from shared import regions
+from shared.bus.records import Transport
+from shared.clock import Clock
+from shared.db.database import Database
+from shared.plugins.registry import PluginMissing
+from shared.service.service import Service
+from shared.settings import Settings
+
+
+def build(settings: Settings, clock: Clock, bus: Transport, database: Database) -> Service:
+    """The service, ready to be run.
+
+    Rules or a platform directory that cannot be used leave it not ready, saying why: routing without them would give
+    cases to the wrong owners. Raises CityError without a city folder.
+    """
+    city = cities.load(settings.city)
+    trouble: str | None = None
+    try:
+        rules = load_rules(city.file("rules.yaml"), city.level)
+    except (RulesError, PluginMissing) as error:
+        rules, trouble = (), str(error)
+    try:
+        platforms = load_platforms(settings.platforms, settings.platform)
+    except DirectoryError as error:
+        platforms, trouble = load_platforms("", settings.platform), str(error)
+    desk = RoutingDesk(
+        platforms=platforms,
+        regions=regions.load(),
+        rules=rules,
+        working_time=after_working_time,
+        trouble=trouble,
+    )
+    reactions = Reactions(desk, city.auto_link_threshold)
+    registers = Registers(desk, database)
+    units_csv = city.file("units.csv").read_bytes()
+    duties = city.folder / "duties.csv"
+    duties_csv = duties.read_bytes() if duties.is_file() else None
+
+    async def setup() -> None:
+        await registers.set_up(units_csv, duties_csv)
+
+    return Service(
+        name="dispatch",
+        database=database,
+        router=router(desk, registers, Actions(desk), database, clock),
+        migrations=Path(__file__).parent / "migrations",
+        subscriptions=subscriptions(reactions),
+        timers={SUSPENSION_END: reactions.on_suspension_end},
+        setup=setup,
+        not_ready=lambda: [trouble] if trouble else [],
+        reconcile=Reconciliation(database),
+        state=desk,
+    )

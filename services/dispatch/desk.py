@@ -1,0 +1,117 @@
+"""The routing desk: units, duties, rules and the calendar of one platform in memory, asked for every case.
+
+Units and duties are read again when their version in the database changed, so every replica decides by what is in
+force, and a batch costs one small query instead of many.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from prometheus_client import Counter
+
+from services.dispatch import repository
+from services.dispatch.domain import (
+    Case,
+    Context,
+    Decision,
+    DutyList,
+    HandlingClass,
+    PlatformDirectory,
+    RoutingRule,
+    UnitDirectory,
+    decide,
+    return_until,
+)
+from services.dispatch.domain.regions import Regions
+from services.dispatch.domain.units import UnitKind
+from services.dispatch.domain.work_order import WorkingTime
+from shared.clock import ZONE
+from shared.errors import Transient
+
+RULE_FAILURES = Counter("sushu_routing_rule_failures_total", "Rules that raised or answered nonsense", ["rule"])
+
+LOAD_AGE_S = 15.0
+"""real seconds for which the counts of open orders are good enough"""
+
+
+@dataclass(slots=True)
+class RoutingDesk:
+    """`refresh` before use; everything else is in memory."""
+
+    platforms: PlatformDirectory
+    regions: Regions
+    rules: Sequence[RoutingRule]
+    working_time: WorkingTime
+    trouble: str | None = None
+    """why routing must not be done: the rules or the platform directory cannot be used"""
+    _units: UnitDirectory | None = None
+    duties: DutyList = field(default_factory=DutyList)
+    open_orders: dict[str, int] = field(default_factory=dict)
+    _counted_at: float = 0.0
+
+    @property
+    def platform(self) -> str:
+        return self.platforms.own
+
+    @property
+    def units(self) -> UnitDirectory:
+        """Raises Transient before the first `refresh` and while no units are imported."""
+        if self._units is None:
+            raise Transient("no units are in force yet: import them (POST /v1/units/import) or run the set-up")
+        return self._units
+
+    @property
+    def ready(self) -> bool:
+        return self._units is not None
+
+    async def refresh(self, pg: Any) -> None:
+        """Read again what changed. Raises Transient when no units are in force or the rules cannot be used."""
+        if self.trouble is not None:
+            raise Transient(self.trouble)
+        versions = await repository.registry_versions(pg)
+        wanted = versions.get("units")
+        if wanted is not None and (self._units is None or self._units.version != wanted):
+            units = await repository.read_units(pg, wanted)
+            if units is not None:
+                self._units = UnitDirectory.of(units, wanted)
+        if versions.get("duties", 0) != self.duties.version:
+            self.duties = DutyList(await repository.read_duties(pg), versions.get("duties", 0))
+        limited = [unit.code for unit in self.units.units.values() if unit.capacity is not None]
+        if limited and time.monotonic() - self._counted_at > LOAD_AGE_S:
+            self._counted_at = time.monotonic()
+            self.open_orders = await repository.open_orders(pg, limited)
+
+    def decide(
+        self, case: Case, at: datetime, without: frozenset[str] = frozenset(), units: UnitDirectory | None = None
+    ) -> Decision:
+        """The chain's decision at `at`; `without` are units that returned the case, `units` another version to try."""
+        context = Context(
+            now=at,
+            zone=ZONE,
+            regions=self.regions,
+            units=units or self.units,
+            duties=self.duties,
+            platforms=self.platforms,
+            without=without,
+            open_orders=self.open_orders,
+        )
+        decision = decide(self.rules, case, context)
+        for rule in decision.failures:
+            RULE_FAILURES.labels(rule).inc()
+        return decision
+
+    def return_until(self, handling_class: HandlingClass, at: datetime) -> datetime:
+        """The last instant at which a lead may return what is dispatched to it at `at`."""
+        return return_until(handling_class, at, self.working_time)
+
+    def path(self, platform: str, at: datetime) -> tuple[str, ...]:
+        """The way of a hand-over, own and receiver included."""
+        return self.platforms.path(platform, self.regions, at.astimezone(ZONE).date()) or (self.platform, platform)
+
+    def accountable(self, code: str) -> bool:
+        """Whether a person may give a case to this unit."""
+        unit = self.units.get(code)
+        return unit is not None and unit.kind is not UnitKind.PROVIDER

@@ -1,0 +1,167 @@
+"""Facts of the domain as events of `dispatch.work-orders.v1` and `dispatch.handoffs.v1`, and as answers over HTTP."""
+
+from typing import Any
+
+from services.dispatch.domain.command import Fact
+from services.dispatch.domain.units import UnitDirectory
+from services.dispatch.domain.work_order import Handoff, WorkOrder
+from shared.clock import rfc3339
+from shared.events import catalog
+from shared.events.catalog import handoffs, work_orders
+from shared.events.event import Event
+
+
+def snapshot(order: WorkOrder, platform: str, units: UnitDirectory) -> work_orders.WorkOrder:
+    """The public state after a fact."""
+    lead = units.get(order.lead)
+    return work_orders.WorkOrder(
+        id=order.id,
+        platform=platform,
+        appeal_ids=list(order.appeal_ids),
+        status=order.status.value,
+        lead=order.lead,
+        lead_name=units.name(order.lead),
+        lead_region=lead.region_code if lead else order.region_code,
+        co_handlers=list(order.co_handlers),
+        handling_class=order.handling_class.value,
+        matter=order.matter,
+        matter_path=list(order.matter_path),
+        kind=order.kind,
+        region_code=order.region_code,
+        channel=order.channel,
+        reporter_groups=list(order.reporter_groups),
+        in_review=order.in_review,
+        round=order.round,
+        dispatch_no=order.dispatch_no,
+        version=order.version,
+        received_at=order.received_at,
+        taken_at=order.taken_at,
+        opened_at=order.opened_at,
+        dispatched_at=order.dispatched_at,
+        return_until=order.return_until,
+        accepted_at=order.accepted_at,
+        contacted_at=order.contacted_at,
+        completed_at=order.completed_at,
+        result=order.result,
+        solved=order.solved,
+        returns=[
+            work_orders.Return(unit=entry.unit, reason=entry.reason, suggested_unit=entry.suggested_unit, at=entry.at)
+            for entry in order.returns
+        ],
+        dispute_id=order.dispute_id,
+        disputed_at=order.disputed_at,
+        decision=[
+            work_orders.RuleAnswer(rule=answer.rule, outcome=answer.outcome.value, reason=answer.reason)
+            for answer in order.decision
+        ],
+        handoff=_handoff(order.handoff),
+        parent_id=order.parent_id,
+        suspended_until=order.suspended_until,
+    )
+
+
+def _handoff(handoff: Handoff | None) -> work_orders.HandoffState | None:
+    if handoff is None:
+        return None
+    return work_orders.HandoffState(id=handoff.id, platform=handoff.platform, state=handoff.state)
+
+
+def event_of(order: WorkOrder, fact: Fact, actor: str, platform: str, units: UnitDirectory) -> Event:
+    """The event `work_order.<fact>` with the order after it."""
+    kind: Any = catalog.EVENTS[f"work_order.{fact.name}"]
+    event: Event = kind(actor=actor, reason=fact.reason, after=snapshot(order, platform, units), **fact.fields)
+    return event
+
+
+def handoff_offered(order: WorkOrder, sender: str, path: tuple[str, ...], actor: str) -> handoffs.HandoffOffered:
+    """The offer of an order that a rule gave to another platform; `order.handoff` is set."""
+    assert order.handoff is not None
+    assert order.dispatched_at is not None
+    after = handoffs.Handoff(
+        id=order.handoff.id,
+        work_order_id=order.id,
+        appeal_ids=list(order.appeal_ids),
+        sender=sender,
+        receiver=order.handoff.platform,
+        path=list(path),
+        state=order.handoff.state,
+        region_code=order.region_code,
+        matter=order.matter,
+        handling_class=order.handling_class.value,
+        offered_at=order.dispatched_at,
+    )
+    return handoffs.HandoffOffered(actor=actor, reason="诉求地点属其他平台辖区", after=after)
+
+
+_INSTANTS = (
+    "received_at",
+    "taken_at",
+    "opened_at",
+    "dispatched_at",
+    "return_until",
+    "accepted_at",
+    "contacted_at",
+    "completed_at",
+    "suspended_until",
+    "disputed_at",
+)
+
+
+def view(order: WorkOrder, units: UnitDirectory, *, lamp: str = "green") -> dict[str, Any]:
+    """The order as api.md answers it, without the actions of a caller."""
+    body: dict[str, Any] = {
+        "id": order.id,
+        "appeal_ids": list(order.appeal_ids),
+        "status": order.status.value,
+        "lead": order.lead,
+        "lead_name": units.name(order.lead),
+        "co_handlers": list(order.co_handlers),
+        "co_handler_names": [units.name(code) for code in order.co_handlers],
+        "class": order.handling_class.value,
+        "matter": order.matter,
+        "matter_path": list(order.matter_path),
+        "kind": order.kind,
+        "region_code": order.region_code,
+        "channel": order.channel,
+        "reporter_groups": list(order.reporter_groups),
+        "round": order.round,
+        "dispatch_no": order.dispatch_no,
+        "version": order.version,
+        "in_review": order.in_review,
+        "lamp": lamp,
+        "result": order.result,
+        "solved": order.solved,
+        "evidence": list(order.evidence),
+        "dispute_id": order.dispute_id,
+        "clock_policy": order.clock_policy,
+        "decision": [
+            {"rule": answer.rule, "outcome": answer.outcome.value, "reason": answer.reason} for answer in order.decision
+        ],
+        "returns": [
+            {
+                "unit": entry.unit,
+                "reason": entry.reason,
+                "suggested_unit": entry.suggested_unit,
+                "note": entry.note,
+                "at": rfc3339(entry.at),
+            }
+            for entry in order.returns
+        ],
+        "approval": None,
+        "handoff": None,
+        "parent_id": order.parent_id,
+    }
+    if order.approval is not None:
+        body["approval"] = {
+            "id": order.approval.id,
+            "what": order.approval.kind.value,
+            "seconds": order.approval.seconds,
+            "reason": order.approval.reason,
+        }
+    if order.handoff is not None:
+        handoff = order.handoff
+        body["handoff"] = {"id": handoff.id, "platform": handoff.platform, "state": handoff.state}
+    for name in _INSTANTS:
+        instant = getattr(order, name)
+        body[name] = rfc3339(instant) if instant is not None else None
+    return body

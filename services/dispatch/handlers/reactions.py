@@ -1,0 +1,361 @@
+"""What dispatch does when something happened: a label, an appeal, a rating, a lamp, the end of a suspension."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from services.dispatch import repository
+from services.dispatch.book import Book, Trail
+from services.dispatch.desk import RoutingDesk
+from services.dispatch.domain.case import Case, HandlingClass
+from services.dispatch.domain.commands import (
+    UNFINISHED,
+    Cancel,
+    Close,
+    Dispatch,
+    JoinAppeal,
+    PartAppeal,
+    Relabel,
+    Reopen,
+    Resume,
+)
+from services.dispatch.domain.work_order import SYSTEM, Actor, Status, WorkOrder
+from services.dispatch.repository import KnownAppeal, KnownCase, KnownLabel
+from shared.events.catalog import appeals, clocks, labels, ratings
+from shared.events.event import Message
+from shared.ids import uuid7
+from shared.outbox.uow import Timer, Uow
+
+
+class Reactions:
+    """Handlers of the subscriptions and timers. Each takes a batch and works in the caller's unit of work.
+
+    `auto_link_threshold`: from this score on an appeal joins the open order of the one it repeats (domain.md, Appeal).
+    """
+
+    def __init__(self, desk: RoutingDesk, auto_link_threshold: float) -> None:
+        self.desk = desk
+        self.auto_link_threshold = auto_link_threshold
+
+    async def on_appeals(self, batch: Sequence[Message[appeals.AppealEvent]], uow: Uow) -> None:
+        """Keep what routing needs of each appeal; open orders whose label came first; follow withdrawals and links."""
+        await self.desk.refresh(uow.pg)
+        newest: dict[str, Message[appeals.AppealEvent]] = {}
+        for message in batch:
+            if message.key not in newest or newest[message.key].sequence < message.sequence:
+                newest[message.key] = message
+        known = await repository.remember_appeals(
+            uow.pg, {key: (message.sequence, _known_appeal(message.data.after)) for key, message in newest.items()}
+        )
+        book = Book(uow, self.desk)
+        await self._open_missing(book, known, uow.clock.now())
+        for case in known:
+            message = newest[case.appeal_id]
+            match message.data:
+                case appeals.AppealWithdrawn() | appeals.AppealDeclined():
+                    await self._withdraw(book, case, message)
+                case appeals.AppealLinkRequested(link=link):
+                    await self._link(book, case, link, message)
+                case appeals.AppealUnlinkRequested():
+                    await self._unlink(book, case, message)
+        await book.save()
+
+    async def on_labels(self, batch: Sequence[Message[labels.LabelEvent]], uow: Uow) -> None:
+        """Give every labelled appeal an order and an owner; let a person's label dispatch or change an order."""
+        await self.desk.refresh(uow.pg)
+        newest: dict[str, tuple[int, KnownLabel]] = {}
+        for message in batch:
+            if message.key not in newest or newest[message.key][0] < message.sequence:
+                newest[message.key] = (message.sequence, _known_label(message.data.after))
+        known = await repository.remember_labels(uow.pg, newest)
+        book, at = Book(uow, self.desk), uow.clock.now()
+        labelled = [case for case in known if case.work_order_id is not None]
+        await self._open_missing(book, known, at)
+        if labelled:
+            await book.lock(case.work_order_id for case in labelled if case.work_order_id)
+            for case in labelled:
+                self._relabel(book, case, at)
+        await book.save()
+
+    async def on_feedback(self, batch: Sequence[Message[ratings.FeedbackEvent]], uow: Uow) -> None:
+        """Second handling after the first bad rating of an appeal; closing when every appeal's feedback is closed."""
+        newest: dict[str, Message[ratings.FeedbackEvent]] = {}
+        for message in batch:
+            if message.key not in newest or newest[message.key].sequence < message.sequence:
+                newest[message.key] = message
+        known = await repository.remember_feedback(
+            uow.pg, {key: (m.sequence, m.data.after.status == "closed") for key, m in newest.items()}
+        )
+        bad = [
+            case
+            for case in known
+            if newest[case.appeal_id].data.after.status == "second_handling" and not case.second_handled
+        ]
+        closed = [case for case in known if case.feedback_closed]
+        if not bad and not closed:
+            return
+        await self.desk.refresh(uow.pg)
+        book = Book(uow, self.desk)
+        await book.lock(case.work_order_id for case in (*bad, *closed) if case.work_order_id)
+        for case in bad:
+            message = newest[case.appeal_id]
+            if case.work_order_id in book.orders:
+                # an order that is open again already is simply joined: the citizen's second handling is under way
+                command = Reopen(appeal_id=case.appeal_id, reason=message.data.reason or "回访评价未解决或不满意")
+                book.attempt(case.work_order_id, command, SYSTEM, message.time)
+        await repository.mark_second_handled(uow.pg, [case.appeal_id for case in bad])
+        await self._close(book, closed, newest)
+        await book.save()
+
+    async def on_clocks(self, batch: Sequence[Message[clocks.ClockEvent]], uow: Uow) -> None:
+        """Keep the lamp of each order for the lists, and when its `complete` clock is due."""
+        newest: dict[str, Message[clocks.ClockEvent]] = {}
+        for message in batch:
+            if message.key not in newest or newest[message.key].sequence < message.sequence:
+                newest[message.key] = message
+        rows = []
+        for key, message in sorted(newest.items()):
+            after = message.data.after
+            due = [clock.due_at for clock in after.clocks if clock.clock == "complete" and clock.stopped_at is None]
+            rows.append(
+                {
+                    "work_order_id": key,
+                    "sequence": message.sequence,
+                    "lamp": after.lamp,
+                    "level": after.level,
+                    "complete_due_at": max(due) if due else None,
+                }
+            )
+        await repository.save_lamps(uow.pg, rows)
+
+    async def on_suspension_end(self, timers: Sequence[Timer], uow: Uow) -> None:
+        """A suspension ends by itself (domain.md, SLA)."""
+        await self.desk.refresh(uow.pg)
+        book = Book(uow, self.desk)
+        await book.lock(timer.key for timer in timers)
+        for timer in timers:
+            order = book.orders.get(timer.key)
+            if order is not None and order.suspended_until is not None and order.suspended_until <= timer.due_at:
+                book.attempt(timer.key, Resume(note="挂账到期，自动恢复"), SYSTEM, timer.due_at)
+        await book.save()
+
+    # --- orders for cases ----------------------------------------------------------------------------------------
+
+    async def _open_missing(self, book: Book, known: Iterable[KnownCase], at: datetime) -> None:
+        """Orders for the cases whose appeal and label are both here."""
+        waiting = [
+            (case, case.appeal, case.label)
+            for case in known
+            if case.work_order_id is None
+            and case.appeal is not None
+            and case.label is not None
+            and case.appeal.status == "received"
+        ]
+        if not waiting:
+            return
+        repeats = await self._repeats(book, waiting)
+        assigned: dict[str, str] = {}
+        for case, appeal, label in waiting:
+            joined = repeats.get(case.appeal_id)
+            if joined is not None:
+                command = JoinAppeal(appeal_id=case.appeal_id, relation="repeat")
+                if book.attempt(joined.id, command, SYSTEM, at) is not None:
+                    assigned[case.appeal_id] = joined.id
+                    continue
+            urgent = label.handling_class == HandlingClass.URGENT
+            order = book.open(
+                _case(case.appeal_id, appeal, label, self.desk.platform),
+                label.matter_path,
+                at,
+                in_review=label.needs_review,
+                pending=label.needs_review and not urgent,
+            )
+            assigned[case.appeal_id] = order.id
+        await repository.assign_cases(book.uow.pg, assigned)
+
+    async def _repeats(
+        self, book: Book, waiting: Sequence[tuple[KnownCase, KnownAppeal, KnownLabel]]
+    ) -> dict[str, WorkOrder]:
+        """The open order that each surely repeated appeal joins: same reporter, same matter, score ≥ 0.95."""
+        likely = {
+            label.repeat_of: (case.appeal_id, appeal, label)
+            for case, appeal, label in waiting
+            if label.repeat_of
+            and label.repeat_score >= self.auto_link_threshold
+            and appeal.pseudonym
+            and not label.needs_review
+        }
+        if not likely:
+            return {}
+        earlier = await repository.read_cases(book.uow.pg, list(likely))
+        await book.lock(case.work_order_id for case in earlier.values() if case.work_order_id)
+        joins: dict[str, WorkOrder] = {}
+        for earlier_id, (appeal_id, appeal, label) in likely.items():
+            other = earlier.get(earlier_id)
+            order = book.orders.get(other.work_order_id or "") if other else None
+            if (
+                other is not None
+                and order is not None
+                and order.status in UNFINISHED
+                and other.appeal is not None
+                and other.appeal.pseudonym == appeal.pseudonym
+                and order.matter == label.matter
+            ):
+                joins[appeal_id] = order
+        return joins
+
+    def _relabel(self, book: Book, case: KnownCase, at: datetime) -> None:
+        """A newer label on a case that has its order."""
+        order = book.orders.get(case.work_order_id or "")
+        appeal, label = case.appeal, case.label
+        if order is None or appeal is None or label is None or order.appeal_ids[0] != case.appeal_id:
+            return
+        actor = Actor(f"user:{label.reviewed_by}", system=True) if label.reviewed_by else SYSTEM
+        relabel = Relabel(
+            handling_class=HandlingClass(label.handling_class),
+            matter=label.matter,
+            matter_path=label.matter_path,
+            kind=label.kind,
+            in_review=label.needs_review,
+            reason="人工复核" if label.reviewed_by else None,
+        )
+        same = (
+            order.matter == label.matter
+            and order.handling_class == label.handling_class
+            and order.kind == label.kind
+            and order.in_review == label.needs_review
+        )
+        movable = order.status is Status.PENDING or (
+            order.status is Status.DISPATCHED and order.placed_by not in ("transfer", "ruling")
+        )
+        trail = Trail(order)
+        if movable and not label.needs_review and not (same and order.status is Status.DISPATCHED):
+            decision = self.desk.decide(_case(case.appeal_id, appeal, label, self.desk.platform), at, order.returned_by)
+            if order.status is Status.PENDING or decision.lead != order.lead:
+                dispatch = Dispatch(
+                    decision=decision,
+                    cause="review",
+                    return_until=self.desk.return_until(decision.handling_class, at),
+                    handoff_id=uuid7() if decision.platform else "",
+                    label=relabel,
+                )
+                trail.step(dispatch, actor, at)
+                book.take(trail)
+                return
+        if not same:
+            book.attempt(order.id, relabel, actor, at)
+
+    # --- withdrawals, links, feedback ------------------------------------------------------------------------------
+
+    async def _withdraw(self, book: Book, case: KnownCase, message: Message[appeals.AppealEvent]) -> None:
+        if case.work_order_id is None:
+            return
+        await book.lock([case.work_order_id])
+        await self._leave(book, case, message.data.reason or "诉求人撤回", message.time)
+
+    async def _leave(self, book: Book, case: KnownCase, reason: str, at: datetime) -> None:
+        """The appeal no longer belongs to its order, which is cancelled when it was the only one."""
+        order = book.orders.get(case.work_order_id or "")
+        if order is None:
+            return
+        if len(order.appeal_ids) > 1:
+            book.attempt(order.id, PartAppeal(appeal_id=case.appeal_id, reason=reason), SYSTEM, at)
+        else:
+            book.attempt(order.id, Cancel(reason=reason), SYSTEM, at)
+
+    async def _link(
+        self, book: Book, case: KnownCase, link: appeals.Link, message: Message[appeals.AppealEvent]
+    ) -> None:
+        """A person's link: the appeal's own order ends, the other one answers both; a finished one is not joined."""
+        target = (await repository.read_cases(book.uow.pg, [link.to])).get(link.to)
+        if target is None or target.work_order_id is None or target.work_order_id == case.work_order_id:
+            return
+        await book.lock([key for key in (target.work_order_id, case.work_order_id) if key])
+        command = JoinAppeal(appeal_id=case.appeal_id, relation=link.relation)
+        if book.attempt(target.work_order_id, command, SYSTEM, message.time) is None:
+            return
+        if case.work_order_id is not None:
+            await self._leave(book, case, "已并入另一件相同诉求的工单", message.time)
+        await repository.assign_cases(book.uow.pg, {case.appeal_id: target.work_order_id})
+
+    async def _unlink(self, book: Book, case: KnownCase, message: Message[appeals.AppealEvent]) -> None:
+        """The join is undone: the appeal gets an order of its own, its clocks start at its own `received_at`."""
+        if case.work_order_id is None or case.appeal is None or case.label is None:
+            return
+        await book.lock([case.work_order_id])
+        order = book.orders.get(case.work_order_id)
+        if order is None or len(order.appeal_ids) < 2 or case.appeal_id not in order.appeal_ids:
+            return
+        parted = book.attempt(order.id, PartAppeal(appeal_id=case.appeal_id, reason="解除并案"), SYSTEM, message.time)
+        if parted is None:
+            return
+        own = book.open(
+            _case(case.appeal_id, case.appeal, case.label, self.desk.platform),
+            case.label.matter_path,
+            message.time,
+            in_review=False,
+            pending=False,
+        )
+        await repository.assign_cases(book.uow.pg, {case.appeal_id: own.id})
+
+    async def _close(
+        self, book: Book, closed: Sequence[KnownCase], newest: dict[str, Message[ratings.FeedbackEvent]]
+    ) -> None:
+        finished = [
+            case.work_order_id
+            for case in closed
+            if case.work_order_id in book.orders and book.orders[case.work_order_id].status is Status.COMPLETED
+        ]
+        if not finished:
+            return
+        together = await repository.cases_of_orders(book.uow.pg, [key for key in finished if key])
+        for case in closed:
+            if case.work_order_id in together:
+                done = tuple(other.appeal_id for other in together[case.work_order_id] if other.feedback_closed)
+                book.attempt(case.work_order_id, Close(closed_appeals=done), SYSTEM, newest[case.appeal_id].time)
+
+
+def _known_appeal(appeal: appeals.Appeal) -> KnownAppeal:
+    return KnownAppeal(
+        reference_no=appeal.reference_no,
+        status=appeal.status,
+        channel=appeal.channel,
+        received_at=appeal.received_at,
+        taken_at=appeal.emergency_action.taken_at if appeal.emergency_action else None,
+        region_code=appeal.place.region_code,
+        groups=tuple(appeal.reporter.groups),
+        pseudonym=appeal.reporter.pseudonym,
+        kind=appeal.kind,
+        title=appeal.title,
+        text=appeal.text,
+    )
+
+
+def _known_label(label: labels.Label) -> KnownLabel:
+    return KnownLabel(
+        matter=label.matter.code,
+        matter_path=tuple(label.matter.path),
+        handling_class=label.handling_class,
+        kind=label.kind,
+        region_code=label.region_code,
+        tags=tuple(tag.code for tag in label.tags),
+        needs_review=label.needs_review,
+        reviewed_by=label.reviewed_by,
+        repeat_of=label.repeat_of.appeal_id if label.repeat_of else None,
+        repeat_score=label.repeat_of.score if label.repeat_of else 0.0,
+    )
+
+
+def _case(appeal_id: str, appeal: KnownAppeal, label: KnownLabel, platform: str) -> Case:
+    return Case(
+        appeal_id=appeal_id,
+        matter=label.matter,
+        handling_class=HandlingClass(label.handling_class),
+        received_at=appeal.received_at,
+        taken_at=appeal.taken_at,
+        kind=label.kind,
+        region_code=label.region_code or appeal.region_code or platform,
+        channel=appeal.channel,
+        tags=frozenset(label.tags),
+        groups=frozenset(appeal.groups),
+        text=appeal.text,
+    )

@@ -1,0 +1,195 @@
+"""Units and duties: imported with a diff and its impact, activated, added; the set-up of a fresh platform."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from services.dispatch import repository
+from services.dispatch.desk import RoutingDesk
+from services.dispatch.domain.case import Case
+from services.dispatch.domain.duties import Duty
+from services.dispatch.domain.duty_import import read_duties
+from services.dispatch.domain.sheets import LineError, SheetError, decode
+from services.dispatch.domain.unit_import import compare, read_units
+from services.dispatch.domain.units import Unit, UnitDirectory
+from services.dispatch.domain.work_order import WorkOrder
+from shared.db import audit
+from shared.db.database import Database
+from shared.errors import Problem, Transient, invalid, not_found
+from shared.outbox.uow import Uow
+from shared.security.principal import Principal
+
+EXAMINED = 5_000
+"""orders whose routing an import's impact is worked out for, oldest first"""
+
+
+class Registers:
+    """Writes to the registers that routing reads."""
+
+    def __init__(self, desk: RoutingDesk, database: Database) -> None:
+        self.desk = desk
+        self.database = database
+
+    async def propose_units(self, data: bytes, who: Principal, uow: Uow) -> dict[str, Any]:
+        """Store the units of a CSV file as a version that is not in force yet, with its diff and impact.
+
+        Raises Problem 422 with every wrong line; nothing is stored then.
+        """
+        try:
+            sheet = read_units(decode(data), self.desk.platform, self.desk.regions)
+        except SheetError as error:
+            raise Problem(422, "invalid", str(error), errors=[{"pointer": "/", "detail": str(error)}]) from error
+        if sheet.errors:
+            raise wrong_lines(sheet.errors)
+        at = uow.clock.now()
+        try:
+            await self.desk.refresh(uow.pg)
+        except Transient:
+            present: UnitDirectory | None = None  # the first import of this platform
+        else:
+            present = self.desk.units
+        diff = compare(present, sheet.units)
+        version = await repository.add_units(uow.pg, sheet.units, "import", who.actor, at)
+        await audit.record(uow, actor=who.actor, action="units_proposed", subject=str(version), detail=_counts(diff))
+        return {
+            "version": version,
+            "units": len(sheet.units),
+            "diff": {"added": diff.added, "changed": diff.changed, "removed": diff.removed},
+            "impact": await self._impact(uow, UnitDirectory.of(sheet.units, version), diff.removed, at),
+        }
+
+    async def _impact(self, uow: Uow, proposed: UnitDirectory, removed: Sequence[str], at: datetime) -> dict[str, Any]:
+        """Orders not accepted yet that would go to another unit, and open orders whose lead would be gone."""
+        moved = examined = 0
+        after = ""
+        while self.desk.ready and examined < EXAMINED:
+            orders = await repository.waiting_orders(uow.pg, after, 500)
+            for order in orders:
+                moved += self.desk.decide(_case(order), at, order.returned_by, proposed).lead != order.lead
+            examined += len(orders)
+            if len(orders) < 500:
+                break
+            after = orders[-1].id
+            await asyncio.sleep(0)  # routing is pure computing: let others in between
+        without_lead = await repository.open_orders(uow.pg, removed)
+        return {
+            "orders_examined": examined,
+            "orders_to_another_unit": moved,
+            "open_orders_of_removed_units": sum(without_lead.values()),
+        }
+
+    async def activate_units(self, version: int, who: Principal, uow: Uow) -> dict[str, Any]:
+        """Put an imported version into force; the next batch of every process uses it."""
+        units = await repository.read_units(uow.pg, version)
+        if units is None:
+            raise not_found(f"The units' version {version}")
+        await repository.activate_units(uow.pg, version, who.actor, uow.clock.now())
+        await audit.record(uow, actor=who.actor, action="units_activated", subject=str(version))
+        return {"version": version, "units": len(units), "active": True}
+
+    async def add_duty(self, duty: Duty, who: Principal, uow: Uow) -> dict[str, Any]:
+        """A new entry of the duty list or the roster."""
+        await self.desk.refresh(uow.pg)
+        for pointer, code in (
+            ("/lead", duty.lead),
+            *((f"/co_handlers/{n}", c) for n, c in enumerate(duty.co_handlers)),
+        ):
+            if not self.desk.accountable(code):
+                raise invalid(pointer, f"{code!r} is no unit that can handle orders; GET /v1/units lists them")
+        if not self.desk.regions.is_within(duty.region_code, self.desk.platform):
+            raise invalid("/region_code", f"{duty.region_code!r} is no region of this platform")
+        await repository.add_duties(uow.pg, [duty], who.actor, uow.clock.now())
+        await audit.record(uow, actor=who.actor, action="duty_added", subject=duty.id, reason=duty.note or None)
+        return duty_view(duty, self.desk.units)
+
+    async def set_up(self, units_csv: bytes, duties_csv: bytes | None) -> None:
+        """Units and duties of the city for a database that has none; safe to repeat and from two processes at once.
+
+        Raises ValueError that names every wrong line.
+        """
+        async with self.database.transaction() as uow:
+            await uow.pg.execute("SELECT pg_advisory_xact_lock(hashtextextended('dispatch/set-up', 0))")
+            if "units" in await repository.registry_versions(uow.pg):
+                return
+            sheet = read_units(decode(units_csv), self.desk.platform, self.desk.regions)
+            _require("units.csv", sheet.errors)
+            at = uow.clock.now()
+            version = await repository.add_units(uow.pg, sheet.units, "city", "system:setup", at)
+            await repository.activate_units(uow.pg, version, "system:setup", at)
+            if duties_csv is None:
+                return
+            known = UnitDirectory.of(sheet.units)
+            duties = read_duties(decode(duties_csv), self.desk.platform, known)
+            _require("duties.csv", duties.errors)
+            await repository.add_duties(uow.pg, duties.duties, "system:setup", at)
+
+
+def _require(file: str, errors: Sequence[LineError]) -> None:
+    if errors:
+        lines = "; ".join(f"line {error.line}, {error.column}: {error.detail}" for error in errors[:20])
+        raise ValueError(f"{file} cannot be imported: {lines}")
+
+
+def wrong_lines(errors: Sequence[LineError]) -> Problem:
+    """422 with a pointer `/<line>/<column>` for every fault."""
+    places = [{"pointer": f"/{error.line}/{error.column}", "detail": error.detail} for error in errors]
+    first = errors[0]
+    detail = f"{len(errors)} faults, nothing is imported; the first: line {first.line}, {first.column}: {first.detail}"
+    return Problem(422, "invalid", detail, errors=places)
+
+
+def _counts(diff: Any) -> dict[str, int]:
+    return {"added": len(diff.added), "changed": len(diff.changed), "removed": len(diff.removed)}
+
+
+def _case(order: WorkOrder) -> Case:
+    return Case(
+        appeal_id=order.appeal_ids[0],
+        matter=order.matter,
+        handling_class=order.handling_class,
+        received_at=order.received_at,
+        kind=order.kind,
+        region_code=order.region_code,
+        channel=order.channel,
+        tags=frozenset(order.tags),
+        groups=frozenset(order.reporter_groups),
+    )
+
+
+def unit_view(unit: Unit) -> dict[str, Any]:
+    """A unit as api.md answers it."""
+    return {
+        "code": unit.code,
+        "name": unit.name,
+        "kind": unit.kind.value,
+        "level": unit.level,
+        "region_code": unit.region_code,
+        "supervisor": unit.supervisor,
+        "matters": list(unit.matters),
+        "duty_contact": unit.duty_contact,
+        "state": unit.state.value,
+        "valid_from": unit.valid_from.isoformat() if unit.valid_from else None,
+        "valid_to": unit.valid_to.isoformat() if unit.valid_to else None,
+        "successor": unit.successor,
+        "capacity": unit.capacity,
+    }
+
+
+def duty_view(duty: Duty, units: UnitDirectory) -> dict[str, Any]:
+    """An entry of the duty list or roster as api.md answers it."""
+    return {
+        "id": duty.id,
+        "list": duty.kind.value,
+        "matter": duty.matter,
+        "region_code": duty.region_code,
+        "lead": duty.lead,
+        "lead_name": units.name(duty.lead),
+        "co_handlers": list(duty.co_handlers),
+        "valid_from": duty.valid_from.isoformat() if duty.valid_from else None,
+        "valid_to": duty.valid_to.isoformat() if duty.valid_to else None,
+        "from_time": duty.from_time.isoformat("minutes") if duty.from_time else None,
+        "to_time": duty.to_time.isoformat("minutes") if duty.to_time else None,
+        "source": duty.source,
+        "note": duty.note,
+    }

@@ -1,0 +1,45 @@
+"""The platform directory (`SUSHU_PLATFORMS`): a YAML file of platforms and agreements (api.md, Between platforms)."""
+
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from services.dispatch.domain.platforms import Agreement, Platform, PlatformDirectory
+
+
+class DirectoryError(ValueError):
+    """The directory cannot be used; the text says what to mend."""
+
+
+def load_platforms(path: str, own: str) -> PlatformDirectory:
+    """The directory seen from the platform `own`; without a path this platform is alone.
+
+    Raises DirectoryError for a file of another shape.
+    """
+    if not path:
+        return PlatformDirectory.of(own)
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        platforms = [_platform(entry) for entry in content["platforms"]]
+        agreements = [_agreement(entry) for entry in content.get("agreements") or []]
+    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError, ValueError) as error:
+        raise DirectoryError(f"SUSHU_PLATFORMS, {Path(path).name}: {type(error).__name__}: {error}") from error
+    return PlatformDirectory.of(own, platforms, agreements)
+
+
+def _platform(entry: Any) -> Platform:
+    return Platform(
+        code=str(entry["code"]),
+        level=int(entry.get("level", 2)),
+        parent=str(entry["parent"]) if entry.get("parent") else None,
+        base_url=str(entry.get("base_url", "")),
+    )
+
+
+def _agreement(entry: Any) -> Agreement:
+    until = entry.get("until")
+    if isinstance(until, str):
+        until = date.fromisoformat(until)
+    return Agreement(frozenset(str(code) for code in entry["platforms"]), until)

@@ -1,0 +1,93 @@
+"""Bodies of dispatch's routes (api.md, dispatch)."""
+
+from datetime import date, time
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from services.dispatch.domain.case import HandlingClass
+from services.dispatch.domain.duties import DutyKind
+from services.dispatch.domain.work_order import ReturnReason
+from shared.http.bodies import Body, Code, Note
+
+Reason = Annotated[str, Field(min_length=1, max_length=4_000)]
+UnitCode = Code
+Evidence = Annotated[list[Annotated[str, Field(min_length=1, max_length=500)]], Field(max_length=50)]
+Day = Annotated[date, Field(strict=False)]
+ClockTime = Annotated[time, Field(strict=False)]
+MatterPrefix = Annotated[str, Field(max_length=32, pattern=r"^\d*$")]
+RegionCode = Annotated[str, Field(max_length=32, pattern=r"^\d*$")]
+
+
+class NoteBody(Body):
+    """accept, contact, progress, resume, approve, reject."""
+
+    note: Note | None = None
+
+
+class CompleteBody(Body):
+    result: Reason
+    solved: bool
+    evidence: Evidence | None = None
+
+
+class ReturnBody(Body):
+    reason: Annotated[ReturnReason, Field(strict=False)]
+    suggested_unit: UnitCode | None = None
+    note: Note | None = None
+
+
+class SuspendBody(Body):
+    reason: Reason
+    days: Annotated[int, Field(ge=1, le=90)]
+    evidence: Evidence | None = None
+
+
+class ExtendBody(Body):
+    seconds: Annotated[int, Field(ge=1, le=366 * 86400)]
+    reason: Reason
+
+
+class CoHandlersBody(Body):
+    units: Annotated[list[UnitCode], Field(min_length=1, max_length=50)]
+
+
+class TransferBody(Body):
+    lead: UnitCode
+    reason: Reason
+
+
+class RulingBody(Body):
+    lead: UnitCode
+    co_handlers: Annotated[list[UnitCode], Field(max_length=50)] | None = None
+    scope: Literal["case", "matter_territory"]
+    reason: Reason
+
+
+class DutyBody(Body):
+    """An entry of the duty list (`duty`) or of the emergency roster (`roster`)."""
+
+    kind: Annotated[DutyKind, Field(strict=False, alias="list")] = DutyKind.DUTY
+    matter: MatterPrefix
+    region_code: Annotated[str, Field(min_length=6, max_length=32, pattern=r"^\d+$")]
+    lead: UnitCode
+    co_handlers: Annotated[list[UnitCode], Field(max_length=50)] = Field(default_factory=list)
+    valid_from: Day | None = None
+    valid_to: Day | None = None
+    from_time: ClockTime | None = None
+    to_time: ClockTime | None = None
+    note: Note = ""
+
+
+class PreviewBody(Body):
+    """A case that is only tried: nothing is stored."""
+
+    matter: MatterPrefix = ""
+    handling_class: Annotated[HandlingClass, Field(strict=False, alias="class")] = HandlingClass.GENERAL
+    region_code: RegionCode = ""
+    kind: Annotated[str, Field(max_length=32)] = "other"
+    channel: Annotated[str, Field(max_length=32)] = ""
+    tags: Annotated[list[Code], Field(max_length=100)] = Field(default_factory=list)
+    groups: Annotated[list[Code], Field(max_length=20)] = Field(default_factory=list)
+    text: Annotated[str, Field(max_length=20_000)] = ""
+    without: Annotated[list[UnitCode], Field(max_length=50)] = Field(default_factory=list)

@@ -1,0 +1,138 @@
+"""Tables of schema `dispatch` (their SQL is in `migrations/`)."""
+
+from sqlalchemy import BigInteger, Boolean, Column, Date, DateTime, Integer, MetaData, Table, Text, Time
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+
+SCHEMA = "dispatch"
+metadata = MetaData(schema=SCHEMA)
+
+# the version of what is kept in memory: `units` and `duties`
+registries = Table(
+    "registries",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("version", BigInteger, nullable=False),
+)
+
+unit_versions = Table(
+    "unit_versions",
+    metadata,
+    Column("version", BigInteger, primary_key=True),
+    Column("units", JSONB, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("activated_at", DateTime(timezone=True)),
+    Column("activated_by", Text),
+)
+
+duties = Table(
+    "duties",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("matter", Text, nullable=False),
+    Column("region_code", Text, nullable=False),
+    Column("lead", Text, nullable=False),
+    Column("co_handlers", ARRAY(Text), nullable=False),
+    Column("valid_from", Date),
+    Column("valid_to", Date),
+    Column("from_time", Time),
+    Column("to_time", Time),
+    Column("source", Text, nullable=False),
+    Column("note", Text, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("created_by", Text, nullable=False),
+)
+
+# what dispatch keeps of an appeal: intake's and classify's part may come in any order
+cases = Table(
+    "cases",
+    metadata,
+    Column("appeal_id", Text, primary_key=True),
+    Column("appeal_sequence", BigInteger, nullable=False),
+    Column("appeal", Text),
+    Column("label_sequence", BigInteger, nullable=False),
+    Column("label", Text),
+    Column("work_order_id", Text),
+    Column("feedback_sequence", BigInteger, nullable=False),
+    Column("feedback_closed", Boolean, nullable=False),
+    Column("second_handled", Boolean, nullable=False),
+)
+
+# `state` is the aggregate (domain.WorkOrder) as JSON text; the other columns are what lists need of it
+work_orders = Table(
+    "work_orders",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("version", BigInteger, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("lead", Text, nullable=False),
+    Column("co_handlers", ARRAY(Text), nullable=False),
+    Column("class", Text, nullable=False),
+    Column("matter", Text, nullable=False),
+    Column("region_code", Text, nullable=False),
+    Column("opened_at", DateTime(timezone=True), nullable=False),
+    Column("updated_at", DateTime(timezone=True), nullable=False),
+    Column("state", Text, nullable=False),
+)
+
+lamps = Table(
+    "lamps",
+    metadata,
+    Column("work_order_id", Text, primary_key=True),
+    Column("sequence", BigInteger, nullable=False),
+    Column("lamp", Text, nullable=False),
+    Column("level", Integer, nullable=False),
+    Column("complete_due_at", DateTime(timezone=True)),
+)
+
+disputes = Table(
+    "disputes",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("work_order_id", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("units", ARRAY(Text), nullable=False),
+    Column("matter", Text, nullable=False),
+    Column("region_code", Text, nullable=False),
+    Column("class", Text, nullable=False),
+    Column("opened_at", DateTime(timezone=True), nullable=False),
+    Column("lead", Text),
+    Column("co_handlers", ARRAY(Text)),
+    Column("scope", Text),
+    Column("reason", Text),
+    Column("ended_at", DateTime(timezone=True)),
+    Column("ended_by", Text),
+)
+
+approvals = Table(
+    "approvals",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("work_order_id", Text, nullable=False),
+    Column("what", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("seconds", BigInteger, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("evidence", ARRAY(Text), nullable=False),
+    Column("unit", Text, nullable=False),
+    Column("region_code", Text, nullable=False),
+    Column("requested_by", Text, nullable=False),
+    Column("requested_at", DateTime(timezone=True), nullable=False),
+    Column("decided_by", Text),
+    Column("decided_at", DateTime(timezone=True)),
+    Column("note", Text),
+)
+
+handoffs = Table(
+    "handoffs",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("work_order_id", Text, nullable=False),
+    Column("platform", Text, nullable=False),
+    Column("path", ARRAY(Text), nullable=False),
+    Column("state", Text, nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    Column("offered_at", DateTime(timezone=True), nullable=False),
+)
