@@ -1,0 +1,1 @@
+"""Benches: `make bench-<name>`; each prints one JSON object on its last line."""
