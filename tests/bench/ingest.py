@@ -69,6 +69,5 @@ def measure(transport: str, count: int) -> dict[str, object]:
 
 if __name__ == "__main__":
     arguments = dict(argument.split("=", 1) for argument in sys.argv[1:])
-    print(
-        json.dumps(measure(arguments.get("transport", "embedded"), int(arguments.get("n", "3000"))), ensure_ascii=False)
-    )
+    found = measure(arguments.get("transport", "embedded"), int(arguments.get("n", "3000")))
+    print(json.dumps(found, ensure_ascii=False))

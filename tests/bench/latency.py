@@ -64,8 +64,5 @@ def measure(transport: str, seconds: int) -> dict[str, object]:
 
 if __name__ == "__main__":
     arguments = dict(argument.split("=", 1) for argument in sys.argv[1:])
-    print(
-        json.dumps(
-            measure(arguments.get("transport", "embedded"), int(arguments.get("seconds", "30"))), ensure_ascii=False
-        )
-    )
+    found = measure(arguments.get("transport", "embedded"), int(arguments.get("seconds", "30")))
+    print(json.dumps(found, ensure_ascii=False))

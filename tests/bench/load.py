@@ -77,7 +77,7 @@ class Client:
 
 
 async def _chunks(reader: asyncio.StreamReader) -> bytes:
-    parts = []
+    parts: list[bytes] = []
     while True:
         size = int((await reader.readline()).strip() or b"0", 16)
         if size == 0:

@@ -51,9 +51,8 @@ class Stack:
                 process = psutil.Process(pid)
                 own = [process] + (process.children(recursive=True) if name in ("postgres", "kafka") else [])
                 seen.update(one.pid for one in own)
-                found.setdefault(
-                    "hub" if self.transport == "embedded" and name not in ("postgres",) else name, []
-                ).extend(own)
+                one_process = self.transport == "embedded" and name != "postgres"
+                found.setdefault("hub" if one_process else name, []).extend(own)
         return found
 
     def cpu_ms(self) -> dict[str, float]:
@@ -126,7 +125,7 @@ def wait_ready(stack: Stack, process: subprocess.Popen[bytes] | None, seconds: f
 def running(
     transport: str = "embedded", folder: Path | None = None, port: int | None = None, **extra: str
 ) -> Iterator[Stack]:
-    """A stack on `transport` (embedded: `make run`; kafka: `make up`), ended at the end; `folder` is kept when given."""
+    """A stack on `transport` (embedded: `make run`; kafka: `make up`), ended at the end; a given `folder` is kept."""
     own = folder is None
     target = folder or Path(tempfile.mkdtemp(prefix="sushu-bench-"))
     stack = Stack(transport, target, port or free_port())
