@@ -55,7 +55,7 @@ def spec_of(documents: Documents, name: str) -> Manifest:
 
 
 def test_shipped_overlay_has_no_problem(env: str) -> None:
-    assert overlays.check_overlay(env) == []
+    assert rules.check_overlay(env) == []
 
 
 def test_routes_are_fresh() -> None:
@@ -269,7 +269,7 @@ def tree(tmp_path: Path) -> Path:
 def test_mistake_in_a_file_is_found_through_kustomize(tree: Path) -> None:
     patch = tree / "services" / "sla" / "patch.yaml"
     patch.write_text(patch.read_text("utf-8").replace("memory: 512Mi", "memory: null"), "utf-8")
-    assert "has no limits.memory" in "".join(overlays.check_overlay("production", tree))
+    assert "has no limits.memory" in "".join(rules.check_overlay("production", tree))
 
 
 def test_edited_route_file_is_stale(tree: Path) -> None:

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from tools.k8s import rules
-from tools.k8s.manifests import Expected, Manifest, Route
+from tools.k8s.manifests import Manifest, Route
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 K8S = ROOT / "deploy" / "k8s"
@@ -125,10 +124,3 @@ def stale_files(root: Path = K8S) -> Iterator[str]:
     for path, text in generated_routes(root).items():
         if not path.is_file() or path.read_text("utf-8") != text:
             yield f"{path.relative_to(root)} does not follow deploy/routes.yaml; run `python -m tools.k8s routes`"
-
-
-def check_overlay(env: str, root: Path = K8S) -> list[str]:
-    """Everything wrong with one overlay, one sentence each; empty when it is good."""
-    documents = [document for document in yaml.safe_load_all(build(env, root)) if document]
-    expected = Expected(env=env, services=deployed_services(root), routes=route_table())
-    return rules.problems(documents, expected)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
-from tools.k8s import links, pods, schemas, secrets
+import yaml
+
+from tools.k8s import links, overlays, pods, schemas, secrets
 from tools.k8s.manifests import Expected, Manifest
 
 RULES: tuple[Callable[[list[Manifest], Expected], Iterator[str]], ...] = (
@@ -29,3 +32,9 @@ RULES: tuple[Callable[[list[Manifest], Expected], Iterator[str]], ...] = (
 def problems(documents: list[Manifest], expected: Expected) -> list[str]:
     """Every broken rule of one rendered overlay, as sentences that name the object and the remedy."""
     return [sentence for rule in RULES for sentence in rule(documents, expected)]
+
+
+def check_overlay(env: str, root: Path = overlays.K8S) -> list[str]:
+    """Everything wrong with one overlay on disk, one sentence each; empty when it is good."""
+    documents = [document for document in yaml.safe_load_all(overlays.build(env, root)) if document]
+    return problems(documents, Expected(env, overlays.deployed_services(root), overlays.route_table()))
