@@ -160,18 +160,27 @@ PARTS: dict[str, Callable[[], list[str]]] = {
 }
 
 
+SHOWN = 40
+"""lines of a failing part, when it runs beside others"""
+
+
 def main(wanted: Sequence[str]) -> int:
     """Run the named parts, or all; the number of parts that failed (2 for an unknown name)."""
     if unknown := [name for name in wanted if name not in PARTS]:
         sys.stderr.write(f"no part {', '.join(unknown)}; there are: {', '.join(PARTS)}\n")
         return 2
     failed = 0
+    shown = SHOWN if len(wanted) != 1 else None
     for name in wanted or PARTS:
         start = time.monotonic()
         found = PARTS[name]()
         failed += bool(found)
         sys.stdout.write(f"{name:<8} {'FAILED' if found else 'ok':<6} {time.monotonic() - start:5.1f} s\n")
-        sys.stdout.writelines(f"    {sentence}\n" for sentence in found)
+        sys.stdout.writelines(f"    {sentence}\n" for sentence in found[:shown])
+        if shown and len(found) > shown:
+            sys.stdout.write(
+                f"    … and {len(found) - shown} lines more: `python -m tools.check {name}` alone shows all\n"
+            )
         sys.stdout.flush()
     return failed
 
