@@ -176,29 +176,29 @@ class Reactions:
         self, book: Book, waiting: Sequence[tuple[KnownCase, KnownAppeal, KnownLabel]]
     ) -> dict[str, WorkOrder]:
         """The open order that each surely repeated appeal joins: same reporter, same matter, score ≥ 0.95."""
-        likely = {
-            label.repeat_of: (case.appeal_id, appeal, label)
+        likely = [
+            (case.appeal_id, label.repeat_of, appeal.pseudonym, label.matter)
             for case, appeal, label in waiting
             if label.repeat_of
             and label.repeat_score >= self.auto_link_threshold
             and appeal.pseudonym
             and not label.needs_review
-        }
+        ]
         if not likely:
             return {}
-        earlier = await repository.read_cases(book.uow.pg, list(likely))
+        earlier = await repository.read_cases(book.uow.pg, {repeated for _, repeated, _, _ in likely})
         await book.lock(case.work_order_id for case in earlier.values() if case.work_order_id)
         joins: dict[str, WorkOrder] = {}
-        for earlier_id, (appeal_id, appeal, label) in likely.items():
-            other = earlier.get(earlier_id)
+        for appeal_id, repeated, pseudonym, matter in likely:
+            other = earlier.get(repeated)
             order = book.orders.get(other.work_order_id or "") if other else None
             if (
                 other is not None
+                and other.appeal is not None
+                and other.appeal.pseudonym == pseudonym
                 and order is not None
                 and order.status in UNFINISHED
-                and other.appeal is not None
-                and other.appeal.pseudonym == appeal.pseudonym
-                and order.matter == label.matter
+                and order.matter == matter
             ):
                 joins[appeal_id] = order
         return joins
