@@ -65,7 +65,10 @@ async def test_an_equal_body_gets_the_first_answer_for_ever(hub: Harness) -> Non
     first = await post(hub, sent)
     hub.clock.advance(86400 * 40)
     again = await post(hub, sent | {"occurred_at": "2026-11-02T01:30:00Z"})
-    assert (first.status_code, again.status_code) == (201, 409)  # another instant form is another body only if parsed so
+    assert (first.status_code, again.status_code) == (
+        201,
+        409,
+    )  # another instant form is another body only if parsed so
     same = await post(hub, sent)
     assert same.status_code == 200
     assert same.json() == first.json()
@@ -172,7 +175,10 @@ async def test_too_many_lines_and_too_many_bytes_are_refused_whole(hub: Harness)
         ({"location": {"lon": "110.3"}}, "/location/lon"),
         ({"location": {"lat": 91}}, "/location/lat"),
         ({"location": {"region_code": "990000"}}, "/location/region_code"),
-        ({"emergency_action": {"taken_at": "2027-01-01T00:00:00+08:00", "by": "x", "what": "y"}}, "/emergency_action/taken_at"),
+        (
+            {"emergency_action": {"taken_at": "2027-01-01T00:00:00+08:00", "by": "x", "what": "y"}},
+            "/emergency_action/taken_at",
+        ),
         ({"emergency_action": {"by": "x", "what": "y"}}, "/emergency_action/taken_at"),
         ({"external_id": "a\nb"}, "/external_id"),
     ],
@@ -203,9 +209,7 @@ async def test_a_wrong_field_is_named_with_a_remedy(hub: Harness, change: dict[s
     ids=lambda raw: repr(raw[:12]),
 )
 async def test_hostile_bodies_get_a_problem_document(hub: Harness, raw: bytes) -> None:
-    answer = await hub.http.post(
-        "/v1/appeals", content=raw, headers=hub.admin | {"Content-Type": "application/json"}
-    )
+    answer = await hub.http.post("/v1/appeals", content=raw, headers=hub.admin | {"Content-Type": "application/json"})
     assert answer.status_code == 422
     assert answer.json()["code"] in ("invalid", "invalid_json")
 
@@ -248,7 +252,7 @@ async def test_the_same_phone_has_the_same_pseudonym_and_anonymous_has_none(hub:
 
 
 async def test_place_comes_from_the_code_then_the_address_then_the_words(hub: Harness) -> None:
-    cases = [
+    cases: list[tuple[dict[str, Any], str]] = [
         ({"location": {"region_code": "460107"}}, "460107"),
         ({"location": {"region_code": "460107", "address": "琼山区府城街道"}}, "460107002"),
         ({"location": {"region_code": "460107", "address": "美兰区灵山镇"}}, "460107"),
