@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from services.classify.domain.catalogue import HandlingClass, Kind
+from services.classify.domain.safety import SafetyHit
 
 
 class TagSource(StrEnum):
@@ -89,9 +90,7 @@ class Label:
     model: str
     degraded: bool
     review: ReviewReason | None
-    safety: str = ""
-    repeat_of: Link | None = None
-    same_event: Link | None = None
+    safety: tuple[SafetyHit, ...] = ()
 
     @property
     def probability(self) -> float:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from services.classify.domain.catalogue import Catalogue, HandlingClass, Kind, Matter
 from services.classify.domain.labels import Candidate, Label, ReviewReason, Tag
-from services.classify.domain.safety import hazards, safety_hits
+from services.classify.domain.safety import safety_hits
 
 _CUES: tuple[tuple[Kind, re.Pattern[str]], ...] = (
     (Kind.PRAISE, re.compile(r"表扬|感谢(?!.{0,30}(?:核实|处理|解决|尽快))|点个?赞|送锦旗|拾金不昧")),
@@ -72,5 +72,5 @@ def decide(
         model=model,
         degraded=degraded,
         review=review,
-        safety=hazards(hits),
+        safety=tuple(hits),
     )

@@ -1,0 +1,1 @@
+"""classify: what an appeal is about (README.md)."""

@@ -1,0 +1,417 @@
+"""HTTP of classify: try a text, review labels, keep catalogue, tags and models (api.md, classify)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Path, Query, Request
+from fastapi.responses import JSONResponse
+
+from services.classify import repository
+from services.classify.domain.catalogue import HandlingClass, Matter
+from services.classify.domain.labels import Link, TagDefinition, TagFamily, TagTier
+from services.classify.domain.similarity import similarity
+from services.classify.handlers.appeals import Appeals
+from services.classify.handlers.imports import (
+    ActivateCatalogue,
+    ActivateModel,
+    Command,
+    DecideProposal,
+    ImportCatalogue,
+    PutTag,
+    RegisterModel,
+    model_answer,
+    tag_answer,
+)
+from services.classify.handlers.reviews import ReviewCommand
+from services.classify.knowledge import Knowledge, Library
+from services.classify.labelling import Case, matter_of
+from services.classify.places import Places
+from services.classify.reviewing import Decision
+from services.classify.schemas import (
+    ActivateBody,
+    CatalogueBody,
+    ClassifyBody,
+    HandlingClassName,
+    ModelBody,
+    ReviewBody,
+    TagBody,
+)
+from shared.clock import Clock, rfc3339
+from shared.db.database import Database
+from shared.errors import Problem, invalid, not_found
+from shared.http.auth import Caller, Idempotency, allowed
+from shared.http.commands import CommandQueue
+from shared.http.pages import Paged, page_of
+from shared.http.requests import StrictRoute
+from shared.security.principal import Principal
+
+Reviewer = Annotated[Principal, allowed("seat", "supervisor")]
+Reader = Annotated[Principal, allowed("seat", "supervisor", "leader", "auditor")]
+Keeper = Annotated[Principal, allowed("supervisor")]
+Admin = Annotated[Principal, allowed("admin")]
+Name = Annotated[str, Path(min_length=1, max_length=120)]
+
+CREATED: dict[int | str, dict[str, Any]] = {201: {"description": "stored"}}
+
+
+def router(
+    appeals: Appeals,
+    library: Library,
+    places: Places,
+    database: Database,
+    clock: Clock,
+    reviews: CommandQueue[ReviewCommand],
+    imports: CommandQueue[Command],
+) -> APIRouter:
+    """The routes of `classify`, `reviews`, `matters`, `catalogue`, `tags` and `models`."""
+    routes = APIRouter(tags=["classify"], route_class=StrictRoute)
+
+    async def knowledge_now() -> Knowledge:
+        async with database.read() as connection:
+            pg: Any = (await connection.get_raw_connection()).driver_connection
+            return await library.present(pg, clock.now())
+
+    @routes.post("/v1/classify")
+    async def classify(body: ClassifyBody, who: Caller) -> dict[str, Any]:
+        """What a text would be labelled as; nothing is stored."""
+        case = Case(body.title, body.text)
+        async with database.read() as connection:
+            pg: Any = (await connection.get_raw_connection()).driver_connection
+            knowledge = await library.present(pg, clock.now())
+            (found,) = await appeals.label_cases([case], knowledge)
+            repeat = None
+            if body.reporter and body.reporter.pseudonym:
+                now = clock.now()
+                earlier = await repository.earlier_of(pg, {body.reporter.pseudonym: now}, appeals.settings.repeat_days)
+                repeat = _closest(found.sketch, earlier.get(body.reporter.pseudonym, []), appeals)
+        label = found.label
+        candidates = [_matter(matter_of(candidate, knowledge.catalogue)) for candidate in label.candidates]
+        return {
+            "matter": {name: candidates[0][name] for name in ("code", "path", "probability")} if candidates else None,
+            "candidates": candidates,
+            "tags": [
+                {
+                    "code": tag.code,
+                    "family": tag.family.value,
+                    "confidence": tag.confidence,
+                    "source": tag.source.value,
+                    "evidence": list(tag.evidence),
+                }
+                for tag in label.tags
+            ],
+            "class": label.handling_class.value,
+            "kind": label.kind.value,
+            "dimension": label.dimension,
+            "safety_words": [hit.word for hit in label.safety],
+            "region": body.region_code or await places.region_of(case.words),
+            "repeat_of": {"appeal_id": repeat.appeal_id, "score": repeat.score} if repeat else None,
+            "same_event": None,
+            "model": label.model,
+            "catalogue_version": knowledge.catalogue.version,
+            "degraded": label.degraded,
+            "needs_review": label.needs_review,
+        }
+
+    @routes.get("/v1/classify/quality")
+    async def quality(who: Reader, days: Annotated[int, Query(ge=1, le=3_660)] = 30) -> dict[str, Any]:
+        """How often persons agreed with the labels of the last `days`, per model and matter, with the counts."""
+        now = clock.now()
+        async with database.read() as connection:
+            pg: Any = (await connection.get_raw_connection()).driver_connection
+            knowledge = await library.present(pg, now)
+            figures = await repository.quality(pg, now - timedelta(days=days))
+        return {"days": days, **_quality(figures, knowledge)}
+
+    @routes.get("/v1/reviews")
+    async def list_reviews(
+        who: Reader,
+        page: Paged,
+        handling_class: Annotated[HandlingClassName | None, Query(alias="class")] = None,
+    ) -> dict[str, Any]:
+        """Labels that wait for a person, oldest first, with the five candidates and the words that decided."""
+        after = _texts(page.after, 1)
+        async with database.read() as connection:
+            pg: Any = (await connection.get_raw_connection()).driver_connection
+            rows = await repository.review_queue(
+                pg,
+                regions=_prefixes(who),
+                handling_class=handling_class,
+                after=after[0] if after else None,
+                limit=page.limit + 1,
+            )
+        answer = page_of(rows, page, lambda row: [row["appeal_id"]])
+        return {**answer, "items": [_review(row) for row in answer["items"]]}
+
+    @routes.post("/v1/reviews/{appeal_id}")
+    async def decide(
+        appeal_id: Annotated[str, Path(min_length=1, max_length=64)],
+        body: ReviewBody,
+        who: Reviewer,
+        idempotency: Idempotency,
+    ) -> dict[str, Any]:
+        """Confirm or correct a label; the decision is stored, published and kept for the next training."""
+        decision = Decision(
+            body.matter,
+            tuple(body.tags) if body.tags is not None else None,
+            HandlingClass(body.handling_class) if body.handling_class else None,
+        )
+        command = ReviewCommand(appeal_id, decision, body.note, who)
+        return (await reviews.submit(command, idempotency(who, body))).answer
+
+    @routes.get("/v1/matters")
+    async def list_matters(who: Caller, page: Paged, q: Annotated[str, Query(max_length=200)] = "") -> dict[str, Any]:
+        """Matters of the catalogue in force; `q` looks in codes, names and synonyms."""
+        knowledge = await knowledge_now()
+        after = _texts(page.after, 1)
+        matters = knowledge.catalogue.find(q)
+        if after:
+            codes = [matter.code for matter in matters]
+            matters = matters[codes.index(after[0]) + 1 :] if after[0] in codes else []
+        rows = [_catalogue_matter(matter) for matter in matters[: page.limit + 1]]
+        answer = page_of(rows, page, lambda row: [row["code"]])
+        return {**answer, "catalogue_version": knowledge.catalogue.version}
+
+    @routes.get("/v1/catalogue/versions")
+    async def list_catalogues(who: Caller, page: Paged) -> dict[str, Any]:
+        """Imported versions, the newest first, and which is in force."""
+        after = _integer(page.after)
+        knowledge = await knowledge_now()
+        async with database.read() as connection:
+            pg: Any = (await connection.get_raw_connection()).driver_connection
+            rows = await repository.catalogue_list(pg, after, page.limit + 1)
+        answer = page_of(rows, page, lambda row: [row["version"]])
+        return {
+            **answer,
+            "items": [
+                {
+                    **{name: rfc3339(value) if hasattr(value, "tzinfo") else value for name, value in row.items()},
+                    "version": str(row["version"]),
+                    "in_force": str(row["version"]) == knowledge.catalogue.version,
+                }
+                for row in answer["items"]
+            ],
+        }
+
+    @routes.post(
+        "/v1/catalogue/versions",
+        status_code=201,
+        responses={200: {"description": "the answer of an equal call with the same Idempotency-Key"}},
+        openapi_extra={
+            "requestBody": {
+                "required": True,
+                "content": {"text/csv": {"schema": {"type": "string", "format": "csv"}}},
+            }
+        },
+    )
+    async def import_catalogue(request: Request, who: Admin, idempotency: Idempotency) -> JSONResponse:
+        """Import a catalogue (CSV, UTF-8) as a new version; shows the difference and its impact, activates nothing."""
+        try:
+            body = CatalogueBody(csv=(await request.body()).decode("utf-8-sig"))
+        except UnicodeDecodeError as error:
+            raise invalid("", f"the file is not UTF-8 (byte {error.start}); save it as UTF-8") from error
+        if "\0" in body.csv:
+            raise invalid("", "the file holds a NUL character (U+0000); leave it out")
+        return await _stored(imports, ImportCatalogue(body.csv, who.actor), idempotency(who, body))
+
+    @routes.post("/v1/catalogue/versions/{version}/activate")
+    async def activate_catalogue(
+        version: Name, who: Admin, idempotency: Idempotency, body: ActivateBody | None = None
+    ) -> dict[str, Any]:
+        """Put a version in force, now or from `effective_from` on."""
+        if not (version.isascii() and version.isdigit() and len(version) <= 18):
+            raise not_found("This catalogue version")
+        command = ActivateCatalogue(int(version), body.effective_from if body else None, who.actor)
+        return (await imports.submit(command, idempotency(who, body))).answer
+
+    @routes.get("/v1/tags")
+    async def list_tags(who: Caller, page: Paged, family: TagFamily | None = None) -> dict[str, Any]:
+        """The tag dictionary by code."""
+        after = _texts(page.after, 1)
+        knowledge = await knowledge_now()
+        rows = [
+            tag_answer(tag)
+            for code, tag in sorted(knowledge.tags.items())
+            if (not after or code > after[0]) and (family is None or tag.family is family)
+        ]
+        return page_of(rows[: page.limit + 1], page, lambda row: [row["code"]])
+
+    @routes.post(
+        "/v1/tags", status_code=201, responses={200: {"description": "the answer of an equal call with the same key"}}
+    )
+    async def put_tag(body: TagBody, who: Keeper, idempotency: Idempotency) -> JSONResponse:
+        """Add a tag, or replace the one of the same code; its words are looked for from now on."""
+        words = tuple(dict.fromkeys(word.strip() for word in body.words if word.strip()))
+        if not words:
+            raise invalid("/words", "needs at least one word that is not white space")
+        definition = TagDefinition(body.code, body.name, TagFamily(body.family), TagTier(body.tier), words)
+        return await _stored(imports, PutTag(definition, who.actor), idempotency(who, body))
+
+    @routes.get("/v1/tags/proposals")
+    async def list_proposals(who: Reader, page: Paged) -> dict[str, Any]:
+        """Words that reviewers' decisions suggest for a tag."""
+        after = _texts(page.after, 1)
+        async with database.read() as connection:
+            pg: Any = (await connection.get_raw_connection()).driver_connection
+            rows = await repository.proposal_list(pg, after[0] if after else None, page.limit + 1)
+        answer = page_of(rows, page, lambda row: [row["id"]])
+        return {
+            **answer,
+            "items": [{**row, "created_at": rfc3339(row["created_at"])} for row in answer["items"]],
+        }
+
+    @routes.post("/v1/tags/proposals/{proposal_id}/{decision}")
+    async def decide_proposal(
+        proposal_id: Name, decision: Literal["accept", "reject"], who: Keeper, idempotency: Idempotency
+    ) -> dict[str, Any]:
+        """Accept a proposed word into its tag, or reject it for good."""
+        command = DecideProposal(proposal_id, decision == "accept", who.actor)
+        return (await imports.submit(command, idempotency(who, None))).answer
+
+    @routes.get("/v1/models")
+    async def list_models(who: Caller, page: Paged) -> dict[str, Any]:
+        """Registered models; `in_use` is what labels are made with now, `trouble` says why no model is."""
+        after = _texts(page.after, 1)
+        async with database.read() as connection:
+            pg: Any = (await connection.get_raw_connection()).driver_connection
+            knowledge = await library.present(pg, clock.now())
+            rows = await repository.model_list(pg, after[0] if after else None, page.limit + 1)
+        answer = page_of(rows, page, lambda row: [row["version"]])
+        chain = knowledge.chain
+        return {
+            **answer,
+            "items": [model_answer(row) for row in answer["items"]],
+            "in_use": (chain.preferred[0] if chain.preferred else chain.rules).version,
+            "trouble": knowledge.trouble,
+        }
+
+    @routes.post(
+        "/v1/models",
+        status_code=201,
+        responses={200: {"description": "known already, or the answer of an equal call with the same key"}},
+    )
+    async def register_model(body: ModelBody, who: Admin, idempotency: Idempotency) -> JSONResponse:
+        """Register a model folder below the data folder: its digests are checked, its labels must be matter codes."""
+        return await _stored(imports, RegisterModel(body.path, who.actor), idempotency(who, body))
+
+    @routes.post("/v1/models/{version}/activate")
+    async def activate_model(version: Name, who: Admin, idempotency: Idempotency) -> dict[str, Any]:
+        """Label with this model from now on; `rules` switches every model off."""
+        return (await imports.submit(ActivateModel(version, who.actor), idempotency(who, None))).answer
+
+    return routes
+
+
+async def _stored(imports: CommandQueue[Command], command: Command, key: Any) -> JSONResponse:
+    outcome = await imports.submit(command, key)
+    repeated = outcome.repeated or outcome.answer.get("repeated", False)
+    answer = {name: value for name, value in outcome.answer.items() if name != "repeated"}
+    return JSONResponse(answer, status_code=200 if repeated else 201)
+
+
+def _closest(sketch: Sequence[int], earlier: Sequence[Any], appeals: Appeals) -> Link | None:
+    scored = [(round(similarity(sketch, other), 4), appeal_id) for appeal_id, _, other in earlier]
+    score, appeal_id = max(scored, default=(0.0, ""))
+    return Link(appeal_id, score) if score >= appeals.settings.repeat_threshold else None
+
+
+def _matter(matter: Any) -> dict[str, Any]:
+    return {
+        "code": matter.code,
+        "path": matter.path,
+        "probability": matter.probability,
+        "evidence": matter.evidence,
+    }
+
+
+def _catalogue_matter(matter: Matter) -> dict[str, Any]:
+    return {
+        "code": matter.code,
+        "name": matter.name,
+        "path": list(matter.path),
+        "class": matter.handling_class.value,
+        "kind": matter.kind.value,
+        "dimension": matter.dimension,
+        "social": matter.social,
+        "elderly": matter.elderly,
+        "synonyms": list(matter.synonyms),
+    }
+
+
+def _review(row: dict[str, Any]) -> dict[str, Any]:
+    label = repository.label_from(row["label"])
+    return {
+        "appeal_id": row["appeal_id"],
+        "reference_no": row["reference_no"],
+        "received_at": rfc3339(row["received_at"]),
+        "region_code": row["region_code"],
+        "title": row["title"],
+        "text": row["text"],
+        "reason": row["review_reason"],
+        "class": label.handling_class,
+        "kind": label.kind,
+        "candidates": [_matter(candidate) for candidate in label.candidates],
+        "tags": [{"code": tag.code, "name": tag.name, "evidence": tag.evidence} for tag in label.tags],
+        "safety_words": label.safety_words,
+        "repeat_of": {"appeal_id": label.repeat_of.appeal_id, "score": label.repeat_of.score}
+        if label.repeat_of
+        else None,
+        "model": label.model,
+        "degraded": label.degraded,
+    }
+
+
+def _quality(figures: dict[str, Any], knowledge: Knowledge) -> dict[str, Any]:
+    models: dict[str, dict[str, Any]] = {}
+    for row in figures["counted"]:
+        counts = {name: row[name] for name in ("labelled", "in_review", "degraded", "urgent")}
+        models[row["model"]] = {"model": row["model"], **counts, "reviewed": 0, "confirmed": 0}
+    matters = []
+    for row in figures["judged"]:
+        empty = {"model": row["model"], "labelled": 0, "in_review": 0, "degraded": 0, "urgent": 0}
+        model = models.setdefault(row["model"], {**empty, "reviewed": 0, "confirmed": 0})
+        model["reviewed"] += row["reviewed"]
+        model["confirmed"] += row["confirmed"]
+        matter = knowledge.catalogue.get(row["matter"])
+        matters.append(
+            {
+                "model": row["model"],
+                "matter": row["matter"],
+                "name": matter.name if matter else None,
+                "reviewed": row["reviewed"],
+                "confirmed": row["confirmed"],
+                "accuracy": round(row["confirmed"] / row["reviewed"], 4),
+                "mean_probability": round(row["promised"], 4),
+            }
+        )
+    for model in models.values():
+        model["accuracy"] = round(model["confirmed"] / model["reviewed"], 4) if model["reviewed"] else None
+    return {"models": list(models.values()), "matters": matters}
+
+
+def _prefixes(who: Principal) -> list[str]:
+    """The caller's regions as code prefixes; empty when he sees all."""
+    if "admin" in who.roles or not who.regions:
+        return []
+    return [
+        code[:2] if code.endswith("0000") else code[:4] if len(code) == 6 and code.endswith("00") else code
+        for code in who.regions
+    ]
+
+
+def _texts(after: list[Any] | None, count: int) -> list[str]:
+    if after is None:
+        return []
+    if len(after) != count or not all(isinstance(one, str) and "\0" not in one for one in after):
+        raise invalid("/after", "is no cursor of this list; take `next` of the page before")
+    return after
+
+
+def _integer(after: list[Any] | None) -> int | None:
+    if after is None:
+        return None
+    if len(after) != 1 or not isinstance(after[0], int) or not 0 <= after[0] < 2**62:
+        raise Problem(422, "invalid", "/after: is no cursor of this list; take `next` of the page before")
+    return after[0]

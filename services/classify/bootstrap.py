@@ -1,0 +1,61 @@
+"""Where the parts of classify meet."""
+
+from pathlib import Path
+
+from services.classify import repository
+from services.classify.api import router
+from services.classify.consumer import subscriptions
+from services.classify.handlers.appeals import Appeals
+from services.classify.handlers.imports import Imports
+from services.classify.handlers.reviews import Reviews
+from services.classify.knowledge import Library
+from services.classify.places import Places
+from services.classify.settings import ClassifySettings
+from services.classify.setup import Setup
+from shared.bus.records import Transport
+from shared.clock import Clock
+from shared.db.database import Database
+from shared.errors import Transient
+from shared.http.commands import CommandQueue
+from shared.service.service import Service
+from shared.settings import Settings
+
+
+def build(settings: Settings, clock: Clock, bus: Transport, database: Database) -> Service:
+    """The service, ready to be run."""
+    own = ClassifySettings.of(settings)
+    library = Library(own.data_dir, own.classifiers)
+    appeals = Appeals(own, library)
+    reviews = CommandQueue(database, Reviews(library).on_commands)
+    imports = CommandQueue(database, Imports(own.data_dir, library).on_commands, largest=10)
+    setup = Setup(own, database)
+
+    async def start() -> None:
+        """Read catalogue and model before the first appeal comes, so that it needs not wait."""
+        try:
+            async with database.transaction() as uow:
+                await library.present(uow.pg, clock.now())
+        except Transient:
+            pass  # no set-up yet: not_ready says so
+
+    def not_ready() -> list[str]:
+        if library.missing:
+            return library.missing
+        return [] if library.latest else ["there is no catalogue yet: run `python -m services.classify setup`"]
+
+    async def reconcile() -> dict[str, int]:
+        async with database.transaction() as uow:
+            return {"labels_out_of_step": await repository.labels_out_of_step(uow.pg)}
+
+    return Service(
+        name="classify",
+        database=database,
+        router=router(appeals, library, Places(own.platform), database, clock, reviews, imports),
+        migrations=Path(__file__).parent / "migrations",
+        subscriptions=subscriptions(appeals),
+        setup=setup.run,
+        start=start,
+        not_ready=not_ready,
+        reconcile=reconcile,
+        state=appeals,
+    )

@@ -1,0 +1,170 @@
+"""Appeals in, labels out."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
+
+import msgspec
+
+from services.classify import repository
+from services.classify.domain.labels import Label, Link, ReviewReason
+from services.classify.domain.safety import hazards
+from services.classify.domain.similarity import similarity
+from services.classify.knowledge import Knowledge, Library
+from services.classify.labelling import Case, Labelled, label_all, published
+from services.classify.settings import ClassifySettings
+from shared.clock import ZONE
+from shared.events.catalog.appeals import Appeal, AppealEvent
+from shared.events.catalog.labels import LabelClassified
+from shared.events.event import Message
+from shared.outbox.uow import Uow
+
+log = logging.getLogger(__name__)
+
+ACTOR = "system:classify"
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Appeals:
+    """Reacts to what citizens say."""
+
+    def __init__(self, settings: ClassifySettings, library: Library) -> None:
+        self.settings = settings
+        self.library = library
+
+    async def on_appeals(self, batch: Sequence[Message[AppealEvent]], uow: Uow) -> None:
+        """Label each appeal once; note when one is withdrawn or declined."""
+        newest: dict[str, Message[AppealEvent]] = {}
+        for message in batch:
+            known = newest.get(message.key)
+            if known is None or message.sequence > known.sequence:
+                newest[message.key] = message
+        labelled = await repository.known_appeals(uow.pg, list(newest))
+        ended = [
+            {"appeal_id": key, "appeal_sequence": message.sequence, "status": message.data.after.status}
+            for key, message in newest.items()
+            if labelled.get(key, message.sequence) < message.sequence
+        ]
+        if ended:
+            await repository.end_appeals(uow.pg, ended)
+        fresh = [message for key, message in newest.items() if key not in labelled]
+        if fresh:
+            await self._label(fresh, uow)
+
+    async def _label(self, messages: Sequence[Message[AppealEvent]], uow: Uow) -> None:
+        now = uow.clock.now()
+        knowledge = await self.library.present(uow.pg, now)
+        appeals = [message.data.after for message in messages]
+        found = await self.label_cases([Case(one.title, one.text, one.kind) for one in appeals], knowledge)
+        repeats = await self._repeats(appeals, found, uow)
+        rows, events = [], {}
+        for message, appeal, one, repeat in zip(messages, appeals, found, repeats, strict=True):
+            label = one.label
+            snapshot = published(appeal.id, appeal.place.region_code, label, knowledge, repeat)
+            open_review = label.needs_review and appeal.status == "received"
+            events[appeal.id] = (snapshot, label)
+            rows.append(
+                {
+                    "appeal_id": appeal.id,
+                    "sequence": 1,
+                    "appeal_sequence": message.sequence,
+                    "received_at": appeal.received_at,
+                    "reference_no": appeal.reference_no,
+                    "pseudonym": appeal.reporter.pseudonym,
+                    "region_code": appeal.place.region_code,
+                    "title": appeal.title,
+                    "text": appeal.text,
+                    "status": appeal.status,
+                    "matter": snapshot.matter.code,
+                    "class": snapshot.handling_class,
+                    "model": snapshot.model,
+                    "degraded": snapshot.degraded,
+                    "needs_review": open_review,
+                    "review_reason": label.review.value if label.review else None,
+                    "corrected": False,
+                    "sketch": one.sketch,
+                    "label": _encode(snapshot).decode(),
+                }
+            )
+        stored = await repository.add_labels(uow.pg, rows)
+        counts: dict[tuple[str, str], Counter[str]] = {}
+        for row in rows:
+            if row["appeal_id"] not in stored:
+                continue
+            snapshot, label = events[row["appeal_id"]]
+            uow.emit(
+                LabelClassified(actor=ACTOR, reason=in_words(label), after=snapshot),
+                key=row["appeal_id"],
+                sequence=1,
+            )
+            count = counts.setdefault((snapshot.model, now.astimezone(ZONE).date().isoformat()), Counter())
+            count.update(
+                labelled=1,
+                in_review=int(row["needs_review"] is True),
+                degraded=int(snapshot.degraded),
+                urgent=int(snapshot.handling_class == "urgent"),
+            )
+        if counts:
+            await repository.count_labels(
+                uow.pg, [{"model": model, "day": day, **count} for (model, day), count in counts.items()]
+            )
+
+    async def label_cases(self, cases: Sequence[Case], knowledge: Knowledge) -> list[Labelled]:
+        """Label in a thread; what takes too long or fails as a whole is labelled by rules (domain.md: never block)."""
+        threshold = self.settings.threshold
+        try:
+            async with asyncio.timeout(self.settings.timeout_s):
+                return await asyncio.to_thread(label_all, cases, knowledge, threshold)
+        except TimeoutError:
+            log.error("classification took too long, rules answer", extra={"texts": len(cases)})
+        return await asyncio.to_thread(label_all, cases, knowledge, threshold, by_rules=True)
+
+    async def _repeats(self, appeals: Sequence[Appeal], found: Sequence[Labelled], uow: Uow) -> list[Link | None]:
+        """For each appeal the most similar earlier one of the same reporter within 30 days (domain.md, Appeal)."""
+        oldest: dict[str, datetime] = {}
+        for appeal in appeals:
+            pseudonym = appeal.reporter.pseudonym
+            if pseudonym:
+                oldest[pseudonym] = min(oldest.get(pseudonym, appeal.received_at), appeal.received_at)
+        earlier = await repository.earlier_of(uow.pg, oldest, self.settings.repeat_days)
+        order = sorted(range(len(appeals)), key=lambda place: (appeals[place].received_at, appeals[place].id))
+        links: list[Link | None] = [None] * len(appeals)
+        for place in order:
+            appeal, mine = appeals[place], found[place].sketch
+            if not appeal.reporter.pseudonym:
+                continue
+            known = earlier.setdefault(appeal.reporter.pseudonym, [])
+            links[place] = self._most_similar(appeal, mine, known)
+            known.append((appeal.id, appeal.received_at, mine))
+        return links
+
+    def _most_similar(
+        self, appeal: Appeal, mine: Sequence[int], known: Sequence[tuple[str, datetime, Sequence[int]]]
+    ) -> Link | None:
+        best: Link | None = None
+        for other, received_at, sketch in known:
+            age = appeal.received_at - received_at
+            if other == appeal.id or not 0 <= age.total_seconds() <= self.settings.repeat_days * 86_400:
+                continue
+            score = round(similarity(mine, sketch), 4)
+            if score >= self.settings.repeat_threshold and (best is None or score > best.score):
+                best = Link(other, score)
+        return best
+
+
+def in_words(label: Label) -> str | None:
+    """Why a person should look, for the timeline; None when nobody needs to."""
+    if label.review is ReviewReason.SAFETY_WORD:
+        return f"文中有安全词：{hazards(label.safety)}，按紧急处置并复核"
+    if label.review is ReviewReason.DEGRADED:
+        return "模型不可用，按规则给出建议，由人工确认"
+    if label.review is ReviewReason.LOW_CONFIDENCE:
+        return f"把握度 {label.probability:.0%}，低于自动派单门槛，由人工确认"
+    if label.safety:
+        return f"文中有安全词：{hazards(label.safety)}"
+    return None

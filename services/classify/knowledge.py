@@ -1,0 +1,145 @@
+"""What labels are made from at this moment: catalogue version in force, tag dictionary, model. One immutable value,
+read again when another process or a date has changed it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from services.classify import repository
+from services.classify.domain.catalogue import Catalogue, parse_catalogue
+from services.classify.domain.labels import TagDefinition
+from services.classify.models.chain import Chain
+from services.classify.models.folder import ModelFolderError, load
+from services.classify.models.linear import LinearClassifier
+from services.classify.models.protocol import Classifier
+from services.classify.models.rules import rules_classifier
+from services.classify.tagger import DictionaryTagger
+from shared.errors import Transient
+from shared.plugins import registry
+
+log = logging.getLogger(__name__)
+
+PLUGINS = "sushu.classifiers"
+MODEL = "model"
+"""in the configured order, this name stands for the model that was activated"""
+
+
+@dataclass(frozen=True, slots=True)
+class Knowledge:
+    """`until` is the instant at which another catalogue version takes effect; `trouble` says why there is no model."""
+
+    stamp: int
+    catalogue: Catalogue
+    tags: dict[str, TagDefinition]
+    tagger: DictionaryTagger
+    chain: Chain
+    until: datetime | None
+    trouble: str | None
+
+    def current(self, stamp: int, now: datetime) -> bool:
+        return self.stamp == stamp and (self.until is None or now < self.until)
+
+
+class Library:
+    """Keeps the present Knowledge of this process."""
+
+    def __init__(self, data_dir: Path, order: Sequence[str]) -> None:
+        self._data_dir = data_dir
+        self._order = tuple(order)
+        self._lock = asyncio.Lock()
+        self._present: Knowledge | None = None
+        self._models: dict[str, LinearClassifier] = {}
+        self._plugins: dict[str, Classifier] = {}
+        self.missing: list[str] = []
+        """configured plug-ins that are not installed: the service is not ready until they are"""
+        for name in self._order:
+            if name != MODEL:
+                try:
+                    (self._plugins[name],) = registry.load(PLUGINS, {}, [name])
+                except registry.PluginMissing as error:
+                    self.missing.append(str(error))
+
+    async def present(self, pg: Any, now: datetime) -> Knowledge:
+        """The knowledge in force at `now` by the tables that `pg` sees; one query while nothing has changed.
+
+        Raises Transient before the first catalogue was imported (setup does that).
+        """
+        stamp = await repository.stamp(pg)
+        present = self._present
+        if present is not None and present.current(stamp, now):
+            return present
+        async with self._lock:
+            present = self._present
+            if present is None or not present.current(stamp, now):
+                present = self._present = await self._read(pg, stamp, now)
+        return present
+
+    @property
+    def latest(self) -> Knowledge | None:
+        """What was read last, without asking the tables."""
+        return self._present
+
+    @property
+    def model_labels(self) -> Sequence[str]:
+        """Labels of the active model as it was trained; empty without one."""
+        return next(iter(self._models.values())).labels if self._models else ()
+
+    async def _read(self, pg: Any, stamp: int, now: datetime) -> Knowledge:
+        in_force, until = await repository.catalogue_in_force(pg, now)
+        if in_force is None:
+            raise Transient("there is no catalogue yet: run `python -m services.classify setup`")
+        definitions = await repository.tag_definitions(pg)
+        active = await repository.active_model(pg)
+        return await asyncio.to_thread(self._build, stamp, in_force, until, definitions, active)
+
+    def _build(
+        self,
+        stamp: int,
+        in_force: repository.CatalogueRow,
+        until: datetime | None,
+        definitions: list[TagDefinition],
+        active: repository.ModelRow | None,
+    ) -> Knowledge:
+        catalogue = Catalogue.of(str(in_force.version), parse_catalogue(in_force.csv), in_force.effective_from)
+        model, trouble = self._model(active)
+        if model is not None:
+            model = model.restrict(catalogue.matters.keys())
+        preferred: list[Classifier] = []
+        for name in self._order:
+            if name in self._plugins:
+                preferred.append(self._plugins[name])
+            elif name == MODEL and model is not None:
+                preferred.append(model)
+        if trouble:
+            log.warning("labels are made by rules alone", extra={"reason": trouble})
+        return Knowledge(
+            stamp=stamp,
+            catalogue=catalogue,
+            tags={definition.code: definition for definition in definitions},
+            tagger=DictionaryTagger(definitions),
+            chain=Chain(tuple(preferred), rules_classifier(catalogue)),
+            until=until,
+            trouble=trouble,
+        )
+
+    def _model(self, active: repository.ModelRow | None) -> tuple[LinearClassifier | None, str | None]:
+        if MODEL not in self._order:
+            return None, None
+        if active is None:
+            self._models.clear()
+            return None, "no model is active"
+        if active.digest not in self._models:
+            try:
+                model, facts = load(self._data_dir / active.path)
+            except ModelFolderError as error:
+                return None, f"model {active.version}: {error}"
+            if facts.digest != active.digest:
+                return None, f"model {active.version} was changed after it was registered: register it again"
+            self._models = {active.digest: model}  # one at a time: a model can be large
+        return self._models[active.digest], None

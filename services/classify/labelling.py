@@ -1,0 +1,112 @@
+"""Making labels of texts: pure, so that a whole batch can run in a thread beside the event loop."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from services.classify.domain.catalogue import Catalogue, Kind
+from services.classify.domain.labels import Candidate, Label, Link, Tag, TagDefinition
+from services.classify.domain.policy import decide
+from services.classify.domain.similarity import sketch
+from services.classify.knowledge import Knowledge
+from services.classify.models.chain import Prediction
+from shared.events.catalog import labels as catalog
+
+_KINDS: frozenset[str] = frozenset(Kind)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What is read of one appeal: redacted words, and the kind that its channel gave."""
+
+    title: str | None
+    text: str
+    kind: str | None = None
+
+    @property
+    def words(self) -> str:
+        """Title and text as one; a title that only repeats the text's beginning adds nothing."""
+        if self.title and not self.text.startswith(self.title):
+            return f"{self.title}。{self.text}"
+        return self.text
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """A label and the sketch of the text it was made from."""
+
+    label: Label
+    sketch: tuple[int, ...]
+
+
+def label_all(
+    cases: Sequence[Case], knowledge: Knowledge, threshold: float, *, by_rules: bool = False
+) -> list[Labelled]:
+    """Label every case; `by_rules` leaves the models out (they took too long)."""
+    words = [case.words for case in cases]
+    chain = knowledge.chain
+    predictions = chain.by_rules(words) if by_rules else chain.classify(words)
+    return [
+        Labelled(_label(case, text, prediction, knowledge, threshold), sketch(case.text))
+        for case, text, prediction in zip(cases, words, predictions, strict=True)
+    ]
+
+
+def _label(case: Case, words: str, prediction: Prediction, knowledge: Knowledge, threshold: float) -> Label:
+    return decide(
+        words,
+        prediction.candidates,
+        knowledge.tagger.tags_of(words),
+        catalogue=knowledge.catalogue,
+        threshold=threshold,
+        model=prediction.version,
+        degraded=prediction.degraded,
+        kind=Kind(case.kind) if case.kind is not None and case.kind in _KINDS else None,
+    )
+
+
+def matter_of(candidate: Candidate, catalogue: Catalogue) -> catalog.Matter:
+    """A candidate as it is published, with the names of its path."""
+    matter = catalogue.matters[candidate.code]
+    return catalog.Matter(
+        code=candidate.code,
+        path=list(matter.path),
+        probability=candidate.probability,
+        evidence=list(candidate.evidence),
+    )
+
+
+def tag_of(tag: Tag, definitions: dict[str, TagDefinition]) -> catalog.Tag:
+    """A tag as it is published, with its name."""
+    return catalog.Tag(
+        code=tag.code,
+        name=definitions[tag.code].name if tag.code in definitions else tag.code,
+        family=tag.family.value,
+        confidence=tag.confidence,
+        source=tag.source.value,
+        evidence=list(tag.evidence),
+    )
+
+
+def published(
+    appeal_id: str, region_code: str, label: Label, knowledge: Knowledge, repeat_of: Link | None
+) -> catalog.Label:
+    """The public snapshot of a fresh label."""
+    candidates = [matter_of(candidate, knowledge.catalogue) for candidate in label.candidates]
+    return catalog.Label(
+        appeal_id=appeal_id,
+        matter=candidates[0],
+        candidates=candidates,
+        tags=[tag_of(tag, knowledge.tags) for tag in label.tags],
+        handling_class=label.handling_class.value,
+        kind=label.kind.value,
+        region_code=region_code,
+        dimension=label.dimension,
+        safety_words=[hit.word for hit in label.safety],
+        repeat_of=catalog.Likeness(appeal_id=repeat_of.appeal_id, score=repeat_of.score) if repeat_of else None,
+        model=label.model,
+        catalogue_version=knowledge.catalogue.version,
+        degraded=label.degraded,
+        needs_review=label.needs_review,
+    )

@@ -1,0 +1,365 @@
+"""The SQL of classify."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+import orjson
+
+from services.classify.domain.labels import TagDefinition, TagFamily, TagTier
+from services.classify.tables import catalogue_versions, label_counts, labels, models, reviews, tag_proposals, tags
+from shared.db import bulk
+from shared.events.catalog.labels import Label
+
+PER_REPORTER = 20
+"""earlier appeals of one reporter that a new one is compared with"""
+
+
+_label = msgspec.json.Decoder(Label)
+
+
+def label_from(stored: str) -> Label:
+    """A published snapshot as it was stored."""
+    return _label.decode(stored)
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogueRow:
+    """One imported version."""
+
+    version: int
+    csv: str
+    effective_from: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRow:
+    """One registered model; `path` is relative to the data folder."""
+
+    version: str
+    path: str
+    digest: str
+
+
+async def stamp(pg: Any) -> int:
+    """Changes with every change of catalogue, tags or active model."""
+    return int(await pg.fetchval("SELECT stamp FROM classify.knowledge"))
+
+
+async def restamp(pg: Any) -> None:
+    """Tell all processes to read catalogue, tags and model again."""
+    await pg.execute("UPDATE classify.knowledge SET stamp = stamp + 1")
+
+
+async def catalogue_in_force(pg: Any, now: datetime) -> tuple[CatalogueRow | None, datetime | None]:
+    """The version in force at `now`, and the instant of the next change."""
+    row = await pg.fetchrow(
+        f"SELECT version, csv, effective_from FROM {catalogue_versions.fullname} WHERE effective_from <= $1"
+        " ORDER BY effective_from DESC, version DESC LIMIT 1",
+        now,
+    )
+    until = await pg.fetchval(
+        f"SELECT min(effective_from) FROM {catalogue_versions.fullname} WHERE effective_from > $1", now
+    )
+    return (CatalogueRow(row["version"], row["csv"], row["effective_from"]) if row else None), until
+
+
+async def catalogue_version(pg: Any, version: int, *, lock: bool = False) -> Mapping[str, Any] | None:
+    row: Mapping[str, Any] | None = await pg.fetchrow(
+        f"SELECT * FROM {catalogue_versions.fullname} WHERE version = $1" + (" FOR UPDATE" if lock else ""), version
+    )
+    return row
+
+
+async def add_catalogue(pg: Any, csv: str, matters: int, at: datetime, by: str) -> int:
+    return int(
+        await pg.fetchval(
+            f"INSERT INTO {catalogue_versions.fullname} (csv, matters, created_at, created_by)"
+            " VALUES ($1, $2, $3, $4) RETURNING version",
+            csv,
+            matters,
+            at,
+            by,
+        )
+    )
+
+
+async def activate_catalogue(pg: Any, version: int, effective_from: datetime, at: datetime, by: str) -> None:
+    await pg.execute(
+        f"UPDATE {catalogue_versions.fullname} SET effective_from = $2, activated_at = $3, activated_by = $4"
+        " WHERE version = $1",
+        version,
+        effective_from,
+        at,
+        by,
+    )
+
+
+async def catalogue_list(pg: Any, after: int | None, limit: int) -> list[dict[str, Any]]:
+    rows = await pg.fetch(
+        "SELECT version, matters, created_at, created_by, activated_at, activated_by, effective_from"
+        f" FROM {catalogue_versions.fullname} WHERE $1::bigint IS NULL OR version < $1 ORDER BY version DESC LIMIT $2",
+        after,
+        limit,
+    )
+    return [dict(row) for row in rows]
+
+
+async def impact_of(pg: Any, removed: Sequence[str], changed: Sequence[str], since: datetime) -> dict[str, int]:
+    """How many labels a new catalogue touches: open reviews and labels since `since` on removed or changed matters."""
+    row = await pg.fetchrow(
+        "SELECT count(*) FILTER (WHERE needs_review AND matter = ANY($1)) AS reviews_on_removed,"
+        " count(*) FILTER (WHERE received_at >= $3 AND matter = ANY($1)) AS recent_labels_on_removed,"
+        " count(*) FILTER (WHERE received_at >= $3 AND matter = ANY($2)) AS recent_labels_on_changed"
+        f" FROM {labels.fullname} WHERE matter = ANY($1 || $2) AND (received_at >= $3 OR needs_review)",
+        list(removed),
+        list(changed),
+        since,
+    )
+    return dict(row)
+
+
+async def tag_definitions(pg: Any) -> list[TagDefinition]:
+    rows = await pg.fetch(f"SELECT code, name, family, tier, words FROM {tags.fullname} ORDER BY code")
+    return [
+        TagDefinition(row["code"], row["name"], TagFamily(row["family"]), TagTier(row["tier"]), tuple(row["words"]))
+        for row in rows
+    ]
+
+
+async def put_tags(pg: Any, definitions: Sequence[TagDefinition], at: datetime, by: str) -> dict[str, int]:
+    """Add or replace tags (each code once); returns the version of each."""
+    rows = await pg.fetch(
+        f"INSERT INTO {tags.fullname} AS t (code, name, family, tier, words, version, updated_at, updated_by)"
+        " SELECT code, name, family, tier, words, 1, $2, $3 FROM json_to_recordset($1::json)"
+        " AS r(code text, name text, family text, tier text, words text[]) ORDER BY code"
+        " ON CONFLICT (code) DO UPDATE SET name = excluded.name, family = excluded.family, tier = excluded.tier,"
+        " words = excluded.words, version = t.version + 1, updated_at = excluded.updated_at,"
+        " updated_by = excluded.updated_by RETURNING code, version",
+        orjson.dumps(
+            [
+                {"code": one.code, "name": one.name, "family": one.family, "tier": one.tier, "words": list(one.words)}
+                for one in definitions
+            ]
+        ).decode(),
+        at,
+        by,
+    )
+    return {row["code"]: row["version"] for row in rows}
+
+
+async def active_model(pg: Any) -> ModelRow | None:
+    row = await pg.fetchrow(f"SELECT version, path, digest FROM {models.fullname} WHERE active")
+    return ModelRow(row["version"], row["path"], row["digest"]) if row else None
+
+
+async def model(pg: Any, version: str, *, lock: bool = False) -> Mapping[str, Any] | None:
+    row: Mapping[str, Any] | None = await pg.fetchrow(
+        f"SELECT * FROM {models.fullname} WHERE version = $1" + (" FOR UPDATE" if lock else ""), version
+    )
+    return row
+
+
+async def model_list(pg: Any, after: str | None, limit: int) -> list[dict[str, Any]]:
+    rows = await pg.fetch(
+        f"SELECT * FROM {models.fullname} WHERE $1::text IS NULL OR version > $1 ORDER BY version LIMIT $2",
+        after,
+        limit,
+    )
+    return [dict(row) for row in rows]
+
+
+async def add_model(pg: Any, row: Mapping[str, Any]) -> None:
+    await bulk.insert(pg, models, [row])
+
+
+async def switch_model(pg: Any, version: str | None, at: datetime, by: str) -> None:
+    """Make `version` the one active model, or none. The table is locked: two switches at once would clash."""
+    await pg.execute(f"LOCK TABLE {models.fullname} IN SHARE ROW EXCLUSIVE MODE")
+    await pg.execute(f"UPDATE {models.fullname} SET active = false WHERE active")
+    if version is not None:
+        await pg.execute(
+            f"UPDATE {models.fullname} SET active = true, activated_at = $2, activated_by = $3 WHERE version = $1",
+            version,
+            at,
+            by,
+        )
+
+
+async def known_appeals(pg: Any, ids: Sequence[str]) -> dict[str, int]:
+    """Highest applied appeal sequence of those appeals that have a label."""
+    rows = await pg.fetch(
+        f"SELECT appeal_id, appeal_sequence FROM {labels.fullname} WHERE appeal_id = ANY($1)", list(ids)
+    )
+    return {row["appeal_id"]: row["appeal_sequence"] for row in rows}
+
+
+async def earlier_of(
+    pg: Any, reporters: Mapping[str, datetime], days: int
+) -> dict[str, list[tuple[str, datetime, Sequence[int]]]]:
+    """Appeals (id, received_at, sketch) of each reporter within `days` before the given instant, newest first."""
+    if not reporters:
+        return {}
+    rows = await pg.fetch(
+        "SELECT l.pseudonym, l.appeal_id, l.received_at, l.sketch"
+        " FROM unnest($1::text[], $2::timestamptz[]) AS r(pseudonym, before)"
+        " CROSS JOIN LATERAL (SELECT pseudonym, appeal_id, received_at, sketch"
+        f"  FROM {labels.fullname} WHERE pseudonym = r.pseudonym AND received_at > r.before - $3::interval"
+        "   AND status = 'received' ORDER BY received_at DESC LIMIT $4) l",
+        list(reporters),
+        list(reporters.values()),
+        timedelta(days=days),
+        PER_REPORTER,
+    )
+    found: dict[str, list[tuple[str, datetime, Sequence[int]]]] = {}
+    for row in rows:
+        found.setdefault(row["pseudonym"], []).append((row["appeal_id"], row["received_at"], row["sketch"]))
+    return found
+
+
+async def add_labels(pg: Any, rows: Sequence[Mapping[str, Any]]) -> set[str]:
+    """Insert new labels; returns the appeals that had none (only those are published)."""
+    stored = await bulk.insert(pg, labels, rows, conflict=["appeal_id"], returning="appeal_id")
+    return {row["appeal_id"] for row in stored}
+
+
+async def count_labels(pg: Any, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Add to the counts per model and day; one order of rows for all, so that no two batches can deadlock."""
+    columns = ("labelled", "in_review", "degraded", "urgent")
+    sums = ", ".join(f"{name} = t.{name} + excluded.{name}" for name in columns)
+    names = ", ".join(("model", "day", *columns))
+    await pg.execute(
+        f"INSERT INTO {label_counts.fullname} AS t ({names}) SELECT {names} FROM json_to_recordset($1::json)"
+        " AS r(model text, day date, labelled bigint, in_review bigint, degraded bigint, urgent bigint)"
+        f" ORDER BY model, day ON CONFLICT (model, day) DO UPDATE SET {sums}",
+        orjson.dumps(list(rows)).decode(),
+    )
+
+
+async def end_appeals(pg: Any, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Note newer states of appeals: one that is withdrawn or declined needs no review any more."""
+    await pg.execute(
+        f"UPDATE {labels.fullname} AS t SET appeal_sequence = r.appeal_sequence, status = r.status,"
+        " needs_review = t.needs_review AND r.status = 'received'"
+        " FROM json_to_recordset($1::json) AS r(appeal_id text, appeal_sequence bigint, status text)"
+        " WHERE t.appeal_id = r.appeal_id AND r.appeal_sequence > t.appeal_sequence",
+        orjson.dumps(list(rows)).decode(),
+    )
+
+
+async def lock_labels(pg: Any, ids: Sequence[str]) -> dict[str, Mapping[str, Any]]:
+    """Labels under their row locks, taken in one order."""
+    rows = await pg.fetch(
+        f"SELECT * FROM {labels.fullname} WHERE appeal_id = ANY($1) ORDER BY appeal_id FOR UPDATE",
+        sorted(set(ids)),
+    )
+    return {row["appeal_id"]: row for row in rows}
+
+
+async def label(pg: Any, appeal_id: str) -> Mapping[str, Any] | None:
+    row: Mapping[str, Any] | None = await pg.fetchrow(
+        f"SELECT * FROM {labels.fullname} WHERE appeal_id = $1", appeal_id
+    )
+    return row
+
+
+async def put_reviewed(pg: Any, rows: Sequence[Mapping[str, Any]]) -> None:
+    await bulk.update(pg, labels, rows, key=["appeal_id"])
+
+
+async def add_reviews(pg: Any, rows: Sequence[Mapping[str, Any]]) -> None:
+    await bulk.insert(pg, reviews, rows)
+
+
+async def review_queue(
+    pg: Any, *, regions: Sequence[str], handling_class: str | None, after: str | None, limit: int
+) -> list[dict[str, Any]]:
+    """Labels that a person should look at, oldest first; `regions` are code prefixes (empty: all)."""
+    rows = await pg.fetch(
+        "SELECT appeal_id, reference_no, received_at, region_code, title, text, review_reason, label"
+        f" FROM {labels.fullname} WHERE needs_review AND ($1::text IS NULL OR appeal_id > $1)"
+        ' AND ($2::text IS NULL OR "class" = $2)'
+        " AND (cardinality($3::text[]) = 0 OR EXISTS"
+        "  (SELECT 1 FROM unnest($3::text[]) AS p(prefix) WHERE starts_with(region_code, p.prefix)))"
+        " ORDER BY appeal_id LIMIT $4",
+        after,
+        handling_class,
+        list(regions),
+        limit,
+    )
+    return [dict(row) for row in rows]
+
+
+async def quality(pg: Any, since: datetime) -> dict[str, Any]:
+    """Counts of labels and of persons' decisions since `since`, per model and per matter.
+
+    Only the first decision about a label judges the model: later ones are changes of mind.
+    """
+    counted = await pg.fetch(
+        "SELECT model, sum(labelled)::bigint AS labelled, sum(in_review)::bigint AS in_review,"
+        " sum(degraded)::bigint AS degraded, sum(urgent)::bigint AS urgent"
+        f" FROM {label_counts.fullname} WHERE day >= $1 GROUP BY model ORDER BY model",
+        since.date(),
+    )
+    judged = await pg.fetch(
+        "SELECT model, matter_before AS matter, count(*) AS reviewed,"
+        " count(*) FILTER (WHERE matter_before = matter_after) AS confirmed,"
+        " avg(probability)::float8 AS promised"
+        f" FROM {reviews.fullname} WHERE at >= $1 AND sequence = 2 GROUP BY model, matter_before"
+        " ORDER BY model, matter_before",
+        since,
+    )
+    return {"counted": [dict(row) for row in counted], "judged": [dict(row) for row in judged]}
+
+
+async def propose_words(pg: Any, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Remember words that a dictionary may lack; a known proposal is seen once more."""
+    await pg.execute(
+        f"INSERT INTO {tag_proposals.fullname} AS t (id, tag, word, seen, status, created_at)"
+        " SELECT id, tag, word, 1, 'open', created_at FROM json_to_recordset($1::json)"
+        " AS r(id text, tag text, word text, created_at timestamptz)"
+        " ORDER BY tag, word ON CONFLICT (tag, word) DO UPDATE SET seen = t.seen + 1",
+        orjson.dumps(list(rows)).decode(),
+    )
+
+
+async def proposal_list(pg: Any, after: str | None, limit: int) -> list[dict[str, Any]]:
+    rows = await pg.fetch(
+        f"SELECT id, tag, word, seen, created_at FROM {tag_proposals.fullname} WHERE status = 'open'"
+        " AND ($1::text IS NULL OR id > $1) ORDER BY id LIMIT $2",
+        after,
+        limit,
+    )
+    return [dict(row) for row in rows]
+
+
+async def lock_proposal(pg: Any, proposal_id: str) -> Mapping[str, Any] | None:
+    row: Mapping[str, Any] | None = await pg.fetchrow(
+        f"SELECT * FROM {tag_proposals.fullname} WHERE id = $1 FOR UPDATE", proposal_id
+    )
+    return row
+
+
+async def decide_proposal(pg: Any, proposal_id: str, status: str, at: datetime, by: str) -> None:
+    await pg.execute(
+        f"UPDATE {tag_proposals.fullname} SET status = $2, decided_at = $3, decided_by = $4 WHERE id = $1",
+        proposal_id,
+        status,
+        at,
+        by,
+    )
+
+
+async def labels_out_of_step(pg: Any) -> int:
+    """Labels whose number of published facts is not one plus their reviews (0 when all is well)."""
+    return int(
+        await pg.fetchval(
+            f"SELECT count(*) FROM {labels.fullname} l LEFT JOIN"
+            f" (SELECT appeal_id, count(*) AS n FROM {reviews.fullname} GROUP BY appeal_id) r USING (appeal_id)"
+            " WHERE l.sequence <> 1 + coalesce(r.n, 0)"
+        )
+    )

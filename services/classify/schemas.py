@@ -1,0 +1,65 @@
+"""Bodies of classify's HTTP calls."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from shared.http.bodies import Body, Code, Instant, Note
+
+HandlingClassName = Literal["urgent", "livelihood", "general", "complex"]
+MatterCode = Annotated[str, Field(pattern=r"^[0-9]{8}$")]
+
+
+class ClassifyReporter(Body):
+    """Who speaks, as far as classification may know: the pseudonym finds repeats; contact data is ignored."""
+
+    pseudonym: Annotated[str | None, Field(max_length=200)] = None
+    groups: Annotated[list[str], Field(max_length=20)] = Field(default_factory=list)
+
+
+class ClassifyBody(Body):
+    """A text to classify; nothing of it is stored."""
+
+    text: Annotated[str, Field(max_length=100_000)]
+    title: Annotated[str | None, Field(max_length=2_000)] = None
+    region_code: Code | None = None
+    reporter: ClassifyReporter | None = None
+
+
+class ReviewBody(Body):
+    """A person's decision; what is left out follows from the matter."""
+
+    matter: MatterCode
+    tags: Annotated[list[Annotated[str, Field(min_length=1, max_length=60)]] | None, Field(max_length=50)] = None
+    handling_class: Annotated[HandlingClassName | None, Field(alias="class")] = None
+    note: Note | None = None
+
+
+class CatalogueBody(Body):
+    """The CSV as sent, so that equal imports are known as equal."""
+
+    csv: str
+
+
+class ActivateBody(Body):
+    """Effective now, or from a later instant."""
+
+    effective_from: Instant | None = None
+
+
+class TagBody(Body):
+    """A tag to add, or to replace when its code is known."""
+
+    code: Annotated[str, Field(min_length=1, max_length=60, pattern=r"^[\w.\-:]+$")]
+    name: Annotated[str, Field(min_length=1, max_length=80)]
+    family: Literal["spacetime", "subject", "nature", "governance"]
+    tier: Literal["base", "extended", "custom"] = "custom"
+    words: Annotated[list[Annotated[str, Field(min_length=1, max_length=40)]], Field(min_length=1, max_length=500)]
+
+
+class ModelBody(Body):
+    """A model folder below the data folder."""
+
+    path: Annotated[str, Field(min_length=1, max_length=1_000)]

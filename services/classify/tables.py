@@ -1,0 +1,128 @@
+"""Tables of classify (schema `classify`)."""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Date,
+    DateTime,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, REAL
+
+metadata = MetaData(schema="classify")
+
+knowledge = Table(
+    "knowledge",
+    metadata,
+    Column("only_row", Boolean, primary_key=True),
+    # grows with every change of catalogue, tags or model, so that each process knows when to read them again
+    Column("stamp", BigInteger, nullable=False),
+)
+catalogue_versions = Table(
+    "catalogue_versions",
+    metadata,
+    Column("version", BigInteger, primary_key=True),
+    Column("csv", Text, nullable=False),
+    Column("matters", Integer, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("activated_at", DateTime(timezone=True)),
+    Column("activated_by", Text),
+    Column("effective_from", DateTime(timezone=True)),
+)
+tags = Table(
+    "tags",
+    metadata,
+    Column("code", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("family", Text, nullable=False),
+    Column("tier", Text, nullable=False),
+    Column("words", ARRAY(Text), nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("updated_at", DateTime(timezone=True), nullable=False),
+    Column("updated_by", Text, nullable=False),
+)
+tag_proposals = Table(
+    "tag_proposals",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("tag", Text, nullable=False),
+    Column("word", Text, nullable=False),
+    Column("seen", Integer, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("decided_at", DateTime(timezone=True)),
+    Column("decided_by", Text),
+)
+models = Table(
+    "models",
+    metadata,
+    Column("version", Text, primary_key=True),
+    # relative to the data folder
+    Column("path", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("labels", Integer, nullable=False),
+    Column("training", JSONB, nullable=False),
+    Column("metrics", JSONB, nullable=False),
+    Column("registered_at", DateTime(timezone=True), nullable=False),
+    Column("registered_by", Text, nullable=False),
+    Column("activated_at", DateTime(timezone=True)),
+    Column("activated_by", Text),
+    Column("active", Boolean, nullable=False),
+)
+labels = Table(
+    "labels",
+    metadata,
+    Column("appeal_id", Text, primary_key=True),
+    Column("sequence", BigInteger, nullable=False),
+    Column("appeal_sequence", BigInteger, nullable=False),
+    Column("received_at", DateTime(timezone=True), nullable=False),
+    Column("reference_no", Text, nullable=False),
+    Column("pseudonym", Text),
+    Column("region_code", Text, nullable=False),
+    Column("title", Text),
+    Column("text", Text, nullable=False),
+    # intake's own part of the appeal's state: received, declined, withdrawn
+    Column("status", Text, nullable=False),
+    Column("matter", Text, nullable=False),
+    Column("class", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("degraded", Boolean, nullable=False),
+    Column("needs_review", Boolean, nullable=False),
+    Column("review_reason", Text),
+    Column("corrected", Boolean, nullable=False),
+    Column("sketch", ARRAY(Integer), nullable=False),
+    # the public snapshot as published (JSON)
+    Column("label", Text, nullable=False),
+)
+reviews = Table(
+    "reviews",
+    metadata,
+    Column("appeal_id", Text, primary_key=True),
+    Column("sequence", BigInteger, primary_key=True),
+    Column("at", DateTime(timezone=True), nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("matter_before", Text, nullable=False),
+    Column("matter_after", Text, nullable=False),
+    Column("class_before", Text, nullable=False),
+    Column("class_after", Text, nullable=False),
+    Column("tags_before", ARRAY(Text), nullable=False),
+    Column("tags_after", ARRAY(Text), nullable=False),
+    Column("model", Text, nullable=False),
+    Column("probability", REAL, nullable=False),
+    Column("note", Text),
+)
+label_counts = Table(
+    "label_counts",
+    metadata,
+    Column("model", Text, primary_key=True),
+    Column("day", Date, primary_key=True),
+    Column("labelled", BigInteger, nullable=False),
+    Column("in_review", BigInteger, nullable=False),
+    Column("degraded", BigInteger, nullable=False),
+    Column("urgent", BigInteger, nullable=False),
+)
