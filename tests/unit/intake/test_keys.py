@@ -21,7 +21,7 @@ def test_a_key_file_is_made_once_and_kept(tmp_path: Path) -> None:
 
 
 def test_without_a_key_file_production_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="services.intake keys"):
+    with pytest.raises(FileNotFoundError, match=r"services\.intake keys"):
         Keys.load(tmp_path, make=False)
     assert list(tmp_path.iterdir()) == []
 
@@ -31,7 +31,7 @@ def test_without_a_key_file_production_says_what_to_do(tmp_path: Path) -> None:
 )
 def test_a_damaged_key_file_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / FILE).write_bytes(content)
-    with pytest.raises(ValueError, match="intake.json"):
+    with pytest.raises(ValueError, match=r"intake\.json"):
         Keys.load(tmp_path, make=True)
     assert (tmp_path / FILE).read_bytes() == content
 
