@@ -17,16 +17,16 @@ $(PY):
 	@command -v $(PYTHON) >/dev/null 2>&1 || { echo "Sushu needs Python 3.11 or later and found no '$(PYTHON)'. Install it, or say which one: make PYTHON=/path/to/python3 …" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Sushu needs Python 3.11 or later; '$(PYTHON)' is $$($(PYTHON) -V 2>&1). Install a later one, or say which one: make PYTHON=/path/to/python3.12 …" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "'$(PYTHON)' has no venv module. Debian, Ubuntu: apt-get install python3-venv" >&2; exit 1; }
-	@echo "Making $(VENV) …"
+	@echo "Making $(VENV) …" >&2
 	@$(PYTHON) -m venv $(VENV)
 
 $(LOCAL): $(DEPS) | $(PY)
-	@echo "Installing what Sushu needs (once; one or two minutes) …"
+	@echo "Installing what Sushu needs (once; one or two minutes) …" >&2
 	@$(PY) -m pip install -q -c constraints.txt -e '.[local]'
 	@touch $@
 
 $(DEV): $(DEPS) | $(LOCAL)
-	@echo "Installing what the tests need (once) …"
+	@echo "Installing what the tests need (once) …" >&2
 	@$(PY) -m pip install -q -c constraints.txt -e '.[local,dev]'
 	@touch $@
 
@@ -47,7 +47,7 @@ down: $(LOCAL)  ## stop what `make up` started; clean=1 also deletes the data
 	@exec $(PY) -m deploy.local down $(if $(clean),--clean)
 
 ##@ Develop
-.PHONY: test test-unit test-kafka check
+.PHONY: test test-unit test-kafka check new-service
 test: $(DEV)  ## every test; the Kafka part is skipped, loudly, where Java is missing
 	@$(PY) -m pytest
 
@@ -60,6 +60,9 @@ test-kafka: $(DEV)  ## the tests that need Apache Kafka
 
 check: $(DEV)  ## format, types, import rules, freshness of generated files: what CI checks beside the tests
 	@$(PY) -m tools.check
+
+new-service: $(DEV)  ## write a consumer service of your own that works at once: name=rain [segment=rain-days]
+	@$(PY) -m tools.new_service '$(name)' $(if $(segment),--segment '$(segment)')
 
 ##@ Data
 .PHONY: train evaluate

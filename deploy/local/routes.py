@@ -18,6 +18,11 @@ class ServiceRoutes:
     """Path prefixes without a trailing slash: the path itself and everything below it belongs to the service."""
 
 
+def known_services() -> list[str]:
+    """Every service that the table names, in its order; not all need be there."""
+    return list(yaml.safe_load(TABLE.read_text(encoding="utf-8"))["services"])
+
+
 def local_routes(services: Iterable[str]) -> list[ServiceRoutes]:
     """Routes of the given services on a local stack, their /ops pages included; raises KeyError for an unknown one."""
     table = yaml.safe_load(TABLE.read_text(encoding="utf-8"))["services"]

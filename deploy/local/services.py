@@ -10,10 +10,11 @@ import httpx
 
 from deploy.local.errors import StackError
 from deploy.local.process import Program, tail
+from deploy.local.routes import known_services
 from deploy.local.stack import Stack
 from shared.bus.records import Transport
 from shared.clock import Clock
-from shared.service.process import LOOP, build_service, ensure_topics, make_transport, migrate_service
+from shared.service.process import build_service, ensure_topics, make_transport, migrate_service
 from shared.service.service import Service
 from shared.service.turned_clock import make_clock
 from shared.settings import Settings
@@ -25,8 +26,8 @@ SERVICE_PATIENCE_S = 20.0
 
 
 def local_services() -> list[str]:
-    """Names of the services of this checkout, in the order of the loop."""
-    return [name for name in LOOP if (CHECKOUT / "services" / name / "bootstrap.py").exists()]
+    """Names of the services of this checkout, in the order of the route table: the loop, then added ones."""
+    return [name for name in known_services() if (CHECKOUT / "services" / name / "bootstrap.py").exists()]
 
 
 async def prepare(
