@@ -155,8 +155,18 @@ def test_foreign_kafka_folder_says_what_to_do(tmp_path: Path) -> None:
         Kafka(tmp_path, 1, 2, "java", tmp_path, tmp_path / "log").prepare()
 
 
+def require_kafka() -> None:
+    """Skip, saying why, where Java or the jars cannot be had."""
+    check = subprocess.run(
+        [sys.executable, "-m", "deploy.local.kafka", "--check"], cwd=REPO, capture_output=True, text=True, check=False
+    )
+    if check.returncode != 0:
+        pytest.skip(f"KAFKA TESTS SKIPPED: {check.stderr.strip()}")
+
+
 @pytest.mark.kafka
 async def test_kafka_keeps_its_messages_over_kill_9_and_a_new_port(tmp_path: Path) -> None:
+    require_kafka()
     from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
     from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
