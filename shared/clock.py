@@ -50,6 +50,26 @@ class ManualClock:
         self._now += timedelta(seconds=seconds)
 
 
+SKEW = timedelta(seconds=10)
+"""how far two machines' clocks may differ and still be reconciled by `CausalClock`"""
+
+
+class CausalClock:
+    """A clock that is not earlier than a cause: what follows from an event never carries a time before it, although
+    the clocks of two machines differ a little. A cause further ahead than `SKEW` is not believed."""
+
+    def __init__(self, clock: Clock, cause: datetime) -> None:
+        self._clock = clock
+        self._cause = cause
+
+    def now(self) -> datetime:
+        now = self._clock.now()
+        return self._cause if now < self._cause <= now + SKEW else now
+
+    async def pause(self, seconds: float) -> None:
+        await self._clock.pause(seconds)
+
+
 def rfc3339(instant: datetime) -> str:
     """An aware instant in the platform's zone, e.g. `2026-11-02T10:00:00+08:00` (api.md: RFC 3339 with offset)."""
     return instant.astimezone(ZONE).isoformat()

@@ -62,3 +62,13 @@ def kafka_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             broker.wait(30)
         except subprocess.TimeoutExpired:
             broker.kill()
+
+
+@pytest.fixture(scope="session")
+def kafka_possible() -> None:
+    """Skips, saying why, where Kafka cannot run."""
+    check = subprocess.run(
+        [sys.executable, "-m", "deploy.local.kafka", "--check"], capture_output=True, text=True, check=False
+    )
+    if check.returncode != 0:
+        pytest.skip(f"KAFKA TESTS SKIPPED: {(check.stdout + check.stderr).strip()}")

@@ -324,6 +324,7 @@ class Worker:
                     messages.append(message)
         messages = [message for message in messages if subscription.wants(message)]
         if messages:
+            uow.caused_by(messages)
             await subscription.handler(messages, uow)
             metrics.HANDLED.labels(self.group, topic).inc(len(messages))
 

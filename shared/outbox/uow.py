@@ -1,7 +1,7 @@
 """The unit of work that a handler is given: its connection, and what goes out with the same commit."""
 
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -10,7 +10,7 @@ import orjson
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.bus.records import Record
-from shared.clock import Clock
+from shared.clock import CausalClock, Clock
 from shared.events.event import Event, Headers, Message, encode
 from shared.ids import uuid7
 from shared.telemetry.tracing import current_traceparent
@@ -37,6 +37,7 @@ class Uow:
         self.conn = conn
         self.pg = pg
         self.schema = schema
+        self._clock = clock
         self.clock = clock
         self.source = f"/{platform}/{schema}"
         self.callbacks: list[Callable[[], None]] = []
@@ -62,6 +63,12 @@ class Uow:
         headers, value = encode(message)
         self._records.append(Record(event.topic, key, headers, value))
         return message.id
+
+    def caused_by(self, messages: Iterable[Message[Any]]) -> None:
+        """From here on `clock` is not earlier than these messages (see `CausalClock`). The runtime calls it."""
+        latest = max((message.time for message in messages), default=None)
+        if latest is not None:
+            self.clock = CausalClock(self._clock, latest.astimezone(UTC))
 
     def publish(self, record: Record) -> None:
         """Publish bytes as they are (dead letters)."""
