@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Response
 
 from services.evaluate import repository
 from services.evaluate.domain import RATES, Counts, Formula, Level, Standing, period_of, quotient, rounded, sides
@@ -64,16 +64,18 @@ def router(
 
     @routes.post("/v1/formulas", status_code=201)
     async def add_formula(
-        body: FormulaBody, who: Annotated[Principal, allowed("leader")], idempotency: Idempotency
+        body: FormulaBody, who: Annotated[Principal, allowed("leader")], idempotency: Idempotency, response: Response
     ) -> dict[str, Any]:
-        """A new version from a month that is not over; versions are never changed."""
+        """A new version from a month that is not over; versions are never changed. 200 for a repeated call."""
         try:
             formula = body.formula()
         except ValueError as error:
             raise invalid("/" + str(error).partition(":")[0].split()[0], str(error)) from error
         if formula.effective_from < period_of(clock.now(), handlers.zone):
             raise invalid("/effective_from", "lies in the past: months that are over keep their formula")
-        return (await formulas.submit((formula, who.actor), idempotency(who, body))).answer
+        outcome = await formulas.submit((formula, who.actor), idempotency(who, body))
+        response.status_code = 200 if outcome.repeated else 201
+        return outcome.answer
 
     return routes
 

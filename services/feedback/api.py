@@ -215,11 +215,13 @@ def router(handlers: Handlers, database: Database, clock: Clock, commands: Comma
         body: ExclusionBody,
         who: Annotated[Principal, allowed("handler", "supervisor", "leader")],
         idempotency: Idempotency,
+        response: Response,
     ) -> dict[str, Any]:
-        """剔除: the scored unit asks within five working days after closing."""
+        """剔除: the scored unit asks within five working days after closing. 200 for a repeated call."""
         rule = handlers.request_exclusion(who, body.reason, body.evidence)
-        command = Command(rule, _exclusion, body.appeal_id)
-        return (await commands.submit(command, idempotency(who, body))).answer
+        outcome = await commands.submit(Command(rule, _exclusion, body.appeal_id), idempotency(who, body))
+        response.status_code = 200 if outcome.repeated else 201
+        return outcome.answer
 
     @routes.post("/v1/exclusions/{exclusion_id}/decision")
     async def decide_exclusion(

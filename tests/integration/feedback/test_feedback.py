@@ -248,6 +248,7 @@ async def test_a_withdrawn_appeal_is_asked_no_more(hub: Harness) -> None:
     await case.withdrawn()
     await never.received()
     await never.withdrawn()
+    await hub.settle()  # topics overtake each other: first the withdrawal, then the completion
     await never.completed()
     await hub.settle()
     assert await types(hub, case) == ["opened", "closed"]
@@ -306,8 +307,11 @@ async def test_an_exclusion_is_asked_by_the_scored_unit_and_decided_by_the_centr
     await rate(hub, case, 1, {"contacted": True, "solved": True, "satisfaction": 3})
     foreign = await hub.http.post("/v1/exclusions", json=wish, headers=hub.token("handler", units=["u8"]))
     assert foreign.status_code == 404
-    asked = await hub.http.post("/v1/exclusions", json=wish, headers=own)
+    keyed = own | {"Idempotency-Key": "wish-1"}
+    asked = await hub.http.post("/v1/exclusions", json=wish, headers=keyed)
     assert asked.status_code == 201, asked.text
+    repeated = await hub.http.post("/v1/exclusions", json=wish, headers=keyed)
+    assert (repeated.status_code, repeated.json()) == (200, asked.json())
     url = f"/v1/exclusions/{asked.json()['id']}/decision"
     verdict = {"granted": True, "reason": "属实"}
     assert (await hub.http.post(url, json=verdict, headers=own)).status_code == 403
