@@ -163,8 +163,10 @@ def decide(rules: Sequence[RoutingRule], case: Case, context: Context) -> Decisi
     answers: list[RuleAnswer] = []
     agreed = context.so_far
     for rule in rules:
+        if agreed is not context.so_far:
+            context = replace(context, so_far=agreed)
         try:
-            answer = rule.propose(case, replace(context, so_far=agreed))
+            answer = rule.propose(case, context)
             problem = nonsense(answer, context)  # may raise too: an answer can hold anything
         except Exception as error:  # a plug-in may fail in any way; the case must not wait for its author
             problem = f"raised {type(error).__name__}: {error}"

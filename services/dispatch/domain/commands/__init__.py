@@ -1,0 +1,61 @@
+"""Every command on a work order, one class each: the table of api.md ("dispatch") and what dispatch does by itself."""
+
+from services.dispatch.domain.command import Command
+from services.dispatch.domain.commands.approvals import Approve, Extend, Reject, Resume, Suspend
+from services.dispatch.domain.commands.case_changes import (
+    Cancel,
+    Close,
+    HandOff,
+    JoinAppeal,
+    PartAppeal,
+    Relabel,
+    Reopen,
+)
+from services.dispatch.domain.commands.dispatching import Dispatch, Transfer, open_dispatched, open_pending
+from services.dispatch.domain.commands.disputes import DispatchRuled, OpenDispute, Rule
+from services.dispatch.domain.commands.handling import Accept, AddCoHandlers, Complete, Contact, Progress, ReturnOrder
+from services.dispatch.domain.commands.parts import UNFINISHED
+
+ACTIONS: tuple[type[Command], ...] = (
+    Accept,
+    Contact,
+    Progress,
+    Complete,
+    ReturnOrder,
+    Suspend,
+    Extend,
+    Resume,
+    AddCoHandlers,
+    Transfer,
+)
+"""The actions of api.md, in its order. `split` comes with joint handling."""
+
+__all__ = [
+    "ACTIONS",
+    "UNFINISHED",
+    "Accept",
+    "AddCoHandlers",
+    "Approve",
+    "Cancel",
+    "Close",
+    "Complete",
+    "Contact",
+    "Dispatch",
+    "DispatchRuled",
+    "Extend",
+    "HandOff",
+    "JoinAppeal",
+    "OpenDispute",
+    "PartAppeal",
+    "Progress",
+    "Reject",
+    "Relabel",
+    "Reopen",
+    "Resume",
+    "ReturnOrder",
+    "Rule",
+    "Suspend",
+    "Transfer",
+    "open_dispatched",
+    "open_pending",
+]

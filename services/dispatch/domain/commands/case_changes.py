@@ -1,0 +1,137 @@
+"""What changes because of the case behind the order: its label, its appeals, its feedback, its platform."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import ClassVar
+
+from services.dispatch.domain.case import HandlingClass
+from services.dispatch.domain.command import Command, Fact
+from services.dispatch.domain.commands.parts import UNFINISHED
+from services.dispatch.domain.work_order import (
+    Actor,
+    Status,
+    WorkOrder,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relabel(Command):
+    """A person's label on an order that stays where it is: class, matter and kind only."""
+
+    sources: ClassVar[frozenset[Status]] = UNFINISHED | {Status.COMPLETED}
+    handling_class: HandlingClass
+    matter: str
+    matter_path: tuple[str, ...] = ()
+    kind: str
+    in_review: bool = False
+    reason: str | None = None
+
+    def apply(self, order: WorkOrder, at: datetime, actor: Actor) -> tuple[WorkOrder, Fact]:
+        after = replace(
+            order,
+            handling_class=self.handling_class,
+            matter=self.matter,
+            matter_path=self.matter_path,
+            kind=self.kind,
+            in_review=self.in_review,
+        )
+        fields = {"before_class": str(order.handling_class), "before_matter": order.matter}
+        return after, Fact("relabelled", fields, self.reason)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reopen(Command):
+    """二次办理 after a bad rating: same lead, round + 1 (domain.md, Feedback)."""
+
+    sources: ClassVar[frozenset[Status]] = frozenset({Status.COMPLETED})
+    appeal_id: str
+    reason: str | None = None
+
+    def apply(self, order: WorkOrder, at: datetime, actor: Actor) -> tuple[WorkOrder, Fact]:
+        after = replace(
+            order,
+            status=Status.REOPENED,
+            round=order.round + 1,
+            completed_at=None,
+            solved=None,
+        )
+        return after, Fact("reopened", {"appeal_id": self.appeal_id}, self.reason)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Close(Command):
+    """The feedback of every appeal is closed."""
+
+    sources: ClassVar[frozenset[Status]] = frozenset({Status.COMPLETED})
+    closed_appeals: tuple[str, ...]
+
+    def objection(self, order: WorkOrder, at: datetime) -> str | None:
+        waiting = set(order.appeal_ids) - set(self.closed_appeals)
+        return f"Feedback is still open for {len(waiting)} appeals." if waiting else None
+
+    def apply(self, order: WorkOrder, at: datetime, actor: Actor) -> tuple[WorkOrder, Fact]:
+        return replace(order, status=Status.CLOSED), Fact("closed")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cancel(Command):
+    """Its last appeal was withdrawn, declined, or joined to another order."""
+
+    sources: ClassVar[frozenset[Status]] = UNFINISHED
+    reason: str | None = None
+
+    def objection(self, order: WorkOrder, at: datetime) -> str | None:
+        return "Other citizens still wait for it." if len(order.appeal_ids) > 1 else None
+
+    def apply(self, order: WorkOrder, at: datetime, actor: Actor) -> tuple[WorkOrder, Fact]:
+        after = replace(
+            order, status=Status.CANCELLED, approval=None, suspended_until=None, dispute_id=None, disputed_at=None
+        )
+        return after, Fact("cancelled", reason=self.reason)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JoinAppeal(Command):
+    sources: ClassVar[frozenset[Status]] = UNFINISHED
+    appeal_id: str
+    relation: str
+
+    def objection(self, order: WorkOrder, at: datetime) -> str | None:
+        return "The appeal is joined already." if self.appeal_id in order.appeal_ids else None
+
+    def apply(self, order: WorkOrder, at: datetime, actor: Actor) -> tuple[WorkOrder, Fact]:
+        after = replace(order, appeal_ids=(*order.appeal_ids, self.appeal_id))
+        return after, Fact("appeal_joined", {"appeal_id": self.appeal_id, "relation": self.relation})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartAppeal(Command):
+    sources: ClassVar[frozenset[Status]] = UNFINISHED | {Status.COMPLETED}
+    appeal_id: str
+    reason: str | None = None
+
+    def objection(self, order: WorkOrder, at: datetime) -> str | None:
+        if self.appeal_id not in order.appeal_ids or len(order.appeal_ids) == 1:
+            return "The appeal is not joined to this order."
+        return None
+
+    def apply(self, order: WorkOrder, at: datetime, actor: Actor) -> tuple[WorkOrder, Fact]:
+        rest = tuple(appeal for appeal in order.appeal_ids if appeal != self.appeal_id)
+        return replace(order, appeal_ids=rest), Fact("appeal_parted", {"appeal_id": self.appeal_id}, self.reason)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandOff(Command):
+    """The other platform accepted the offer: its clocks take over (domain.md, Dispatch 6)."""
+
+    sources: ClassVar[frozenset[Status]] = frozenset({Status.DISPATCHED, Status.ACCEPTED})
+
+    @classmethod
+    def obstacle(cls, order: WorkOrder, at: datetime) -> str | None:
+        offered = order.handoff is not None and order.handoff.state == "offered"
+        return None if offered else "No hand-over is offered."
+
+    def apply(self, order: WorkOrder, at: datetime, actor: Actor) -> tuple[WorkOrder, Fact]:
+        assert order.handoff is not None, "obstacle() lets no order without an offer pass"
+        after = replace(order, status=Status.HANDED_OFF, handoff=replace(order.handoff, state="accepted"))
+        return after, Fact("handed_off")

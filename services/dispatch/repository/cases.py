@@ -1,0 +1,158 @@
+"""The SQL of `cases`: what dispatch keeps of an appeal, read and written many at once."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import msgspec
+import orjson
+
+from services.dispatch import tables
+from shared.db import bulk
+
+
+@dataclass(frozen=True, slots=True)
+class KnownAppeal:
+    """What dispatch keeps of intake's appeal; title and text are redacted."""
+
+    reference_no: str
+    status: str
+    channel: str
+    received_at: datetime
+    taken_at: datetime | None
+    region_code: str
+    groups: tuple[str, ...]
+    pseudonym: str | None
+    kind: str | None
+    title: str | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class KnownLabel:
+    """What dispatch keeps of classify's label."""
+
+    matter: str
+    matter_path: tuple[str, ...]
+    handling_class: str
+    kind: str
+    region_code: str
+    tags: tuple[str, ...]
+    needs_review: bool
+    reviewed_by: str | None
+    repeat_of: str | None = None
+    repeat_score: float = 0.0
+
+
+@dataclass(slots=True)
+class KnownCase:
+    """One row of `cases`."""
+
+    appeal_id: str
+    appeal: KnownAppeal | None
+    label: KnownLabel | None
+    work_order_id: str | None
+    feedback_closed: bool
+    second_handled: bool
+
+
+_appeals = msgspec.json.Decoder(KnownAppeal)
+_labels = msgspec.json.Decoder(KnownLabel)
+_json = msgspec.json.Encoder()
+
+_CASE = "appeal_id, appeal, label, work_order_id, feedback_closed, second_handled"
+
+
+def _case(row: Mapping[str, Any]) -> KnownCase:
+    return KnownCase(
+        row["appeal_id"],
+        _appeals.decode(row["appeal"]) if row["appeal"] else None,
+        _labels.decode(row["label"]) if row["label"] else None,
+        row["work_order_id"],
+        row["feedback_closed"],
+        row["second_handled"],
+    )
+
+
+async def remember_appeals(pg: Any, appeals: Mapping[str, tuple[int, KnownAppeal]]) -> list[KnownCase]:
+    """Keep the newest snapshot of each appeal; returns the rows that it changed, locked."""
+    rows = [
+        {"appeal_id": key, "appeal_sequence": sequence, "appeal": orjson.Fragment(_json.encode(appeal))}
+        for key, (sequence, appeal) in sorted(appeals.items())
+    ]
+    changed = await bulk.insert(
+        pg,
+        tables.cases,
+        rows,
+        conflict=("appeal_id",),
+        update=("appeal_sequence", "appeal"),
+        where="excluded.appeal_sequence > t.appeal_sequence",
+        returning=_CASE,
+    )
+    return [_case(row) for row in changed]
+
+
+async def remember_labels(pg: Any, labels: Mapping[str, tuple[int, KnownLabel]]) -> list[KnownCase]:
+    """Keep the newest label of each appeal; returns the rows that it changed, locked."""
+    rows = [
+        {"appeal_id": key, "label_sequence": sequence, "label": orjson.Fragment(_json.encode(label))}
+        for key, (sequence, label) in sorted(labels.items())
+    ]
+    changed = await bulk.insert(
+        pg,
+        tables.cases,
+        rows,
+        conflict=("appeal_id",),
+        update=("label_sequence", "label"),
+        where="excluded.label_sequence > t.label_sequence",
+        returning=_CASE,
+    )
+    return [_case(row) for row in changed]
+
+
+async def remember_feedback(pg: Any, states: Mapping[str, tuple[int, bool]]) -> list[KnownCase]:
+    """Keep whether each appeal's feedback is closed; returns the rows that it changed, locked."""
+    rows = [
+        {"appeal_id": key, "feedback_sequence": sequence, "feedback_closed": closed}
+        for key, (sequence, closed) in sorted(states.items())
+    ]
+    changed = await bulk.insert(
+        pg,
+        tables.cases,
+        rows,
+        conflict=("appeal_id",),
+        update=("feedback_sequence", "feedback_closed"),
+        where="excluded.feedback_sequence > t.feedback_sequence",
+        returning=_CASE,
+    )
+    return [_case(row) for row in changed]
+
+
+async def cases_of_orders(pg: Any, order_ids: Sequence[str]) -> dict[str, list[KnownCase]]:
+    """The appeals of each order."""
+    found: dict[str, list[KnownCase]] = {}
+    for row in await pg.fetch(
+        f"SELECT {_CASE} FROM {tables.cases.fullname} WHERE work_order_id = ANY($1) ORDER BY appeal_id", list(order_ids)
+    ):
+        found.setdefault(row["work_order_id"], []).append(_case(row))
+    return found
+
+
+async def read_cases(pg: Any, appeal_ids: Iterable[str]) -> dict[str, KnownCase]:
+    """Cases without a lock."""
+    sql = f"SELECT {_CASE} FROM {tables.cases.fullname} WHERE appeal_id = ANY($1)"
+    rows = await pg.fetch(sql, list(appeal_ids))
+    return {row["appeal_id"]: _case(row) for row in rows}
+
+
+async def assign_cases(pg: Any, orders: Mapping[str, str]) -> None:
+    """Say which order answers each appeal."""
+    rows = [{"appeal_id": appeal, "work_order_id": order} for appeal, order in sorted(orders.items())]
+    await bulk.update(pg, tables.cases, rows, key=("appeal_id",))
+
+
+async def mark_second_handled(pg: Any, appeal_ids: Sequence[str]) -> None:
+    await pg.execute(
+        f"UPDATE {tables.cases.fullname} SET second_handled = true WHERE appeal_id = ANY($1)", list(appeal_ids)
+    )

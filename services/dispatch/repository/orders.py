@@ -1,0 +1,184 @@
+"""The SQL of work orders, lamps, disputes and approvals; orders are changed under their row locks."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import msgspec
+import orjson
+
+from services.dispatch import tables
+from services.dispatch.domain.work_order import WorkOrder
+from services.dispatch.repository.conditions import Scope, Where
+from shared.db import bulk
+
+_orders = msgspec.json.Decoder(WorkOrder)
+_json = msgspec.json.Encoder()
+
+
+async def lock_orders(pg: Any, ids: Iterable[str]) -> dict[str, WorkOrder]:
+    """The orders under their row locks, taken in one order so that two transactions cannot wait for each other."""
+    rows = await pg.fetch(
+        f"SELECT id, state FROM {tables.work_orders.fullname} WHERE id = ANY($1) ORDER BY id FOR UPDATE",
+        sorted(set(ids)),
+    )
+    return {row["id"]: _orders.decode(row["state"]) for row in rows}
+
+
+def _row(order: WorkOrder, at: datetime) -> dict[str, Any]:
+    return {
+        "id": order.id,
+        "version": order.version,
+        "status": order.status.value,
+        "lead": order.lead,
+        "co_handlers": order.co_handlers,
+        "class": order.handling_class.value,
+        "matter": order.matter,
+        "region_code": order.region_code,
+        "opened_at": order.opened_at,
+        "updated_at": at,
+        "state": orjson.Fragment(_json.encode(order)),
+    }
+
+
+async def insert_orders(pg: Any, orders: Sequence[WorkOrder], at: datetime) -> None:
+    await bulk.insert(pg, tables.work_orders, [_row(order, at) for order in orders])
+
+
+async def update_orders(pg: Any, orders: Sequence[WorkOrder], at: datetime) -> None:
+    await bulk.update(pg, tables.work_orders, [_row(order, at) for order in orders], key=("id",))
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Filters of the list of orders (api.md, dispatch)."""
+
+    unit: str | None = None
+    status: str | None = None
+    lamp: str | None = None
+    handling_class: str | None = None
+    region: str | None = None
+    matter: str | None = None
+    words: str | None = None
+
+
+async def list_orders(
+    pg: Any, wanted: Wanted, scope: Scope, after: str | None, limit: int
+) -> list[tuple[WorkOrder, str]]:
+    """Newest first, with the lamp; `limit` rows after the id `after`."""
+    where = Where()
+    where.scope(scope, "w.lead", "w.region_code", helpers=True)
+    if wanted.unit:
+        where.add("(w.lead = ? OR (co_handlers @> ARRAY[?] AND co_handlers <> '{}'))", wanted.unit, wanted.unit)
+    if wanted.status:
+        where.add("w.status = ?", wanted.status)
+    if wanted.handling_class:
+        where.add('w."class" = ?', wanted.handling_class)
+    if wanted.region:
+        where.add("w.region_code LIKE ?", f"{wanted.region}%")
+    if wanted.matter:
+        where.add("w.matter LIKE ?", f"{wanted.matter}%")
+    if wanted.lamp == "green":
+        where.add("coalesce(l.lamp, 'green') = 'green'")
+    elif wanted.lamp:
+        where.add("l.lamp = ?", wanted.lamp)
+    if wanted.words:
+        words = "%" + wanted.words.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
+        where.add(
+            f"EXISTS (SELECT 1 FROM {tables.cases.fullname} c WHERE c.work_order_id = w.id AND c.appeal LIKE ?)", words
+        )
+    if after:
+        where.add("w.id < ?", after)
+    rows = await pg.fetch(
+        f"SELECT w.state, coalesce(l.lamp, 'green') AS lamp FROM {tables.work_orders.fullname} w"
+        f" LEFT JOIN {tables.lamps.fullname} l ON l.work_order_id = w.id WHERE {where}"
+        f" ORDER BY w.id DESC LIMIT {limit:d}",
+        *where.values,
+    )
+    return [(_orders.decode(row["state"]), row["lamp"]) for row in rows]
+
+
+async def read_order(pg: Any, order_id: str) -> tuple[WorkOrder, str] | None:
+    """An order without a lock, with its lamp."""
+    row = await pg.fetchrow(
+        f"SELECT w.state, coalesce(l.lamp, 'green') AS lamp FROM {tables.work_orders.fullname} w"
+        f" LEFT JOIN {tables.lamps.fullname} l ON l.work_order_id = w.id WHERE w.id = $1",
+        order_id,
+    )
+    return (_orders.decode(row["state"]), row["lamp"]) if row else None
+
+
+async def open_orders(pg: Any, leads: Sequence[str]) -> dict[str, int]:
+    """Open orders by lead."""
+    rows = await pg.fetch(
+        f"SELECT lead, count(*) AS n FROM {tables.work_orders.fullname} WHERE lead = ANY($1)"
+        " AND status = ANY(ARRAY['dispatched','accepted','reopened','suspended']) GROUP BY lead",
+        list(leads),
+    )
+    return {row["lead"]: row["n"] for row in rows}
+
+
+async def waiting_orders(pg: Any, after: str, limit: int) -> list[WorkOrder]:
+    """Orders that nobody has accepted yet, in the order of their ids: what a change of units or rules would move."""
+    rows = await pg.fetch(
+        f"SELECT state FROM {tables.work_orders.fullname} WHERE status = 'dispatched' AND id > $1 ORDER BY id LIMIT $2",
+        after,
+        limit,
+    )
+    return [_orders.decode(row["state"]) for row in rows]
+
+
+async def save_lamps(pg: Any, rows: Sequence[Mapping[str, Any]]) -> None:
+    await bulk.insert(
+        pg,
+        tables.lamps,
+        rows,
+        conflict=("work_order_id",),
+        update=("sequence", "lamp", "level", "complete_due_at"),
+        where="excluded.sequence > t.sequence",
+    )
+
+
+async def lamps_of(pg: Any, order_ids: Sequence[str]) -> dict[str, tuple[str, datetime | None]]:
+    """The lamp of each order and when its `complete` clock is due, as far as sla said so."""
+    rows = await pg.fetch(
+        f"SELECT work_order_id, lamp, complete_due_at FROM {tables.lamps.fullname} WHERE work_order_id = ANY($1)",
+        list(order_ids),
+    )
+    return {row["work_order_id"]: (row["lamp"], row["complete_due_at"]) for row in rows}
+
+
+async def list_disputes(
+    pg: Any, status: str | None, scope: Scope, after: str | None, limit: int
+) -> list[dict[str, Any]]:
+    where = Where()
+    if scope.units is not None:
+        where.add("units && ?", list(scope.units))
+    where.scope(Scope(regions=scope.regions), "", "region_code", helpers=False)
+    if status:
+        where.add("status = ?", status)
+    if after:
+        where.add("id < ?", after)
+    sql = f"SELECT * FROM {tables.disputes.fullname} WHERE {where} ORDER BY id DESC LIMIT {limit:d}"
+    return [dict(row) for row in await pg.fetch(sql, *where.values)]
+
+
+async def orders_of(pg: Any, table: str, ids: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """(order id, status) of disputes or approvals by their ids."""
+    fullname = {"disputes": tables.disputes, "approvals": tables.approvals}[table].fullname
+    rows = await pg.fetch(f"SELECT id, work_order_id, status FROM {fullname} WHERE id = ANY($1)", list(ids))
+    return {row["id"]: (row["work_order_id"], row["status"]) for row in rows}
+
+
+async def list_approvals(
+    pg: Any, status: str | None, scope: Scope, after: str | None, limit: int
+) -> list[dict[str, Any]]:
+    where = Where()
+    where.scope(scope, "unit", "region_code", helpers=False)
+    if status:
+        where.add("status = ?", status)
+    if after:
+        where.add("id < ?", after)
+    sql = f"SELECT * FROM {tables.approvals.fullname} WHERE {where} ORDER BY id DESC LIMIT {limit:d}"
+    return [dict(row) for row in await pg.fetch(sql, *where.values)]
