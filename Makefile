@@ -65,7 +65,10 @@ new-service: $(DEV)  ## write a consumer service of your own that works at once:
 	@$(PY) -m tools.new_service '$(name)' $(if $(segment),--segment '$(segment)')
 
 ##@ Data
-.PHONY: train evaluate
+.PHONY: feed train evaluate
+feed: $(LOCAL)  ## send another platform's export through the running hub: file=F mapping=M [rate=N a second]
+	@$(PY) -m tools.feed --file '$(file)' --mapping '$(mapping)' $(if $(rate),--rate '$(rate)') $(if $(url),--url '$(url)')
+
 train: $(LOCAL)  ## train a classifier: data=F text=COL label=COL [date=COL until=YYYY-MM-DD] [min_count=N] out=DIR
 	@$(PY) -m tools.train --data '$(data)' --text '$(text)' --label '$(label)' $(if $(date),--date '$(date)') $(if $(until),--until '$(until)') $(if $(min_count),--min-count '$(min_count)') --out '$(out)'
 

@@ -1,0 +1,1 @@
+"""`make feed`: sends another platform's export through the running hub's HTTP (docs/feed.md)."""
