@@ -1,8 +1,35 @@
-"""`python -m services.classify`."""
+"""`python -m services.classify`: serve (default), migrate, setup, corrections."""
 
+import asyncio
+from pathlib import Path
+
+import typer
+
+from services.classify.corrections import write_corrections
+from shared.clock import SystemClock
+from shared.db.database import Database
+from shared.db.migrate import known_role
 from shared.service.process import cli
+from shared.settings import Settings
 
 app = cli("classify")
+
+
+@app.command()
+def corrections(out: Path) -> None:
+    """Write reviewed texts with their matter to a JSONL file, ready for `make train`."""
+    settings = Settings()
+
+    async def main() -> int:
+        role = await known_role(settings.database_url, "classify")
+        database = Database(settings.database_url, "classify", SystemClock(), platform=settings.platform, role=role)
+        try:
+            return await write_corrections(database, out)
+        finally:
+            await database.close()
+
+    typer.echo(f"{asyncio.run(main())} reviewed texts → {out}")
+
 
 if __name__ == "__main__":
     app()

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from services.classify.knowledge import Library
 from services.classify.models.folder import load, save
 from services.classify.models.linear import LinearClassifier
 from shared.city import CITIES
@@ -144,13 +145,12 @@ async def test_without_a_model_the_rules_answer_degraded(server_url: str) -> Non
 async def test_a_lost_model_folder_degrades_and_blocks_nothing(server_url: str) -> None:
     async with Harness.fresh(server_url, "classify") as hub:
         shutil.rmtree(models(hub))
-        await hub.http.post(  # any change makes the service read its knowledge again, as a restart would
-            "/v1/tags",
-            json={"code": "a.b", "name": "甲", "family": "nature", "words": ["甲乙"]},
-            headers=hub.admin,
-        )
-        put = await label(hub, LAMP)
-        assert put.data.after.degraded in (False, True)
+        restarted = Library(hub.settings.data_dir, ["model"])
+        async with hub.runners["classify"].service.database.transaction() as uow:
+            knowledge = await restarted.present(uow.pg, hub.clock.now())
+        assert "cannot be read" in str(knowledge.trouble)
+        (answer,) = knowledge.chain.classify([LAMP])
+        assert (answer.version, answer.degraded, answer.candidates[0].code) == ("rules", True, "02010201")
 
 
 async def test_a_model_is_refused_for_its_place_its_labels_and_its_damage(server_url: str) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
+from pathlib import Path
 
+from services.classify.corrections import write_corrections
 from shared.events.catalog import appeals
 from shared.ids import uuid7
 from shared.testing.harness import Harness
@@ -186,3 +189,15 @@ async def queue(hub: Harness) -> set[str]:
         if page["next"] is None:
             return found
         after = f"&after={page['next']}"
+
+
+async def test_corrections_become_training_texts_without_personal_data(hub: Harness, tmp_path: Path) -> None:
+    appeal_id = await receive(hub, VAGUE)
+    await hub.settle()
+    for matter in ("13010201", "04010101"):
+        await hub.http.post(f"/v1/reviews/{appeal_id}", json={"matter": matter}, headers=hub.admin)
+    out = tmp_path / "corrections.jsonl"
+    count = await write_corrections(hub.runners["classify"].service.database, out)
+    rows = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
+    assert len(rows) == count
+    assert {"text": VAGUE, "label": "04010101", "date": "2026-11-02"} in rows
