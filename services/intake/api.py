@@ -193,14 +193,14 @@ def router(receiver: Receiver, cases: CommandQueue[CaseCommand], queries: Querie
 
     @routes.post("/v1/appeals/{appeal_id}/unmask")
     async def unmask(
-        appeal_id: AppealId,
-        who: Annotated[Principal, allowed("handler", "seat")],
-        body: UnmaskBody,
-        idempotency: Idempotency,
+        appeal_id: AppealId, who: Annotated[Principal, allowed("handler", "seat")], body: UnmaskBody
     ) -> dict[str, Any]:
-        """One field of contact data, for a reason that is recorded (domain.md, Privacy and audit)."""
+        """One field of contact data, for a reason that is recorded (domain.md, Privacy and audit).
+
+        Every look is permitted and recorded anew: an `Idempotency-Key` has no effect here.
+        """
         identifier = _uuid(appeal_id)
-        answer = await act(Unmask(identifier, who, body.field, body.reason), who, body, idempotency)
+        answer = (await cases.submit(Unmask(identifier, who, body.field, body.reason))).answer
         async with queries.database.read() as connection:
             raw: Any = (await connection.get_raw_connection()).driver_connection
             held = await repository.sealed(raw, identifier)

@@ -6,7 +6,9 @@ import asyncio
 from typing import Any
 from uuid import uuid4
 
+from shared.events.catalog.work_orders import WorkOrderClosed
 from shared.testing.harness import Harness
+from tests.integration.intake.examples import order
 from tests.integration.intake.test_case_view import case, dispatched, items, receive
 
 REPORTER = {"name": "欧阳小明", "phone": "138 0013 8000", "id_number": "11010519491231002X"}
@@ -105,15 +107,21 @@ async def test_only_the_handler_of_an_open_order_unmasks_and_it_is_on_record(hub
     assert chain.json()["intact"] is True
 
 
-async def test_a_stored_answer_never_holds_the_unmasked_value(hub: Harness) -> None:
+async def test_every_look_is_permitted_and_recorded_anew_and_kept_nowhere(hub: Harness) -> None:
     appeal_id = (await receive(hub, reporter=REPORTER))["id"]
-    await dispatched(hub, appeal_id)
+    order_id = await dispatched(hub, appeal_id)
     key = hub.token("handler", units=["u-lighting"]) | {"Idempotency-Key": str(uuid4())}
+    ask = {"field": "name", "reason": "核实"}
     for _ in range(2):
-        answer = await act(hub, appeal_id, "unmask", {"field": "name", "reason": "核实"}, key)
-        assert answer.json()["value"] == REPORTER["name"]
+        assert (await act(hub, appeal_id, "unmask", ask, key)).json()["value"] == REPORTER["name"]
+    entries = await hub.query("SELECT count(*) FROM intake.audit WHERE subject = $1", appeal_id)
+    assert entries[0][0] == 2
     held = await hub.query("SELECT answer::text FROM intake.idempotency_keys WHERE answer IS NOT NULL")
     assert all("欧阳" not in row["answer"] for row in held)
+    closed = order(order_id, [appeal_id], hub.clock.now(), status="closed", version=2)
+    await hub.emit(WorkOrderClosed(actor="system:dispatch", after=closed), key=order_id, sequence=2)
+    await hub.settle()
+    assert (await act(hub, appeal_id, "unmask", ask, key)).status_code == 403
 
 
 async def test_actions_need_their_role(hub: Harness) -> None:
