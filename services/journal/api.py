@@ -45,6 +45,17 @@ def router(handlers: Handlers) -> APIRouter:
         last = str(entries[-1].position) if entries else None
         return {"items": [entry.as_cloudevent() for entry in entries], "next": last}
 
+    @routes.get("/v1/events/counts")
+    async def counts(
+        who: FeedReader,
+        after: Annotated[str, Query(max_length=20, description="`next` of the call before")] = "",
+    ) -> dict[str, Any]:
+        """How many events of each type stand behind `after`: for a running count, keep `next` and add up."""
+        async with handlers.database.read() as connection:
+            raw: Any = (await connection.get_raw_connection()).driver_connection
+            found, last = await repository.counts(raw, _position(after))
+        return {"counts": found, "next": str(last)}
+
     return routes
 
 

@@ -69,6 +69,14 @@ async def read(pg: Any, after: int, types: Sequence[str], limit: int) -> list[En
     ]
 
 
+async def counts(pg: Any, after: int) -> tuple[dict[str, int], int]:
+    """Events by type behind position `after`, and the last position."""
+    rows = await pg.fetch(
+        "SELECT type, count(*) AS n, max(position) AS last FROM journal.events WHERE position > $1 GROUP BY type", after
+    )
+    return {row["type"]: row["n"] for row in rows}, max((row["last"] for row in rows), default=after)
+
+
 async def care(pg: Any, today: date) -> None:
     """Make the partitions of this month and the next."""
     start = today.replace(day=1)

@@ -7,8 +7,8 @@ look by themselves every half second.
 """
 
 import asyncio
-import contextlib
 import logging
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -17,6 +17,7 @@ import asyncpg
 from shared.bus.records import Partition, Received, Record, partition_of
 from shared.db.database import is_transient, plain_url
 from shared.errors import Transient
+from shared.ids import uuid7
 from shared.outbox.uow import headers_from, headers_json
 
 log = logging.getLogger(__name__)
@@ -41,6 +42,8 @@ LOOK_S = 0.5
 NOTIFY_GAP_S = 0.005
 CHANNEL = "sushu_bus"
 DEFAULT_PARTITIONS = 1
+RECENT = 6000
+"""records kept in memory per process, so that its groups do not each read (and decode) them from PostgreSQL"""
 
 
 class EmbeddedTransport:
@@ -56,6 +59,19 @@ class EmbeddedTransport:
         self._listener: asyncio.Task[None] | None = None
         self._notifier: asyncio.Task[None] | None = None
         self._to_notify: set[str] = set()
+        self._name = uuid7()
+        self._recent: OrderedDict[tuple[Partition, int], Received] = OrderedDict()
+
+    def remember(self, record: Received) -> Received:
+        """The one object of this process for a committed record."""
+        known = self._recent.setdefault((record.partition, record.offset), record)
+        if len(self._recent) > RECENT:
+            self._recent.popitem(last=False)
+        return known
+
+    def recent(self, partition: Partition, offset: int) -> Received | None:
+        """A committed record, when this process still has it in memory."""
+        return self._recent.get((partition, offset))
 
     async def start(self) -> None:
         self._pool = await asyncpg.create_pool(
@@ -141,6 +157,10 @@ class EmbeddedTransport:
             if is_transient(error):
                 raise Transient(f"embedded log: {error}") from error
             raise
+        for row in rows:
+            place = Partition(row["topic"], row["partition"])
+            for offset, record in enumerate(by_partition[place], row["first"]):
+                self.remember(Received(place, offset, record.key, record.headers, record.value))
         self._wake({place.topic for place in by_partition})
 
     def _wake(self, topics: set[str]) -> None:
@@ -155,16 +175,19 @@ class EmbeddedTransport:
         while self._to_notify:
             topics, self._to_notify = self._to_notify, set()
             try:
-                await self._pool.execute("SELECT pg_notify($1, $2)", CHANNEL, ",".join(sorted(topics)))
+                await self._pool.execute("SELECT pg_notify($1, $2)", CHANNEL, ",".join((self._name, *sorted(topics))))
             except Exception as error:  # readers look by themselves
                 log.debug("notify failed", extra={"error": str(error)})
             await asyncio.sleep(NOTIFY_GAP_S)
 
     async def _listen(self) -> None:
         def heard(_connection: Any, _pid: int, _channel: str, payload: str) -> None:
-            topics = set(payload.split(","))
+            sender, *topics = payload.split(",")
+            if sender == self._name:
+                return  # woken already, and in memory
             for consumer in self._consumers:
-                if not topics.isdisjoint(consumer.topics):
+                if not consumer.topics.isdisjoint(topics):
+                    consumer.look = True
                     consumer.woken.set()
 
         while True:
@@ -211,6 +234,8 @@ class EmbeddedConsumer:
         self.group = group
         self.topics = topics
         self.woken = asyncio.Event()
+        self.look = True
+        """whether PostgreSQL may have records that this process has not in memory"""
         self._session: Any = None
         self._owned: dict[Partition, int | None] = {}
         self._paused: set[Partition] = set()
@@ -292,6 +317,7 @@ class EmbeddedConsumer:
     def seek(self, partition: Partition, offset: int) -> None:
         if partition in self._owned:
             self._owned[partition] = offset
+            self.look = True
             self.woken.set()
 
     def pause(self, partition: Partition) -> None:
@@ -304,17 +330,44 @@ class EmbeddedConsumer:
         self.woken.clear()
         records = await self._read(limit)
         if not records:
-            with contextlib.suppress(TimeoutError):
+            try:
                 await asyncio.wait_for(self.woken.wait(), min(timeout, LOOK_S))
+            except TimeoutError:
+                self.look = True
             records = await self._read(limit)
         return records
 
     async def _read(self, limit: int) -> list[Received]:
-        places = {
+        records = self._from_memory(limit)
+        if not records and self.look:
+            self.look = False
+            records = await self._from_log(limit)
+            self.look = self.look or bool(records)
+        return records
+
+    def _places(self) -> dict[Partition, int]:
+        return {
             partition: offset
             for partition, offset in self._owned.items()
             if offset is not None and partition not in self._paused
         }
+
+    def _from_memory(self, limit: int) -> list[Received]:
+        """Records that follow each position without a gap, as far as this process has them in memory."""
+        records: list[Received] = []
+        recent = self.transport.recent
+        places = [(place, offset) for place, offset in self._places().items() if recent(place, offset)]
+        each = max(1, limit // max(1, len(places)))
+        for partition, start in places:
+            offset = start
+            while offset < start + each and (record := recent(partition, offset)) is not None:
+                records.append(record)
+                offset += 1
+            self._owned[partition] = offset
+        return records
+
+    async def _from_log(self, limit: int) -> list[Received]:
+        places = self._places()
         if not places:
             return []
         each = max(1, limit // len(places)) if len(places) > 1 else limit
@@ -330,6 +383,7 @@ class EmbeddedConsumer:
                 each,
             )
         except Exception as error:
+            self.look = True
             if is_transient(error):
                 raise Transient(f"embedded log: {error}") from error
             raise
@@ -338,8 +392,12 @@ class EmbeddedConsumer:
             partition = Partition(row["topic"], row["partition"])
             if self._owned.get(partition) is None:
                 continue  # given back while we read
+            known = self.transport.recent(partition, row["log_offset"])
             records.append(
-                Received(partition, row["log_offset"], row["key"], headers_from(row["headers"]), row["value"])
+                known
+                or self.transport.remember(
+                    Received(partition, row["log_offset"], row["key"], headers_from(row["headers"]), row["value"])
+                )
             )
             self._owned[partition] = row["log_offset"] + 1
         return records

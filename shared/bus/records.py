@@ -2,10 +2,10 @@
 
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-from shared.events.event import Headers
+from shared.events.event import Event, Headers, Message
 
 
 class Partition(NamedTuple):
@@ -25,7 +25,7 @@ class Record:
     value: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Received:
     """Bytes as read from a partition."""
 
@@ -34,6 +34,8 @@ class Received:
     key: str
     headers: Headers
     value: bytes
+    message: Message[Event] | None = field(default=None, compare=False, repr=False)
+    """filled by the first worker of this process that decodes it; others of the process read the same object"""
 
 
 class Rejected(Exception):

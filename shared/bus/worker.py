@@ -297,8 +297,9 @@ class Worker:
                 if (record.partition.topic, record.key) in held:
                     waiting.append(record)
                     continue
-                message = self.decoder(record.headers, record.value)
-                by_topic.setdefault(record.partition.topic, []).append((message, record))
+                if record.message is None:
+                    record.message = self.decoder(record.headers, record.value)
+                by_topic.setdefault(record.partition.topic, []).append((record.message, record))
             if waiting:
                 await self.dead_letters.add(uow, waiting, "waits behind a dead letter of its key", 0, "waiting")
             for topic, pairs in by_topic.items():

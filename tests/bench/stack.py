@@ -46,7 +46,7 @@ class Stack:
         seen: set[int] = set()
         for name, pids in self.facts["pids"].items():
             for pid in pids if isinstance(pids, list) else [pids]:
-                if pid in seen or not psutil.pid_exists(pid):
+                if not pid or pid in seen or not psutil.pid_exists(pid):
                     continue
                 process = psutil.Process(pid)
                 own = [process] + (process.children(recursive=True) if name in ("postgres", "kafka") else [])

@@ -122,3 +122,14 @@ async def test_feed_needs_a_token_and_a_role(server_url: str) -> None:
         assert answer.status_code == 422
         assert answer.headers["content-type"] == "application/problem+json"
         assert answer.json()["errors"][0]["pointer"] == "/after"
+
+
+async def test_counts_add_up_to_what_the_feed_holds(server_url: str) -> None:
+    async with Harness.fresh(server_url, "journal") as hub:
+        for identifier in (uuid7(), uuid7()):
+            await hub.emit(received(identifier), key=identifier, sequence=1)
+        await hub.settle()
+        first = (await hub.http.get("/v1/events/counts", headers=hub.admin)).json()
+        assert first == {"counts": {"appeal.received": 2}, "next": "2"}
+        again = (await hub.http.get("/v1/events/counts?after=2", headers=hub.admin)).json()
+        assert again == {"counts": {}, "next": "2"}
