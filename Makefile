@@ -33,7 +33,8 @@ $(DEV): $(DEPS) | $(LOCAL)
 ##@ Run
 .PHONY: help setup run up down
 help:  ## this list
-	@awk 'BEGIN {FS = ":.*## "} /^##@ / {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk 'BEGIN {FS = ":.*## "} /^##@ / {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST)); \
+		printf '\nOne bench alone: %s  [transport=kafka] [n=…] [seconds=…]\n' '$(BENCHES:%=make bench-%)'
 
 setup: $(LOCAL)  ## make .venv and install everything (the other targets do it by themselves)
 
@@ -64,8 +65,20 @@ check: $(DEV)  ## format, types, import rules, freshness of generated files: wha
 new-service: $(DEV)  ## write a consumer service of your own that works at once: name=rain [segment=rain-days]
 	@$(PY) -m tools.new_service '$(name)' $(if $(segment),--segment '$(segment)')
 
-##@ Data
-.PHONY: feed train evaluate
+# one target for each file of tests/bench that measures something
+BENCHES := $(patsubst tests/bench/%.py,%,$(shell grep -ls '__main__' tests/bench/*.py))
+.PHONY: bench generate $(BENCHES:%=bench-%)
+bench: $(LOCAL)  ## every bench, one after the other; each ends with one JSON object [transport=kafka]
+	@for name in $(BENCHES); do $(PY) -m tests.bench.$$name $(if $(transport),transport=$(transport)) || exit 1; done
+
+$(BENCHES:%=bench-%): bench-%: $(LOCAL)
+	@$(PY) -m tests.bench.$* $(if $(transport),transport=$(transport)) $(if $(n),n=$(n)) $(if $(seconds),seconds=$(seconds))
+
+generate: $(LOCAL)  ## write docs/generated anew from the event catalog
+	@$(PY) -m tools.generate
+
+##@ Data and operation
+.PHONY: feed train evaluate reconcile dlt
 feed: $(LOCAL)  ## send another platform's export through the running hub: file=F mapping=M [rate=N a second]
 	@$(PY) -m tools.feed --file '$(file)' --mapping '$(mapping)' $(if $(rate),--rate '$(rate)') $(if $(url),--url '$(url)')
 
@@ -74,6 +87,12 @@ train: $(LOCAL)  ## train a classifier: data=F text=COL label=COL [date=COL unti
 
 evaluate: $(LOCAL)  ## measure one: model=DIR data=F text=COL label=COL [date=COL since=YYYY-MM-DD] predictions=OUT
 	@$(PY) -m tools.evaluate --model '$(model)' --data '$(data)' --text '$(text)' --label '$(label)' $(if $(date),--date '$(date)') $(if $(since),--since '$(since)') --predictions '$(predictions)'
+
+reconcile: $(LOCAL)  ## compare every service's tables with the event log; 0 differences is well
+	@$(PY) -m deploy.local.operate reconcile
+
+dlt: $(LOCAL)  ## dead letters: list, or service=NAME id=N do=replay|discard [value=EDITED.json]
+	@$(PY) -m deploy.local.operate dlt $(if $(id),'$(service)' '$(id)' '$(do)' $(value))
 
 ##@ Deploy
 .PHONY: k8s-render k8s-check image

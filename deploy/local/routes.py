@@ -6,7 +6,8 @@ from pathlib import Path
 
 import yaml
 
-TABLE = Path(__file__).parents[1] / "routes.yaml"
+CHECKOUT = Path(__file__).parents[2]
+TABLE = CHECKOUT / "deploy" / "routes.yaml"
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,11 @@ class ServiceRoutes:
 def known_services() -> list[str]:
     """Every service that the table names, in its order; not all need be there."""
     return list(yaml.safe_load(TABLE.read_text(encoding="utf-8"))["services"])
+
+
+def local_services() -> list[str]:
+    """Services of the table that this checkout has, in the order of the table: the loop first, then added ones."""
+    return [name for name in known_services() if (CHECKOUT / "services" / name / "bootstrap.py").exists()]
 
 
 def local_routes(services: Iterable[str]) -> list[ServiceRoutes]:

@@ -22,8 +22,8 @@ from deploy.local.errors import StackError
 from deploy.local.keys import ensure_admin_token
 from deploy.local.live import LiveLine
 from deploy.local.process import Identity
-from deploy.local.routes import in_process_routes
-from deploy.local.services import local_services, prepare
+from deploy.local.routes import in_process_routes, local_services
+from deploy.local.services import prepare
 from deploy.local.serving import EmbeddedServer
 from deploy.local.settings import LocalSettings
 from deploy.local.stack import DATABASES, Stack, prepare_database

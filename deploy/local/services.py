@@ -4,13 +4,12 @@ import asyncio
 import os
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import httpx
 
 from deploy.local.errors import StackError
 from deploy.local.process import Program, tail
-from deploy.local.routes import known_services
+from deploy.local.routes import CHECKOUT, local_services
 from deploy.local.stack import Stack
 from shared.bus.records import Transport
 from shared.clock import Clock
@@ -20,14 +19,8 @@ from shared.service.turned_clock import make_clock
 from shared.settings import Settings
 from shared.telemetry import logs
 
-CHECKOUT = Path(__file__).parents[2]
 SERVICE_PATIENCE_S = 20.0
 """How long a service may take to answer its last requests when it is asked to end."""
-
-
-def local_services() -> list[str]:
-    """Names of the services of this checkout, in the order of the route table: the loop, then added ones."""
-    return [name for name in known_services() if (CHECKOUT / "services" / name / "bootstrap.py").exists()]
 
 
 async def prepare(

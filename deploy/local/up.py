@@ -24,8 +24,8 @@ from deploy.local.gateway import Gateway
 from deploy.local.kafka import Kafka, cluster_id, ensure_jars, find_java
 from deploy.local.keys import ensure_admin_token
 from deploy.local.process import Identity, Program
-from deploy.local.routes import local_routes
-from deploy.local.services import CHECKOUT, demo_program, local_services, prepare_all, service_program
+from deploy.local.routes import CHECKOUT, local_routes, local_services
+from deploy.local.services import demo_program, prepare_all, service_program
 from deploy.local.serving import EmbeddedServer
 from deploy.local.settings import LocalSettings
 from deploy.local.stack import DATABASES, Stack, already_running, end_leftovers, prepare_database

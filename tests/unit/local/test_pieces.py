@@ -14,7 +14,6 @@ from deploy.local import ports
 from deploy.local.demo.people import places, sentences
 from deploy.local.errors import StackError
 from deploy.local.folder import DataFolder
-from deploy.local.live import Counts
 from deploy.local.process import Identity, end_all
 from deploy.local.routes import TABLE, in_process_routes, local_routes
 from deploy.local.settings import LocalSettings
@@ -141,15 +140,3 @@ def test_demo_has_many_sentences_and_places_of_the_platform() -> None:
     found = places("460100")
     assert len(found) > 30
     assert all(code.startswith("4601") for code, _ in found)
-
-
-def test_counts_follow_the_feed() -> None:
-    counts = Counts()
-    label = {"type": "label.classified", "subject": "a", "data": {"after": {"needs_review": True}}}
-    counts.take({"type": "appeal.received", "subject": "a", "data": {}})
-    counts.take(label)
-    counts.take({"type": "work_order.dispatched", "subject": "w", "data": {}})
-    assert "received 1 · dispatched 1 · yellow 0 · red 0 · in review 1" in counts.line()
-    counts.take({"type": "label.reviewed", "subject": "a", "data": {}})
-    counts.take({"type": "work_order.dispatched", "subject": "w", "data": {}})
-    assert "dispatched 1 · yellow 0 · red 0 · in review 0" in counts.line()
