@@ -90,7 +90,11 @@ def router(receiver: Receiver, cases: CommandQueue[CaseCommand], queries: Querie
         response_class=StreamingResponse,
         responses={200: {"description": "One line of JSON per line sent", "content": {"application/x-ndjson": {}}}},
         openapi_extra={
-            "requestBody": {"required": True, "content": {"application/x-ndjson": {"schema": {"type": "string"}}}}
+            "requestBody": {
+                "required": True,
+                # the content type is not looked at; text/plain is named for tools that know no NDJSON
+                "content": {kind: {"schema": {"type": "string"}} for kind in ("application/x-ndjson", "text/plain")},
+            }
         },
     )
     async def receive_batch(request: Request, who: Sender) -> StreamingResponse:
