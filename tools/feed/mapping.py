@@ -39,7 +39,7 @@ _TIMES = frozenset({"occurred_at", "emergency_action.taken_at"})
 _NUMBERS = frozenset({"location.lon", "location.lat"})
 _FLAGS = frozenset({"reporter.anonymous", "reporter.confidential"})
 _LISTS = frozenset({"reporter.groups", "attachments"})
-_OPTIONS = frozenset({"field", "map", "default", "empty", "format", "zone", "range", "separator"})
+_OPTIONS = frozenset({"field", "map", "default", "empty", "format", "zone", "range", "separator", "lenient"})
 _EMPTY = ("", "null", "NULL", "None", "\\N")
 _TRUE = frozenset({"true", "1", "yes", "y", "是", "有"})
 _FALSE = frozenset({"false", "0", "no", "n", "否", "无", ""})
@@ -62,10 +62,11 @@ class Rule:
     map: Mapping[str, Any] | None
     default: Any
     empty: tuple[str, ...]
-    format: str | None
+    formats: tuple[str, ...]
     zone: timezone
     range: tuple[float, float] | None
     separator: str
+    lenient: bool
 
     def value(self, raw: Any) -> Any:
         """The field's value, or None to leave it out. Raises `RowError`."""
@@ -74,6 +75,14 @@ class Rule:
             return self.default
         if self.map is not None:
             return self.map.get(str(text), self.default)
+        try:
+            return self._typed(text)
+        except RowError:
+            if self.lenient:
+                return self.default
+            raise
+
+    def _typed(self, text: Any) -> Any:
         if self.field in _TIMES:
             return self._instant(str(text))
         if self.field in _NUMBERS:
@@ -85,12 +94,14 @@ class Rule:
         return text if isinstance(text, str) else str(text)
 
     def _instant(self, text: str) -> str:
-        try:
-            # a form without an offset gets the zone of the rule below
-            instant = datetime.strptime(text, self.format) if self.format else datetime.fromisoformat(text)  # noqa: DTZ007
-        except ValueError:
-            raise RowError(f"column {self.column}: no time of the form {self.format or 'ISO 8601'}") from None
-        return (instant if instant.tzinfo else instant.replace(tzinfo=self.zone)).isoformat()
+        for form in self.formats or (None,):
+            try:
+                # a form without an offset gets the rule's zone below
+                instant = datetime.strptime(text, form) if form else datetime.fromisoformat(text)  # noqa: DTZ007
+            except ValueError:
+                continue
+            return (instant if instant.tzinfo else instant.replace(tzinfo=self.zone)).isoformat()
+        raise RowError(f"column {self.column}: no time of the form {' or '.join(self.formats) or 'ISO 8601'}")
 
     def _number(self, text: Any) -> float | None:
         try:
@@ -179,11 +190,19 @@ def _rules(path: Path, column: str, target: Any) -> Iterator[Rule]:
             {str(name): value for name, value in mapped.items()} if mapped is not None else None,
             options.get("default"),
             (*_EMPTY, *map(str, options.get("empty", ()))),
-            options.get("format"),
+            _formats(path, column, options.get("format")),
             _zone(path, str(options.get("zone", "+08:00"))),
             (float(bounds[0]), float(bounds[1])) if bounds else None,
             str(options.get("separator", ",")),
+            options.get("lenient") is True,
         )
+
+
+def _formats(path: Path, column: str, given: Any) -> tuple[str, ...]:
+    formats = [given] if isinstance(given, str) else (given or [])
+    if not isinstance(formats, list) or not all(isinstance(form, str) for form in formats):
+        raise MappingError(f"{path}: column {column}: format is one form or a list of them")
+    return tuple(formats)
 
 
 def _known(path: Path, field: str) -> None:

@@ -238,6 +238,8 @@ async def test_the_example_mapping_is_valid() -> None:
             "诉求地址": "null",
         }
     )
+    assert plan.appeal({"诉求内容": "路灯", "工单发起时间": "2018/1/1"})["occurred_at"] == "2018-01-01T00:00:00+08:00"
+    assert "occurred_at" not in plan.appeal({"诉求内容": "路灯", "工单发起时间": "元旦"})
     assert body == {
         "external_id": "1",
         "text": "路灯",
