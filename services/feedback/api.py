@@ -25,7 +25,7 @@ from services.feedback.schemas import (
 )
 from shared.clock import Clock, rfc3339
 from shared.db.database import Database
-from shared.errors import Problem, not_found
+from shared.errors import Problem, invalid, not_found
 from shared.http.auth import Caller, Idempotency, Public, allowed
 from shared.http.commands import CommandQueue
 from shared.http.pages import Paged, page_of
@@ -284,8 +284,8 @@ def _json(body: dict[str, Any]) -> Response:
 def _cursor(after: list[Any] | None, length: int) -> list[str]:
     if after is None:
         return [""] * length
-    if len(after) != length or not all(isinstance(value, str) for value in after):
-        raise Problem(422, "invalid", "/after: is no cursor of this list; take `next` of the page before")
+    if len(after) != length or not all(isinstance(value, str) and "\x00" not in value for value in after):
+        raise invalid("/after", "is no cursor of this list; take `next` of the page before")
     return after
 
 
@@ -295,8 +295,6 @@ def _moment(after: list[Any] | None) -> tuple[datetime, str] | None:
     at, appeal_id = _cursor(after, 2)
     try:
         moment = datetime.fromisoformat(at)
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
-        raise Problem(422, "invalid", "/after: is no cursor of this list; take `next` of the page before")
-    return moment, appeal_id
+        return moment.astimezone(UTC), appeal_id
+    except (ValueError, OverflowError) as error:
+        raise invalid("/after", "is no cursor of this list; take `next` of the page before") from error

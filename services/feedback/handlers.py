@@ -150,7 +150,7 @@ class Handlers:
 
     def decide(self, actor: str, reason: str) -> Rule:
         """The centre closes a case rated badly twice."""
-        return lambda case, _, now: decide(case.feedback, now, actor, reason)
+        return lambda case, _, now: decide(case.feedback, now, actor, redact(reason).text)
 
     def request_exclusion(self, principal: Principal, reason: str, evidence: str | None) -> Rule:
         """The scored unit asks to leave the rating that counts out."""
@@ -159,7 +159,7 @@ class Handlers:
             current = case.feedback.current
             if current is None or not principal.sees_unit(current.completion.unit):
                 raise not_found("A rating of this appeal")
-            asked = Exclusion(uuid7(), current.completion.unit, masked(reason) or "", masked(evidence), now)
+            asked = Exclusion(uuid7(), current.completion.unit, redact(reason).text, masked(evidence), now)
             deadline = exclusion_deadline(case.feedback.closed_at or now, self.is_working_day, self.hours.zone)
             return request_exclusion(case.feedback, asked, deadline, principal.actor)
 
@@ -171,7 +171,7 @@ class Handlers:
         def rule(case: Case, _: int, now: datetime) -> Change:
             if case.feedback.exclusion is None or case.feedback.exclusion.id != exclusion_id:
                 raise Problem(409, "no_exclusion_open", "The citizen was asked again since; this request is history.")
-            return decide_exclusion(case.feedback, granted, now, actor, reason)
+            return decide_exclusion(case.feedback, granted, now, actor, redact(reason).text)
 
         return rule
 

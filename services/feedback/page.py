@@ -97,7 +97,11 @@ def refusal(problem: Problem) -> str:
 
 def parse(raw: bytes) -> dict[str, object]:
     """The fields of a posted form as the JSON body would have them; what is missing or no choice stays out."""
-    fields = {name: values[-1] for name, values in parse_qs(raw.decode("utf-8", "replace"), max_num_fields=20).items()}
+    try:
+        posted = parse_qs(raw.decode("utf-8", "replace"), max_num_fields=20)
+    except ValueError:  # not our form
+        posted = {}
+    fields = {name: values[-1] for name, values in posted.items()}
     body: dict[str, object] = {}
     for name in ("contacted", "solved"):
         if fields.get(name) in ("yes", "no"):

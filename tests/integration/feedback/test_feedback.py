@@ -9,6 +9,7 @@ import pytest
 import pytest_asyncio
 
 from shared.clock import ZONE
+from shared.http.pages import encode_cursor
 from shared.testing.harness import Harness
 from tests.integration.feedback.stories import Case
 
@@ -278,6 +279,23 @@ async def test_a_wrong_answer_names_the_field(hub: Harness, body: dict[str, obje
     answer = await hub.http.post("/v1/ratings/any", json=body)
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["pointer"] == pointer
+
+
+@pytest.mark.parametrize(
+    "values", [[], ["x"], [1, 2], ["2026-11-02T00:00:00+08:00"], ["0001-01-01T00:00:00+08:00", "a"]]
+)
+@pytest.mark.parametrize("path", ["/v1/callbacks", "/v1/callbacks?status=awaiting_decision", "/v1/exclusions"])
+async def test_a_foreign_cursor_is_refused_or_harmless(hub: Harness, path: str, values: list[Any]) -> None:
+    joint = "&" if "?" in path else "?"
+    answer = await hub.http.get(f"{path}{joint}after={encode_cursor(values)}", headers=hub.admin)
+    assert answer.status_code in (200, 422), answer.text
+    nul = await hub.http.get(f"{path}{joint}after={encode_cursor([chr(0)])}", headers=hub.admin)
+    assert nul.status_code == 422
+
+
+async def test_a_foreign_form_is_refused(hub: Harness) -> None:
+    answer = await hub.http.post("/v1/ratings/any", data={f"field{n}": "1" for n in range(50)})
+    assert answer.status_code == 422
 
 
 async def test_the_page_works_without_javascript(hub: Harness) -> None:
