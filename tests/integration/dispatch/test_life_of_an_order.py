@@ -1,13 +1,15 @@
 """From the label to the closing of a work order, through the bus and HTTP."""
 
 import asyncio
+import random
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
 import pytest_asyncio
 
-from shared.events.catalog import appeals, clocks, ratings
+from shared.events.catalog import appeals, clocks, labels, ratings
+from shared.events.event import Event
 from shared.ids import uuid7
 from shared.testing.harness import Harness
 from tests.integration.dispatch.cases import (
@@ -19,6 +21,7 @@ from tests.integration.dispatch.cases import (
     classified,
     facts,
     feedback,
+    label,
     new_order,
     order_of,
     received,
@@ -214,13 +217,11 @@ async def test_two_links_share_an_order_and_part_again(hub: Harness) -> None:
 
 
 async def test_a_sure_repeat_of_the_same_reporter_joins_the_open_order(hub: Harness) -> None:
-    from shared.events.catalog.labels import Likeness
-
     order = await new_order(hub)
     again = await received(hub)
     stranger = await received(hub, reporter=appeals.Reporter(pseudonym="p2"))
     for key in (again, stranger):
-        await classified(hub, key, repeat_of=Likeness(appeal_id=order["appeal_ids"][0], score=0.97))
+        await classified(hub, key, repeat_of=labels.Likeness(appeal_id=order["appeal_ids"][0], score=0.97))
     assert (await order_of(hub, again))["id"] == order["id"]
     assert (await order_of(hub, stranger))["id"] != order["id"]
 
@@ -309,3 +310,48 @@ async def test_the_matter_of_the_list_takes_groups(hub: Harness) -> None:
         items = (await hub.http.get(f"/v1/work-orders?{query}&limit=5", headers=hub.admin)).json()["items"]
         assert bool(items) is expected, query
     assert STREET_TRADE.startswith("0101")
+
+
+async def test_repeats_and_disorder_end_where_the_clean_run_ends(hub: Harness) -> None:
+    """Each event 1 to 3 times, keys and topics in any order, as the bus may do."""
+    chance = random.Random(7)
+    ends: list[set[tuple[str, str, str, bool]]] = []
+    for disorderly in (False, True):
+        keys = [uuid7() for _ in range(20)]
+        script: list[tuple[Event, str, int, str]] = []
+        for number, key in enumerate(keys):
+            machine = labels.LabelClassified(
+                actor="system:classify", after=label(key, needs_review=number % 2 == 0, reviewed_by=None)
+            )
+            person = labels.LabelReviewed(
+                actor="user:r", after=label(key, ROAD, reviewed_by="r"), before_matter=STREET_TRADE
+            )
+            script += [
+                (appeals.AppealReceived(actor="citizen", after=appeal(hub, key)), key, 1, uuid7()),
+                (machine, key, 1, uuid7()),
+                (person, key, 2, uuid7()),
+            ]
+        if disorderly:
+            script = [entry for entry in script for _ in range(chance.randint(1, 3))]
+            chance.shuffle(script)
+        for event, key, sequence, event_id in script:
+            await hub.emit(event, key=key, sequence=sequence, event_id=event_id)
+        orders = [await order_of(hub, key) for key in keys]
+        ends.append({(order["status"], order["lead"], order["matter"], order["in_review"]) for order in orders})
+        assert len({order["id"] for order in orders}) == len(keys)
+        for order in orders:
+            await facts(hub, order["id"])
+    assert ends[0] == ends[1] == {("dispatched", "460100-roads", ROAD, False)}
+
+
+async def test_a_withdrawal_ends_the_dispute_of_its_order(hub: Harness) -> None:
+    order = await new_order(hub)
+    for _ in range(2):
+        answer = await act(hub, order["id"], "return", {"reason": "not_my_duty"})
+    dispute = answer.json()["dispute_id"]
+    key = order["appeal_ids"][0]
+    gone = appeals.AppealWithdrawn(actor="citizen", after=appeal(hub, key, status="withdrawn"))
+    await hub.emit(gone, key=key, sequence=2)
+    assert (await order_of(hub, key))["status"] == "cancelled"
+    listed = (await hub.http.get("/v1/disputes?status=cancelled", headers=hub.admin)).json()["items"]
+    assert dispute in [item["id"] for item in listed]
