@@ -9,9 +9,9 @@ PY := $(VENV)/bin/python
 DEPS := pyproject.toml constraints.txt
 LOCAL := $(VENV)/.local.stamp
 DEV := $(VENV)/.dev.stamp
-# an empty HOME or a read-only one must not matter
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-export PYTHONDONTWRITEBYTECODE :=
+# Python compiles what it uses when it uses it; compiling all of it here takes longer than the rest of the installation
+export PIP_NO_COMPILE := 1
 
 $(PY):
 	@command -v $(PYTHON) >/dev/null 2>&1 || { echo "Sushu needs Python 3.11 or later and found no '$(PYTHON)'. Install it, or say which one: make PYTHON=/path/to/python3 …" >&2; exit 1; }
