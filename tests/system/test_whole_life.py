@@ -4,31 +4,13 @@ dispatched → yellow → red → level 1, 2, 3 → complete → rated "not solv
 the month's rates. Everything is judged from outside.
 """
 
-from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.bench.stack import TOKEN, Stack, running
-
 HOUR = 3600
-
-
-@pytest.fixture(scope="module", params=["embedded", pytest.param("kafka", marks=pytest.mark.kafka)])
-def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
-    if request.param == "kafka":
-        request.getfixturevalue("kafka_possible")
-    with running(request.param, SUSHU_SIM_CLOCK="1") as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def http(stack: Stack) -> Iterator[httpx.Client]:
-    headers = {"Authorization": f"Bearer {TOKEN}"}
-    with httpx.Client(base_url=stack.url, headers=headers, timeout=180, trust_env=False) as client:
-        yield client
 
 
 def ok(answer: httpx.Response, status: int = 200) -> dict[str, Any]:
@@ -111,9 +93,7 @@ def test_every_step_of_a_life_is_seen_once_and_the_rates_equal_a_hand_count(http
         "clock.escalated",
         "clock.escalated",
     ], seen
-    supervisions = [
-        item for item in ok(http.get("/v1/supervisions"))["items"] if item["work_order_id"] == order_id
-    ]
+    supervisions = [item for item in ok(http.get("/v1/supervisions"))["items"] if item["work_order_id"] == order_id]
     assert sorted(item["level"] for item in supervisions) == [1, 2, 3]
 
     ok(http.post(f"/v1/work-orders/{order_id}/complete", json={"result": "路灯已修复并测试正常", "solved": True}))
@@ -135,9 +115,7 @@ def test_every_step_of_a_life_is_seen_once_and_the_rates_equal_a_hand_count(http
     ok(http.post(f"/v1/work-orders/{order_id}/complete", json={"result": "更换线路后已亮", "solved": True}))
     advance(http, 1)
     track = ok(
-        http.get(
-            "/v1/track", params={"reference_no": posted["reference_no"], "query_code": posted["query_code"]}
-        )
+        http.get("/v1/track", params={"reference_no": posted["reference_no"], "query_code": posted["query_code"]})
     )
     assert track["rating_url"] != first_url
     ok(http.post(track["rating_url"], json={"contacted": True, "solved": True, "satisfaction": 5}))
@@ -212,7 +190,7 @@ def test_two_returns_open_a_dispute_and_the_ruling_binds(http: httpx.Client) -> 
 
 
 @pytest.mark.slow
-def test_case_of_another_platform_stays_owned_and_is_offered(http: httpx.Client, stack: Stack) -> None:
+def test_case_of_another_platform_stays_owned_and_is_offered(http: httpx.Client) -> None:
     posted = ok(
         http.post(
             "/v1/appeals",
