@@ -9,6 +9,7 @@ from services.intake.keys import Keys
 from services.intake.projections import Projections
 from services.intake.queries import Queries
 from services.intake.receiving import Desk, Prepared
+from services.intake.reconcile import Reconciliation
 from services.intake.vault import Vault
 from shared import regions
 from shared.bus.records import Transport
@@ -52,5 +53,6 @@ def build(settings: Settings, clock: Clock, bus: Transport, database: Database) 
         subscriptions=subscriptions(Projections()),
         start=make_partitions,
         background=(care,),
+        reconcile=Reconciliation(database, clock),
         state=intake,
     )

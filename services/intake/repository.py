@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -42,6 +42,10 @@ class Facts:
     tags: list[str]
     region_code: str
     units: list[str]
+
+
+Derive = Callable[[Facts], tuple[str, str, str | None, list[str], list[str]]]
+"""status, region, matter, tags and units of a case"""
 
 
 def as_json(value: Any) -> orjson.Fragment:
@@ -165,7 +169,7 @@ async def add_timeline(pg: Any, rows: Sequence[Row]) -> None:
     await bulk.insert(pg, tables.timeline, rows, conflict=["appeal_id", "event_id"])
 
 
-async def derive_cases(pg: Any, appeal_ids: Iterable[str], derive: Any) -> None:
+async def derive_cases(pg: Any, appeal_ids: Iterable[str], derive: Derive) -> None:
     """Lock the cases, read the facts of every stream and write what `derive(facts)` makes of them.
 
     The lock comes in a statement of its own: the facts read after it include what the transaction that held it wrote.
@@ -176,23 +180,18 @@ async def derive_cases(pg: Any, appeal_ids: Iterable[str], derive: Any) -> None:
     await pg.execute(
         "SELECT 1 FROM intake.cases WHERE appeal_id = ANY($1::uuid[]) ORDER BY appeal_id FOR NO KEY UPDATE", ids
     )
-    found = await pg.fetch(_FACTS, ids)
+    await bulk.update(pg, tables.cases, await cases_to_change(pg, ids, derive), key=["appeal_id"])
+
+
+async def cases_to_change(pg: Any, appeal_ids: Sequence[str], derive: Derive) -> list[Row]:
+    """Those of the cases whose row is not what `derive` makes of the facts, as they should be."""
     changed = []
-    for row in found:
+    for row in await pg.fetch(_FACTS, appeal_ids):
         after = derive(_facts(row))
         if after != (row["status"], row["region_code"], row["matter"], row["tags"], row["units"]):
-            status, region_code, matter, tags, units = after
-            changed.append(
-                {
-                    "appeal_id": row["id"],
-                    "status": status,
-                    "region_code": region_code,
-                    "matter": matter,
-                    "tags": tags,
-                    "units": units,
-                }
-            )
-    await bulk.update(pg, tables.cases, changed, key=["appeal_id"])
+            columns = ("status", "region_code", "matter", "tags", "units")
+            changed.append({"appeal_id": row["id"], **dict(zip(columns, after, strict=True))})
+    return changed
 
 
 _FACTS = """

@@ -30,7 +30,7 @@ CHANNELS: Final = {
 }
 CLASSES: Final = {"urgent": "紧急", "livelihood": "民生", "general": "一般", "complex": "疑难"}
 CLOCKS: Final = {
-    "accept": "接单",
+    "accept": "签收",
     "first_contact": "首次联系",
     "complete": "办结",
     "callback": "回访",
@@ -149,7 +149,7 @@ def _dispatched(event: work_orders.WorkOrderDispatched) -> str:
 
 
 def _accepted(event: work_orders.WorkOrderAccepted) -> str:
-    return f"{event.after.lead_name}接单办理"
+    return f"{event.after.lead_name}签收办理"
 
 
 def _contacted(event: work_orders.WorkOrderContacted) -> str:

@@ -37,7 +37,7 @@ PLAIN_WORDS: Final = {
     "received": "您的诉求已收到，正在登记分类。",
     "classified": "您的诉求已分类，即将派给承办单位。",
     "in_review": "您的诉求正由工作人员核对，核对后派给承办单位。",
-    "dispatched": "您的诉求已派给承办单位，等待接单。",
+    "dispatched": "您的诉求已派给承办单位，等待签收。",
     "in_progress": "承办单位正在办理您的诉求。",
     "completed": "承办单位已办理完毕，请您评价。",
     "answered": "您的诉求已办结，感谢您的反馈。",

@@ -121,6 +121,8 @@ async def test_the_whole_life_of_a_case_is_in_its_view_and_timeline(hub: Harness
     assert seen["clocks"][0]["clock"] == "accept"
     assert seen["clocks"][0]["work_order_id"] == order_id
     assert seen["feedback"]["outcome"] == "answered"
+    checks = (await hub.http.get("/ops/intake/reconcile", headers=hub.admin)).json()
+    assert "'cases that differ from their streams': 0" in str(checks)
     told = await items(hub, appeal_id)
     assert [item["type"] for item in told] == [
         "appeal.received",
@@ -261,7 +263,7 @@ async def test_every_escalation_is_told_with_its_level(hub: Harness) -> None:
         )
     await hub.settle()
     told = [item["words"] for item in await items(hub, appeal_id) if item["type"] == "clock.escalated"]
-    assert told == ["启动一级督办：接单", "启动二级督办：接单", "启动三级督办：接单"]
+    assert told == ["启动一级督办：签收", "启动二级督办：签收", "启动三级督办：签收"]
 
 
 async def test_a_citizen_tracks_with_number_and_code_only(hub: Harness) -> None:
