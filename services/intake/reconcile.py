@@ -17,11 +17,14 @@ _NO_ORDER_AFTER: Final = timedelta(seconds=60)
 
 _CHECKS: Final = {
     "appeals without their sealed record": """
-        SELECT count(*) FROM intake.appeals a WHERE NOT EXISTS (SELECT 1 FROM intake.vault v WHERE v.appeal_id = a.appeal_id)""",
+        SELECT count(*) FROM intake.appeals a
+        WHERE NOT EXISTS (SELECT 1 FROM intake.vault v WHERE v.appeal_id = a.appeal_id)""",
     "appeals without their case": """
-        SELECT count(*) FROM intake.appeals a WHERE NOT EXISTS (SELECT 1 FROM intake.cases v WHERE v.appeal_id = a.appeal_id)""",
+        SELECT count(*) FROM intake.appeals a
+        WHERE NOT EXISTS (SELECT 1 FROM intake.cases v WHERE v.appeal_id = a.appeal_id)""",
     "appeals without a timeline": """
-        SELECT count(*) FROM intake.appeals a WHERE NOT EXISTS (SELECT 1 FROM intake.timeline v WHERE v.appeal_id = a.appeal_id)""",
+        SELECT count(*) FROM intake.appeals a
+        WHERE NOT EXISTS (SELECT 1 FROM intake.timeline v WHERE v.appeal_id = a.appeal_id)""",
     "appeals that their reference number does not lead to": """
         SELECT count(*) FROM intake.appeals a LEFT JOIN intake.reference_keys r USING (reference_no)
         WHERE r.appeal_id IS DISTINCT FROM a.appeal_id""",
