@@ -2,9 +2,11 @@
 
 import contextlib
 import os
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,11 +20,15 @@ for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
 
 
 @pytest.fixture(scope="session")
-def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def server_url() -> Iterator[str]:
     """URL of a PostgreSQL server; tests make their own databases on it (`Harness.fresh(server_url, …)`)."""
-    folder: Path = tmp_path_factory.mktemp("postgres")
-    with postgres.server(folder / "data") as url:
-        yield url
+    # not pytest's own folder: a second run of pytest closes that to PostgreSQL's user, and the server dies of it
+    folder = Path(tempfile.mkdtemp(prefix="sushu-tests-"))
+    try:
+        with postgres.server(folder / "data") as url:
+            yield url
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
