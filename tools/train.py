@@ -46,8 +46,9 @@ def main(
     began = time.monotonic()
     try:
         columns = Columns(text, label, date_column, until=until.date() if until else None)
-        examples = with_enough(read_examples(data, columns), min_count)
-        sample = sample_of(examples)
+        everything = read_examples(data, columns)
+        examples = with_enough(everything, min_count)
+        sample = sample_of(examples, everything)
         options = Options(cost=cost, balance=balance, half_life_days=half_life)
         version = version_of(out.name, examples)
         with Progress(
@@ -87,14 +88,20 @@ def main(
     )
 
 
-def sample_of(examples: list[Example]) -> Sample:
-    """Ages from the dates, and copies of one text kept together."""
-    days = [example.day for example in examples]
-    newest = max((day for day in days if day), default=date.min)
-    age = np.array([(newest - day).days if day else 0 for day in days], dtype=np.float64)
+def sample_of(examples: list[Example], everything: list[Example]) -> Sample:
+    """Ages from the dates, copies of one text kept together; what is not in `examples` is of rare labels."""
+    newest = max((example.day for example in everything if example.day), default=date.min)
+
+    def age_of(example: Example) -> float:
+        return float((newest - example.day).days) if example.day else 0.0
+
+    learnt = {example.label for example in examples}
+    strangers = [(example.text, age_of(example)) for example in everything if example.label not in learnt]
+    age = np.array([age_of(example) for example in examples], dtype=np.float64)
     group_of: dict[str, int] = {}
     group = np.array([group_of.setdefault(example.text, len(group_of)) for example in examples], dtype=np.int64)
-    return Sample([example.text for example in examples], [example.label for example in examples], age, group)
+    texts, labels = [example.text for example in examples], [example.label for example in examples]
+    return Sample(texts, labels, age, group, strangers)
 
 
 def version_of(name: str, examples: list[Example]) -> str:

@@ -25,35 +25,44 @@ class Sentence:
 
 @dataclass(frozen=True, slots=True)
 class Grammar:
-    """`{a|b}` chooses, `<name>` takes from a list; a sentence is opening + pattern + closing."""
+    """`{a|b}` chooses, `<name>` takes from a list; a sentence is opening + pattern + closing. `strangers` are
+    patterns of no matter: what they give is for calibration only."""
 
     lists: Mapping[str, Sequence[str]]
     openings: Sequence[str]
     closings: Sequence[str]
     patterns: Mapping[str, Sequence[str]]
+    strangers: Sequence[str] = ()
 
     @classmethod
     def read(cls, path: Path) -> Grammar:
         """Raises OSError, yaml.YAMLError or KeyError for a file that is no grammar."""
         body = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return cls(body["lists"], body["openings"], body["closings"], body["patterns"])
+        return cls(body["lists"], body["openings"], body["closings"], body["patterns"], body.get("strangers", ()))
 
     def sentences(self, per_pattern: int, seed: int) -> list[Sentence]:
         """Up to `per_pattern` different sentences of every pattern; the same seed gives the same sentences."""
         chance = random.Random(seed)
-        made: list[Sentence] = []
-        number = 0
-        for code in sorted(self.patterns):
-            for pattern in self.patterns[code]:
-                texts: dict[str, None] = {}
-                for _ in range(per_pattern * 3):
-                    opening, closing = chance.choice(self.openings), chance.choice(self.closings)
-                    texts.setdefault(self._grow(opening + pattern + closing, chance))
-                    if len(texts) == per_pattern:
-                        break
-                made += [Sentence(text, code, number) for text in texts]
-                number += 1
-        return made
+        patterns = [(code, pattern) for code in sorted(self.patterns) for pattern in self.patterns[code]]
+        return [
+            Sentence(text, code, number)
+            for number, (code, pattern) in enumerate(patterns)
+            for text in self._some(pattern, per_pattern, chance)
+        ]
+
+    def stray(self, per_pattern: int, seed: int) -> list[str]:
+        """Up to `per_pattern` different texts of every pattern that belongs to no matter."""
+        chance = random.Random(seed)
+        return [text for pattern in self.strangers for text in self._some(pattern, per_pattern, chance)]
+
+    def _some(self, pattern: str, count: int, chance: random.Random) -> list[str]:
+        texts: dict[str, None] = {}
+        for _ in range(count * 3):
+            opening, closing = chance.choice(self.openings), chance.choice(self.closings)
+            texts.setdefault(self._grow(opening + pattern + closing, chance))
+            if len(texts) == count:
+                break
+        return list(texts)
 
     def _grow(self, form: str, chance: random.Random) -> str:
         while _CHOICE.search(form):

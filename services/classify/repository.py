@@ -157,6 +157,15 @@ async def active_model(pg: Any) -> ModelRow | None:
     return ModelRow(row["version"], row["path"], row["digest"]) if row else None
 
 
+async def active_model_chosen_by(pg: Any) -> str | None:
+    """Who made the last choice about models: the actor, or None when there never was one."""
+    found: str | None = await pg.fetchval(
+        f"SELECT activated_by FROM {models.fullname} WHERE activated_at IS NOT NULL"
+        " ORDER BY active DESC, activated_at DESC LIMIT 1"
+    )
+    return found
+
+
 async def model(pg: Any, version: str, *, lock: bool = False) -> Mapping[str, Any] | None:
     row: Mapping[str, Any] | None = await pg.fetchrow(
         f"SELECT * FROM {models.fullname} WHERE version = $1" + (" FOR UPDATE" if lock else ""), version
@@ -175,6 +184,10 @@ async def model_list(pg: Any, after: str | None, limit: int) -> list[dict[str, A
 
 async def add_model(pg: Any, row: Mapping[str, Any]) -> None:
     await bulk.insert(pg, models, [row])
+
+
+async def redigest_model(pg: Any, version: str, digest: str) -> None:
+    await pg.execute(f"UPDATE {models.fullname} SET digest = $2 WHERE version = $1", version, digest)
 
 
 async def switch_model(pg: Any, version: str | None, at: datetime, by: str) -> None:

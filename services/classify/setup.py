@@ -15,7 +15,7 @@ from services.classify.domain.catalogue import Matter, parse_catalogue
 from services.classify.domain.tags import parse_tags
 from services.classify.grammar import Grammar
 from services.classify.models.card import model_card
-from services.classify.models.folder import ModelFolderError, load, save
+from services.classify.models.folder import FORMAT, ModelFolderError, load, save
 from services.classify.models.linear import LinearClassifier
 from services.classify.models.training import Options, Progress, Sample, quiet, train
 from services.classify.progress import shown
@@ -59,13 +59,14 @@ class Setup:
                 changed = True
             if changed:
                 await repository.restamp(uow.pg)
-            has_model = bool(await repository.model_list(uow.pg, None, 1))
-        if not has_model and (city.folder / GRAMMAR).is_file():
-            await self._train(csv, matters)
+        if (city.folder / GRAMMAR).is_file():
+            await self._first_model(csv, matters)
 
-    async def _train(self, csv: str, matters: list[Matter]) -> None:
+    async def _first_model(self, csv: str, matters: list[Matter]) -> None:
+        """Train on the city's grammar unless that was done, and use it unless a person has chosen another model."""
         grammar = self._settings.city.folder / GRAMMAR
-        digest = hashlib.sha256(csv.encode() + grammar.read_bytes()).hexdigest()[:8]
+        recipe = f"{FORMAT} {PER_PATTERN} {SEED} {_OPTIONS}"
+        digest = hashlib.sha256(b"\0".join((csv.encode(), grammar.read_bytes(), recipe.encode()))).hexdigest()[:8]
         version = f"{self._settings.city.version}-{digest}"
         relative = Path("models") / version
         folder = self._settings.data_dir / relative
@@ -82,25 +83,30 @@ class Setup:
                 card=model_card(version, training, source),
             )
         async with self._database.transaction() as uow:
-            if await repository.model(uow.pg, facts.version) is not None:
-                return
             now = uow.clock.now()
-            await repository.add_model(
-                uow.pg,
-                {
-                    "version": facts.version,
-                    "path": str(relative),
-                    "digest": facts.digest,
-                    "labels": len(facts.labels),
-                    "training": dict(facts.training),
-                    "metrics": dict(facts.metrics),
-                    "registered_at": now,
-                    "registered_by": ACTOR,
-                    "active": False,
-                },
-            )
-            await repository.switch_model(uow.pg, facts.version, now, ACTOR)
-            await repository.restamp(uow.pg)
+            known = await repository.model(uow.pg, version, lock=True)
+            if known is None:
+                chosen_by = await repository.active_model_chosen_by(uow.pg)
+                await repository.add_model(
+                    uow.pg,
+                    {
+                        "version": facts.version,
+                        "path": str(relative),
+                        "digest": facts.digest,
+                        "labels": len(facts.labels),
+                        "training": dict(facts.training),
+                        "metrics": dict(facts.metrics),
+                        "registered_at": now,
+                        "registered_by": ACTOR,
+                        "active": False,
+                    },
+                )
+                if chosen_by in (None, ACTOR):
+                    await repository.switch_model(uow.pg, version, now, ACTOR)
+                await repository.restamp(uow.pg)
+            elif known["digest"] != facts.digest:  # made anew by another release of the libraries
+                await repository.redigest_model(uow.pg, version, facts.digest)
+                await repository.restamp(uow.pg)
 
     def _demo_model(
         self, grammar: Path, version: str, matters: tuple[Matter, ...], folder: Path
@@ -128,15 +134,18 @@ def demo_model(
 
 
 def sample_of(grammar: Grammar, matters: tuple[Matter, ...]) -> Sample:
-    """Training texts; the sentences of one pattern stay together, so that calibration meets only new patterns."""
+    """Training texts. The sentences of one pattern stay together, and so do the names of one matter, so that
+    calibration meets only wordings that the fit has not seen."""
     codes = {matter.code for matter in matters}
     sentences = [one for one in grammar.sentences(PER_PATTERN, SEED) if one.code in codes]
     rows = [(one.text, one.code, one.pattern) for one in sentences]
-    for matter in matters:
-        rows += [(words, matter.code, -1) for words in (matter.name, *matter.synonyms, *matter.examples)]
+    names = 1 + max((pattern for _, _, pattern in rows), default=0)
+    for number, matter in enumerate(matters, start=names):
+        rows += [(words, matter.code, number) for words in (matter.name, *matter.synonyms, *matter.examples)]
     return Sample(
         [text for text, _, _ in rows],
         [code for _, code, _ in rows],
         np.zeros(len(rows)),
-        np.array([pattern for _, _, pattern in rows], dtype=np.int64),
+        np.array([group for _, _, group in rows], dtype=np.int64),
+        [(text, 0.0) for text in grammar.stray(PER_PATTERN, SEED)],
     )

@@ -35,6 +35,7 @@ class ReviewReason(StrEnum):
     LOW_CONFIDENCE = "low_confidence"
     SAFETY_WORD = "safety_word"
     DEGRADED = "degraded"
+    URGENT_BY_MODEL = "urgent_by_model"
 
 
 @dataclass(frozen=True, slots=True)

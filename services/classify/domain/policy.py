@@ -46,8 +46,8 @@ def decide(
     """Turn candidates into a label.
 
     `threshold` is `auto_dispatch_threshold` of the city profile (0–1): at or above it the label stands, below it a
-    person reviews it. Safety words raise the class to urgent and are reviewed beside, unless the matter itself is
-    urgent. `kind` as given by intake wins over the words.
+    person reviews it. Safety words raise the class to urgent; what only the words or only the model call urgent is
+    reviewed beside. `kind` as given by intake wins over the words.
     """
     best = catalogue.get(candidates[0].code) if candidates else None
     handling_class = best.handling_class if best is not None else HandlingClass.GENERAL
@@ -59,9 +59,12 @@ def decide(
         handling_class = HandlingClass.URGENT
     if not candidates or candidates[0].probability < threshold:
         review = ReviewReason.DEGRADED if degraded else ReviewReason.LOW_CONFIDENCE
-    if review is not None and not hits and handling_class is HandlingClass.URGENT:
-        # a guess alone raises no alarm: without danger in the words a person looks within the livelihood review clock
-        handling_class = HandlingClass.LIVELIHOOD
+    if handling_class is HandlingClass.URGENT and not hits:
+        if review is not None:
+            # a guess alone raises no alarm: without danger in the words a person looks, within the livelihood clock
+            handling_class = HandlingClass.LIVELIHOOD
+        else:
+            review = ReviewReason.URGENT_BY_MODEL
     return Label(
         matter=best.code if best is not None else None,
         candidates=tuple(candidates),

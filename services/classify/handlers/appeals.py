@@ -161,6 +161,8 @@ def in_words(label: Label) -> str | None:
     """Why a person should look, for the timeline; None when nobody needs to."""
     if label.review is ReviewReason.SAFETY_WORD:
         return f"文中有安全词：{hazards(label.safety)}，按紧急处置并复核"
+    if label.review is ReviewReason.URGENT_BY_MODEL:
+        return "按事项属于紧急，文中没有安全词，紧急处置的同时复核"
     if label.review is ReviewReason.DEGRADED:
         return "模型不可用，按规则给出建议，由人工确认"
     if label.review is ReviewReason.LOW_CONFIDENCE:

@@ -1,16 +1,17 @@
 """Turning scores into probabilities that mean what they say.
 
 Two stages. A softmax with one temperature spreads the scores over the labels; a logistic function of a few facts about
-the answer (how likely, how far ahead of the second, how far above the boundary, how many of its n-grams are known) then
-says how often such an answer is right. Both are fitted on texts that the scores have not seen, the most recent ones
-when dates are known. No fact may speak against an answer by being better, and none counts beyond what was seen while
-fitting: texts of another kind get less confidence, never more.
+the answer (how likely, how far ahead of the second, how far above the boundary, how many of its n-grams are known, how
+often this label was right before) then says how often such an answer is right. Both are fitted on texts that the scores
+have not seen, the most recent ones when dates are known, and on texts of labels that the model does not have, because
+such texts will come too. No fact may speak against an answer by being better, and none counts beyond what was seen
+while fitting: texts of another kind get less confidence, never more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,9 @@ import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
 
-FACTS = ("log p1", "log p1/p2", "score", "margin", "known share", "constant")
+FACTS = ("log p1", "log p1/p2", "score", "margin", "known share", "record", "constant")
+_DOUBT = 10.0
+"""answers that a label's own record must outweigh before it counts as much as the average of all labels"""
 _TEMPERATURES = np.geomspace(0.3, 30, 41)
 
 
@@ -33,12 +36,13 @@ class Ranking:
 @dataclass(frozen=True, slots=True)
 class Calibrator:
     """`temperature` multiplies scores before the softmax; `coefficients` belong to FACTS and `bounds` is the lowest and
-    highest value of each that was seen (both empty for a model without labelled texts); no probability exceeds
-    `ceiling`."""
+    highest value of each that was seen; `record` has the log-odds that an answer of each label was right (all three
+    empty for a model without labelled texts); no probability exceeds `ceiling`."""
 
     temperature: float
     coefficients: tuple[float, ...] = ()
     bounds: tuple[tuple[float, float], ...] = ()
+    record: tuple[float, ...] = ()
     ceiling: float = 0.995
 
     def rank(self, scores: npt.NDArray[np.floating[Any]], known: npt.NDArray[Any], top: int = 5) -> Ranking:
@@ -56,18 +60,24 @@ class Calibrator:
         probability = np.exp(self.temperature * (best - heat).astype(np.float64)) / total
         if self.coefficients:
             low, high = np.array(self.bounds).T
-            design = np.clip(facts(best, probability, known), low, high)
+            record = np.array(self.record)[place[:, 0]]
+            design = np.clip(facts(best, probability, known, record), low, high)
             right = _logistic(design @ np.array(self.coefficients))
             rest = np.maximum(1 - probability[:, :1], 1e-9)
             probability[:, 1:] = np.minimum(probability[:, 1:] / rest * (1 - right[:, None]), right[:, None])
             probability[:, 0] = right
         return Ranking(place, np.minimum(probability, self.ceiling))
 
+    def restrict(self, kept: Sequence[int]) -> Calibrator:
+        """The calibration of the labels at the places `kept`."""
+        return replace(self, record=tuple(self.record[place] for place in kept) if self.record else ())
+
     def to_json(self) -> dict[str, Any]:
         return {
             "temperature": self.temperature,
             "coefficients": list(self.coefficients),
             "bounds": [list(pair) for pair in self.bounds],
+            "record": list(self.record),
             "ceiling": self.ceiling,
         }
 
@@ -78,12 +88,14 @@ class Calibrator:
             temperature=float(body["temperature"]),
             coefficients=tuple(float(one) for one in body["coefficients"]),
             bounds=tuple((float(low), float(high)) for low, high in body["bounds"]),
+            record=tuple(float(one) for one in body["record"]),
             ceiling=float(body["ceiling"]),
         )
         numbers = [
             found.temperature,
             found.ceiling,
             *found.coefficients,
+            *found.record,
             *(one for pair in found.bounds for one in pair),
         ]
         if (
@@ -91,36 +103,47 @@ class Calibrator:
             or not 0 < found.ceiling <= 1
             or len(found.coefficients) not in (0, len(FACTS))
             or len(found.bounds) != len(found.coefficients)
+            or bool(found.record) != bool(found.coefficients)
         ):
             raise ValueError("the calibration has wrong numbers")
         return found
 
 
-def facts(best: npt.NDArray[Any], probability: Array, known: npt.NDArray[Any]) -> Array:
-    """The facts about each first answer, (texts × len(FACTS)), from its sorted scores and softmax probabilities."""
+def facts(best: npt.NDArray[Any], probability: Array, known: npt.NDArray[Any], record: Array) -> Array:
+    """The facts about each first answer, (texts × len(FACTS)), from its sorted scores and softmax probabilities, and
+    the record of its label."""
     p1 = np.clip(probability[:, 0], 1e-9, 1)
     p2 = np.clip(probability[:, 1], 1e-9, 1) if probability.shape[1] > 1 else np.full(len(p1), 1e-9)
     second = best[:, 1] if best.shape[1] > 1 else best[:, 0] - 1
     return np.column_stack(
-        (np.log(p1), np.log(p1 / p2), best[:, 0], best[:, 0] - second, known, np.ones(len(p1)))
+        (np.log(p1), np.log(p1 / p2), best[:, 0], best[:, 0] - second, known, record, np.ones(len(p1)))
     ).astype(np.float64)
 
 
 def fit_calibrator(scores: npt.NDArray[Any], truth: npt.NDArray[np.int64], known: npt.NDArray[Any]) -> Calibrator:
-    """Fit on held-out texts; `truth` is the place of the right label."""
-    shifted = (scores - scores.max(axis=1, keepdims=True)).astype(np.float64)
-    right = shifted[np.arange(len(shifted)), truth]
+    """Fit on held-out texts; `truth` is the place of the right label, -1 when the scores have no such label."""
+    ours = truth >= 0
+    shifted = (scores - scores.max(axis=1, keepdims=True)).astype(np.float64)[ours]
+    right = shifted[np.arange(len(shifted)), truth[ours]]
     losses = [
         float((np.log(np.exp(heat * shifted).sum(axis=1)) - heat * right).mean()) for heat in _TEMPERATURES.tolist()
     ]
     plain = Calibrator(float(_TEMPERATURES[int(np.argmin(losses))]), ceiling=1.0)
     ranking = plain.rank(scores, known)
-    design = facts(np.take_along_axis(scores, ranking.place, axis=1), ranking.probability, known)
-    hit = (ranking.place[:, 0] == truth).astype(np.float64)
+    first = ranking.place[:, 0]
+    hit = (first == truth).astype(np.float64)
+    usual = _DOUBT * float(np.clip(hit.mean(), 0.01, 0.99))
+    answers = np.bincount(first, minlength=scores.shape[1]).astype(np.float64)
+    hits = np.bincount(first, weights=hit, minlength=scores.shape[1])
+    record = _log_odds((hits + usual) / (answers + _DOUBT))
+    # what an answer adds to its label's record must not help to judge that answer
+    record_of_others = _log_odds((hits[first] - hit + usual) / (answers[first] - 1 + _DOUBT))
+    design = facts(np.take_along_axis(scores, ranking.place, axis=1), ranking.probability, known, record_of_others)
     return Calibrator(
         plain.temperature,
         tuple(float(one) for one in _fit_logistic(design, hit)),
         tuple(zip(design.min(axis=0).tolist(), design.max(axis=0).tolist(), strict=True)),
+        tuple(record.tolist()),
     )
 
 
@@ -143,6 +166,11 @@ def _fit_logistic(design: Array, hit: Array, ridge: float = 1.0) -> Array:
     found = minimize(loss, np.zeros(design.shape[1]), jac=True, method="L-BFGS-B", bounds=limits)
     weights: Array = found.x / spread
     return weights
+
+
+def _log_odds(share: Array) -> Array:
+    odds: Array = np.log(share / (1 - share))
+    return odds
 
 
 def _logistic(value: Array) -> Array:

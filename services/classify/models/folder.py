@@ -98,6 +98,8 @@ def load(folder: Path) -> tuple[LinearClassifier, ModelFacts]:
     for name, shape in shapes.items():
         if arrays[name].shape != shape:
             raise ModelFolderError(f"array {name} has shape {arrays[name].shape}, needs {shape}: train the model again")
+    if calibrator.record and len(calibrator.record) != labels:
+        raise ModelFolderError("the calibration is of other labels: train the model again")
     if not orders or not all(1 <= order <= 4 for order in orders) or np.any(np.diff(arrays["keys"]) == 0):
         raise ModelFolderError("the vocabulary is damaged: train the model again")
     if np.any(arrays["keys"][1:] < arrays["keys"][:-1]) or not all(

@@ -63,6 +63,6 @@ class LinearClassifier:
             self.vocabulary,
             np.ascontiguousarray(self.weights[:, kept]),
             self.bias[kept],
-            self.calibrator,
+            self.calibrator.restrict(kept),
             self.degraded,
         )

@@ -54,12 +54,14 @@ def quiet(stage: str, done: int, total: int) -> None:
 @dataclass(frozen=True, slots=True)
 class Sample:
     """Labelled texts: `age_days` counts back from the newest text (all 0 without dates); `group` names texts that must
-    not be split between fitting and calibration (say, copies of one call), -1 for texts on their own."""
+    not be split between fitting and calibration (say, copies of one call), -1 for texts on their own. `strangers` are
+    texts of labels too rare to learn, with their ages: they only tell how often no answer can be right."""
 
     texts: Sequence[str]
     labels: Sequence[str]
     age_days: npt.NDArray[np.float64]
     group: npt.NDArray[np.int64]
+    strangers: Sequence[tuple[str, float]] = ()
 
 
 def train(
@@ -96,7 +98,12 @@ def train(
         matrix[old], truth[old], weights[old], len(names), options, shelf, "calibration", progress
     )
     scores = matrix[recent] @ fitted + bias
-    calibrator = fit_calibrator(scores, truth[recent], encoded.known[recent])
+    strangers = vocabulary.encode(_strangers(sample, recent))
+    calibrator = fit_calibrator(
+        np.concatenate((scores, strangers.matrix @ fitted + bias)),
+        np.concatenate((truth[recent], np.full(len(strangers.known), -1))),
+        np.concatenate((encoded.known[recent], strangers.known)),
+    )
     held_out = _held_out(calibrator, scores, truth[recent], encoded.known[recent])
     del fitted, scores
 
@@ -110,7 +117,7 @@ def train(
         "labels": len(names),
         "smallest_label": min(Counter(sample.labels).values()),
         "features": int(kept.sum()),
-        "calibration_texts": len(recent),
+        "calibration_texts": len(recent) + len(strangers.known),
         "options": asdict(options),
         "held_out": held_out,
     }
@@ -134,6 +141,15 @@ def _split(sample: Sample, options: Options) -> tuple[npt.NDArray[np.int64], npt
     while cut < count - 1 and member[order[cut]] == member[order[cut - 1]]:
         cut += 1
     return np.sort(order[cut:]), np.sort(order[:cut])
+
+
+def _strangers(sample: Sample, recent: npt.NDArray[np.int64]) -> list[str]:
+    """Texts of unlearnt labels that are as recent as the calibration texts; their share of all when none has a date."""
+    ages = sample.age_days[recent]
+    if len(ages) and sample.age_days.max() > 0:
+        oldest = float(np.quantile(ages, 0.9))  # a few old texts are among the recent ones, as copies of those
+        return [text for text, age in sample.strangers if age <= oldest]
+    return [text for text, _ in sample.strangers[: round(len(sample.strangers) * len(recent) / len(sample.texts))]]
 
 
 def _sample_weights(
@@ -217,6 +233,8 @@ def _signature(sample: Sample, options: Options) -> str:
     digest = hashlib.sha256(json.dumps(asdict(options), sort_keys=True).encode())
     for text, label, age in zip(sample.texts, sample.labels, sample.age_days.tolist(), strict=True):
         digest.update(f"{label}\0{age}\0{text}\0".encode("utf-8", "surrogatepass"))
+    for text, age in sample.strangers:
+        digest.update(f"{age}\0{text}\0".encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
 
 

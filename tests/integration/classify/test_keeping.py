@@ -36,7 +36,7 @@ def put_model(hub: Harness, name: str, labels: tuple[str, ...] | None = None) ->
         model.vocabulary,
         np.ascontiguousarray(model.weights[:, : len(labels)]),
         model.bias[: len(labels)],
-        model.calibrator,
+        model.calibrator.restrict(range(len(labels))),
     )
     save(models(hub) / name, renamed, training={"texts": 1}, metrics={}, card="# card")
     return f"models/{name}"
@@ -239,6 +239,24 @@ async def test_setup_again_changes_nothing(hub: Harness) -> None:
         "SELECT (SELECT count(*) FROM classify.catalogue_versions), (SELECT stamp FROM classify.knowledge)"
     )
     assert before == after
+
+
+async def test_setup_makes_a_lost_demo_model_anew(server_url: str) -> None:
+    async with Harness.fresh(server_url, "classify") as hub:
+        (before,) = await hub.query("SELECT version, digest FROM classify.models")
+        shutil.rmtree(models(hub))
+        await hub.runners["classify"].service.setup()
+        (after,) = await hub.query("SELECT version, digest FROM classify.models")
+        assert before == after
+        assert load(models(hub) / before["version"])[1].digest == before["digest"]
+
+
+async def test_setup_leaves_a_citys_own_choice_alone(server_url: str) -> None:
+    async with Harness.fresh(server_url, "classify") as hub:
+        await hub.http.post("/v1/models", json={"path": put_model(hub, "own")}, headers=hub.admin)
+        await hub.http.post("/v1/models/own/activate", headers=hub.admin)
+        await hub.runners["classify"].service.setup()
+        assert (await hub.http.get("/v1/models", headers=hub.admin)).json()["in_use"] == "own"
 
 
 async def test_low_confidence_does_not_block_the_queue_of_others(hub: Harness) -> None:

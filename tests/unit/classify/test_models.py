@@ -144,7 +144,7 @@ def test_a_changed_file_is_refused(model: LinearClassifier, tmp_path: Path, name
         {"version": ""},
         {"orders": [9]},
         {"calibration": {}},
-        {"calibration": {"temperature": "NaN", "coefficients": [], "bounds": [], "ceiling": 1}},
+        {"calibration": {"temperature": "NaN", "coefficients": [], "bounds": [], "record": [], "ceiling": 1}},
         {"files": {"../weights.npz": ""}},
         {"files": {}},
         {"labels": ["only one"]},

@@ -51,8 +51,14 @@ def test_an_unsure_model_alone_raises_no_alarm() -> None:
     assert found.needs_review
 
 
-def test_a_sure_model_raises_the_class_of_its_matter() -> None:
+def test_a_sure_model_alone_raises_the_class_and_is_reviewed_beside() -> None:
     found = label("厨房里味道很大", "03030101", 0.95)
+    assert found.handling_class is HandlingClass.URGENT
+    assert found.review is ReviewReason.URGENT_BY_MODEL
+
+
+def test_words_and_model_that_agree_need_nobody() -> None:
+    found = label("厨房里燃气管漏气", "03030101", 0.95)
     assert found.handling_class is HandlingClass.URGENT
     assert found.review is None
 
