@@ -81,5 +81,7 @@ def test_two_characters_find_what_contains_them() -> None:
     assert terms("路灯不亮, LED灯 A12") == {"路灯", "灯不", "不亮", "led", "灯", "a12"}
     assert terms("路灯") <= terms("小区的路灯坏了")
     assert query("路灯 坏了") == "'坏了' & '路灯'"
+    assert query("核实处理") == "'处理' & '核实'"
+    assert query("出租车") == "'出租' & '租车'"
     assert query("，。!'\\") is None
     assert vector("路灯", None) == "'路灯'"
