@@ -102,5 +102,5 @@ k8s-render: $(LOCAL)  ## print the Kubernetes manifests of env=local-kafka or en
 k8s-check: $(DEV)  ## validate every overlay strictly and offline
 	@$(PY) -m tools.k8s check
 
-image:  ## build the one container image of all services [tag=sushu:dev]
+image:  ## build the one container image of all services [tag=sushu:0.1.0]
 	@deploy/docker/build.sh $(tag)
