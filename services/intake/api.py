@@ -35,7 +35,7 @@ from shared.errors import Problem, Transient, invalid, not_found
 from shared.http.auth import Idempotency, Public, allowed
 from shared.http.bodies import Body, Code
 from shared.http.commands import CommandQueue, IdempotencyKey, Outcome, unavailable
-from shared.http.pages import Paged
+from shared.http.pages import Page, Paged, decode_cursor
 from shared.http.problems import validation_problem
 from shared.http.requests import StrictRoute, parse_json
 from shared.security.principal import Principal
@@ -43,6 +43,8 @@ from shared.security.principal import Principal
 CHUNK = 250
 """appeals of a batch that are validated and committed together"""
 LINES = 5_000
+WHOLE_TIMELINE = 1_000
+"""events of one answer"""
 BATCHES = 4
 """batch requests at work at once"""
 
@@ -157,8 +159,14 @@ def router(receiver: Receiver, cases: CommandQueue[CaseCommand], queries: Querie
         return await queries.case(_uuid(appeal_id), who)
 
     @routes.get("/v1/appeals/{appeal_id}/timeline")
-    async def timeline(appeal_id: AppealId, who: Reader, page: Paged) -> dict[str, Any]:
-        """Every event of the case in plain words, oldest first."""
+    async def timeline(
+        appeal_id: AppealId,
+        who: Reader,
+        limit: Annotated[int, Query(ge=1, le=WHOLE_TIMELINE)] = WHOLE_TIMELINE,
+        after: Annotated[str | None, Query(max_length=500)] = None,
+    ) -> dict[str, Any]:
+        """Every event of the case in plain words, oldest first; in one piece unless it is very long."""
+        page = Page(limit, decode_cursor(after) if after else None)
         return await queries.timeline(_uuid(appeal_id), who, page)
 
     @routes.get("/v1/track", dependencies=[Public])

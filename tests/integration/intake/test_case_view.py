@@ -185,6 +185,25 @@ async def test_repeated_and_displaced_events_end_in_the_same_case(hub: Harness) 
     assert len(await items(hub, appeal_id)) == 1 + len(events)
 
 
+async def test_a_long_timeline_comes_whole_or_page_by_page(hub: Harness) -> None:
+    appeal_id = (await receive(hub))["id"]
+    for sequence in range(1, 71):
+        event = LabelReviewed(actor="user:a", before_matter="CG-01-02", after=label(appeal_id, reviewed_by="a"))
+        await hub.emit(event, key=appeal_id, sequence=sequence)
+    await hub.settle()
+    whole = await items(hub, appeal_id)
+    assert len(whole) == 71
+    path, pages, after = f"/v1/appeals/{appeal_id}/timeline", [], {}
+    while True:
+        page = (await hub.http.get(path, params={"limit": "30"} | after, headers=hub.admin)).json()
+        pages += page["items"]
+        if page["next"] is None:
+            break
+        after = {"after": page["next"]}
+    assert pages == whole
+    assert (await hub.http.get(path, params={"after": "WzFd"}, headers=hub.admin)).status_code == 422
+
+
 async def test_an_order_may_be_read_before_the_label(hub: Harness) -> None:
     appeal_id, order_id = (await receive(hub))["id"], uuid7()
     pending = order(order_id, [appeal_id], hub.clock.now(), status="pending", in_review=True)
