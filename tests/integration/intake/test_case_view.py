@@ -193,7 +193,8 @@ async def test_a_long_timeline_comes_whole_or_page_by_page(hub: Harness) -> None
     await hub.settle()
     whole = await items(hub, appeal_id)
     assert len(whole) == 71
-    path, pages, after = f"/v1/appeals/{appeal_id}/timeline", [], {}
+    path, pages = f"/v1/appeals/{appeal_id}/timeline", []
+    after: dict[str, str] = {}
     while True:
         page = (await hub.http.get(path, params={"limit": "30"} | after, headers=hub.admin)).json()
         pages += page["items"]
