@@ -113,7 +113,9 @@ class Imports:
         now = uow.clock.now()
         new = Catalogue.of("new", matters)
         in_force, _ = await repository.catalogue_in_force(uow.pg, now)
-        old = Catalogue.of(str(in_force.version), parse_catalogue(in_force.csv)) if in_force else None
+        old = None
+        if in_force is not None:
+            old = Catalogue.of(str(in_force.version), await asyncio.to_thread(parse_catalogue, in_force.csv))
         change = diff(old, new)
         impact = await repository.impact_of(
             uow.pg, change.removed, list(change.changed), now - timedelta(days=IMPACT_DAYS)
