@@ -331,7 +331,8 @@ class EmbeddedConsumer:
         records = await self._read(limit)
         if not records:
             try:
-                await asyncio.wait_for(self.woken.wait(), min(timeout, LOOK_S))
+                async with asyncio.timeout(min(timeout, LOOK_S)):  # wait_for of 3.11 may swallow a cancellation
+                    await self.woken.wait()
             except TimeoutError:
                 self.look = True
             records = await self._read(limit)

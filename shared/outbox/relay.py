@@ -49,7 +49,8 @@ class Relay:
                     self.trouble = None
                     if sent < BATCH:
                         with contextlib.suppress(TimeoutError):
-                            await asyncio.wait_for(self.database.committed.wait(), POLL_S)
+                            async with asyncio.timeout(POLL_S):  # wait_for of 3.11 may swallow a cancellation
+                                await self.database.committed.wait()
             except asyncio.CancelledError:
                 raise
             except Exception as error:

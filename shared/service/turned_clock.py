@@ -57,7 +57,8 @@ class TurnedClock:
 
     async def pause(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._turned.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._turned.wait()
 
     def now(self) -> datetime:
         return self._business + (datetime.now(UTC) - self._real) * self._speed
@@ -109,7 +110,8 @@ class TurnedClock:
                         self.version,
                     )
                     with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(self._heard.wait(), FOLLOW_S)
+                        async with asyncio.timeout(FOLLOW_S):
+                            await self._heard.wait()
             except asyncio.CancelledError:
                 if connection is not None and not connection.is_closed():
                     with contextlib.suppress(Exception):
