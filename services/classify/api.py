@@ -10,7 +10,8 @@ from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import JSONResponse
 
 from services.classify import repository
-from services.classify.domain.catalogue import HandlingClass, Matter
+from services.classify.answers import catalogue_matter_answer, matter_answer, quality_answer, review_answer
+from services.classify.domain.catalogue import HandlingClass
 from services.classify.domain.labels import Link, TagDefinition, TagFamily, TagTier
 from services.classify.domain.similarity import similarity
 from services.classify.handlers.appeals import Appeals
@@ -70,16 +71,14 @@ def router(
     routes = APIRouter(tags=["classify"], route_class=StrictRoute)
 
     async def knowledge_now() -> Knowledge:
-        async with database.read() as connection:
-            pg: Any = (await connection.get_raw_connection()).driver_connection
+        async with database.read() as pg:
             return await library.present(pg, clock.now())
 
     @routes.post("/v1/classify")
     async def classify(body: ClassifyBody, who: Caller) -> dict[str, Any]:
         """What a text would be labelled as; nothing is stored."""
         case = Case(body.title, body.text)
-        async with database.read() as connection:
-            pg: Any = (await connection.get_raw_connection()).driver_connection
+        async with database.read() as pg:
             knowledge = await library.present(pg, clock.now())
             (found,) = await appeals.label_cases([case], knowledge)
             repeat = None
@@ -88,7 +87,7 @@ def router(
                 earlier = await repository.earlier_of(pg, {body.reporter.pseudonym: now}, appeals.settings.repeat_days)
                 repeat = _closest(found.sketch, earlier.get(body.reporter.pseudonym, []), appeals)
         label = found.label
-        candidates = [_matter(matter_of(candidate, knowledge.catalogue)) for candidate in label.candidates]
+        candidates = [matter_answer(matter_of(candidate, knowledge.catalogue)) for candidate in label.candidates]
         return {
             "matter": {name: candidates[0][name] for name in ("code", "path", "probability")} if candidates else None,
             "candidates": candidates,
@@ -119,11 +118,10 @@ def router(
     async def quality(who: Reader, days: Annotated[int, Query(ge=1, le=3_660)] = 30) -> dict[str, Any]:
         """How often persons agreed with the labels of the last `days`, per model and matter, with the counts."""
         now = clock.now()
-        async with database.read() as connection:
-            pg: Any = (await connection.get_raw_connection()).driver_connection
+        async with database.read() as pg:
             knowledge = await library.present(pg, now)
             figures = await repository.quality(pg, now - timedelta(days=days))
-        return {"days": days, **_quality(figures, knowledge)}
+        return {"days": days, **quality_answer(figures, knowledge)}
 
     @routes.get("/v1/reviews")
     async def list_reviews(
@@ -133,8 +131,7 @@ def router(
     ) -> dict[str, Any]:
         """Labels that wait for a person, oldest first, with the five candidates and the words that decided."""
         after = _texts(page.after, 1)
-        async with database.read() as connection:
-            pg: Any = (await connection.get_raw_connection()).driver_connection
+        async with database.read() as pg:
             rows = await repository.review_queue(
                 pg,
                 regions=_prefixes(who),
@@ -143,7 +140,7 @@ def router(
                 limit=page.limit + 1,
             )
         answer = page_of(rows, page, lambda row: [row["appeal_id"]])
-        return {**answer, "items": [_review(row) for row in answer["items"]]}
+        return {**answer, "items": [review_answer(row) for row in answer["items"]]}
 
     @routes.post("/v1/reviews/{appeal_id}")
     async def decide(
@@ -170,7 +167,7 @@ def router(
         if after:
             codes = [matter.code for matter in matters]
             matters = matters[codes.index(after[0]) + 1 :] if after[0] in codes else []
-        rows = [_catalogue_matter(matter) for matter in matters[: page.limit + 1]]
+        rows = [catalogue_matter_answer(matter) for matter in matters[: page.limit + 1]]
         answer = page_of(rows, page, lambda row: [row["code"]])
         return {**answer, "catalogue_version": knowledge.catalogue.version}
 
@@ -179,8 +176,7 @@ def router(
         """Imported versions, the newest first, and which is in force."""
         after = _integer(page.after)
         knowledge = await knowledge_now()
-        async with database.read() as connection:
-            pg: Any = (await connection.get_raw_connection()).driver_connection
+        async with database.read() as pg:
             rows = await repository.catalogue_list(pg, after, page.limit + 1)
         answer = page_of(rows, page, lambda row: [row["version"]])
         return {
@@ -253,8 +249,7 @@ def router(
     async def list_proposals(who: Reader, page: Paged) -> dict[str, Any]:
         """Words that reviewers' decisions suggest for a tag."""
         after = _texts(page.after, 1)
-        async with database.read() as connection:
-            pg: Any = (await connection.get_raw_connection()).driver_connection
+        async with database.read() as pg:
             rows = await repository.proposal_list(pg, after[0] if after else None, page.limit + 1)
         answer = page_of(rows, page, lambda row: [row["id"]])
         return {
@@ -274,8 +269,7 @@ def router(
     async def list_models(who: Caller, page: Paged) -> dict[str, Any]:
         """Registered models; `in_use` is what labels are made with now, `trouble` says why no model is."""
         after = _texts(page.after, 1)
-        async with database.read() as connection:
-            pg: Any = (await connection.get_raw_connection()).driver_connection
+        async with database.read() as pg:
             knowledge = await library.present(pg, clock.now())
             rows = await repository.model_list(pg, after[0] if after else None, page.limit + 1)
         answer = page_of(rows, page, lambda row: [row["version"]])
@@ -315,80 +309,6 @@ def _closest(sketch: Sequence[int], earlier: Sequence[Any], appeals: Appeals) ->
     scored = [(round(similarity(sketch, other), 4), appeal_id) for appeal_id, _, other in earlier]
     score, appeal_id = max(scored, default=(0.0, ""))
     return Link(appeal_id, score) if score >= appeals.settings.repeat_threshold else None
-
-
-def _matter(matter: Any) -> dict[str, Any]:
-    return {
-        "code": matter.code,
-        "path": matter.path,
-        "probability": matter.probability,
-        "evidence": matter.evidence,
-    }
-
-
-def _catalogue_matter(matter: Matter) -> dict[str, Any]:
-    return {
-        "code": matter.code,
-        "name": matter.name,
-        "path": list(matter.path),
-        "class": matter.handling_class.value,
-        "kind": matter.kind.value,
-        "dimension": matter.dimension,
-        "social": matter.social,
-        "elderly": matter.elderly,
-        "synonyms": list(matter.synonyms),
-    }
-
-
-def _review(row: dict[str, Any]) -> dict[str, Any]:
-    label = repository.label_from(row["label"])
-    return {
-        "appeal_id": row["appeal_id"],
-        "reference_no": row["reference_no"],
-        "received_at": rfc3339(row["received_at"]),
-        "region_code": row["region_code"],
-        "title": row["title"],
-        "text": row["text"],
-        "reason": row["review_reason"],
-        "class": label.handling_class,
-        "kind": label.kind,
-        "candidates": [_matter(candidate) for candidate in label.candidates],
-        "tags": [{"code": tag.code, "name": tag.name, "evidence": tag.evidence} for tag in label.tags],
-        "safety_words": label.safety_words,
-        "repeat_of": {"appeal_id": label.repeat_of.appeal_id, "score": label.repeat_of.score}
-        if label.repeat_of
-        else None,
-        "model": label.model,
-        "degraded": label.degraded,
-    }
-
-
-def _quality(figures: dict[str, Any], knowledge: Knowledge) -> dict[str, Any]:
-    models: dict[str, dict[str, Any]] = {}
-    for row in figures["counted"]:
-        counts = {name: row[name] for name in ("labelled", "in_review", "degraded", "urgent")}
-        models[row["model"]] = {"model": row["model"], **counts, "reviewed": 0, "confirmed": 0}
-    matters = []
-    for row in figures["judged"]:
-        empty = {"model": row["model"], "labelled": 0, "in_review": 0, "degraded": 0, "urgent": 0}
-        model = models.setdefault(row["model"], {**empty, "reviewed": 0, "confirmed": 0})
-        model["reviewed"] += row["reviewed"]
-        model["confirmed"] += row["confirmed"]
-        matter = knowledge.catalogue.get(row["matter"])
-        matters.append(
-            {
-                "model": row["model"],
-                "matter": row["matter"],
-                "name": matter.name if matter else None,
-                "reviewed": row["reviewed"],
-                "confirmed": row["confirmed"],
-                "accuracy": round(row["confirmed"] / row["reviewed"], 4),
-                "mean_probability": round(row["promised"], 4),
-            }
-        )
-    for model in models.values():
-        model["accuracy"] = round(model["confirmed"] / model["reviewed"], 4) if model["reviewed"] else None
-    return {"models": list(models.values()), "matters": matters}
 
 
 def _prefixes(who: Principal) -> list[str]:

@@ -1,7 +1,6 @@
 """Compares dispatch's tables with each other: every labelled appeal has one order, every order an owner."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from shared.db.database import Database
 
@@ -26,6 +25,5 @@ class Reconciliation:
         self.database = database
 
     async def __call__(self) -> Mapping[str, int]:
-        async with self.database.read() as connection:
-            pg: Any = (await connection.get_raw_connection()).driver_connection
+        async with self.database.read() as pg:
             return {name: int(await pg.fetchval(sql)) for name, sql in _CHECKS.items()}

@@ -32,8 +32,7 @@ def router(
     async def month(period: str, level: Level) -> Month:
         if period.startswith("0000"):
             raise invalid("/period", "years begin with 0001")
-        async with database.read() as connection:
-            pg: Any = (await connection.get_raw_connection()).driver_connection
+        async with database.read() as pg:
             return await handlers.month(pg, database.platform, period, level)
 
     @routes.get("/v1/evaluations/{period}")
@@ -57,8 +56,7 @@ def router(
     @routes.get("/v1/formulas")
     async def list_formulas(_: Caller) -> dict[str, Any]:
         """Every version of the score, the default first."""
-        async with database.read() as connection:
-            pg: Any = (await connection.get_raw_connection()).driver_connection
+        async with database.read() as pg:
             known = [handlers.default_formula, *await repository.list_formulas(pg)]
         return {"items": [_formula(formula) for formula in known], "next": None}
 

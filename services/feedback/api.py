@@ -96,8 +96,7 @@ def router(handlers: Handlers, database: Database, clock: Clock, commands: Comma
         now = clock.now()
         if due and handlers.hours.half_day(now) is None:
             return {"items": [], "next": None}
-        async with database.read() as connection:
-            pg: Any = (await connection.get_raw_connection()).driver_connection
+        async with database.read() as pg:
             if status == "awaiting_decision":
                 found = await repository.list_decisions(
                     pg, regions=who.regions, after=_cursor(asked.after, 1)[0], limit=asked.limit + 1
@@ -140,8 +139,7 @@ def router(handlers: Handlers, database: Database, clock: Clock, commands: Comma
     async def show_rating(token: Token, request: Request) -> Response:
         """What the citizen is asked: JSON, or a page without JavaScript with `Accept: text/html`."""
         try:
-            async with database.read() as connection:
-                pg: Any = (await connection.get_raw_connection()).driver_connection
+            async with database.read() as pg:
                 asked = await handlers.open_rating(pg, token, clock.now())
         except Problem as problem:
             if _wants_page(request):
@@ -198,8 +196,7 @@ def router(handlers: Handlers, database: Database, clock: Clock, commands: Comma
         who: Caller, asked: Paged, state: Literal["requested", "granted", "refused"] | None = None
     ) -> dict[str, Any]:
         """Requests to leave a rating out."""
-        async with database.read() as connection:
-            pg: Any = (await connection.get_raw_connection()).driver_connection
+        async with database.read() as pg:
             everybody = who.has("supervisor", "leader", "auditor") and not who.units
             rows = await repository.list_exclusions(
                 pg,
@@ -228,8 +225,7 @@ def router(handlers: Handlers, database: Database, clock: Clock, commands: Comma
         exclusion_id: CaseId, body: ExclusionDecisionBody, who: Centre, idempotency: Idempotency
     ) -> dict[str, Any]:
         """The centre grants or refuses; a granted rating leaves both sides of every rate."""
-        async with database.read() as connection:
-            pg: Any = (await connection.get_raw_connection()).driver_connection
+        async with database.read() as pg:
             appeal_id = await repository.appeal_of_exclusion(pg, exclusion_id)
         if appeal_id is None:
             raise not_found("This exclusion")

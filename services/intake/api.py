@@ -213,8 +213,7 @@ def router(receiver: Receiver, cases: CommandQueue[CaseCommand], queries: Querie
         """
         identifier = _uuid(appeal_id)
         answer = (await cases.submit(Unmask(identifier, who, body.field, body.reason))).answer
-        async with queries.database.read() as connection:
-            raw: Any = (await connection.get_raw_connection()).driver_connection
+        async with queries.database.read() as raw:
             held = await repository.sealed(raw, identifier)
         fields = vault.open(identifier, *held) if held else {}
         return answer | {"value": fields.get(body.field)}

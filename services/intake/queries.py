@@ -51,8 +51,7 @@ class Queries:
         self.base_url = base_url
 
     async def _fetch(self, sql: str, *values: Any) -> list[Any]:
-        async with self.database.read() as connection:
-            raw: Any = (await connection.get_raw_connection()).driver_connection
+        async with self.database.read() as raw:
             return list(await raw.fetch(sql, *values))
 
     async def case(self, appeal_id: str, who: Principal) -> Answer:

@@ -45,8 +45,7 @@ class Reconciliation:
         self.clock = clock
 
     async def __call__(self) -> Mapping[str, int]:
-        async with self.database.read() as connection:
-            pg: Any = (await connection.get_raw_connection()).driver_connection
+        async with self.database.read() as pg:
             found = {name: int(await pg.fetchval(sql)) for name, sql in _CHECKS.items()}
             found["appeals without an order after 60 s"] = int(
                 await pg.fetchval(_LATE, self.clock.now() - _NO_ORDER_AFTER)

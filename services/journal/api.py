@@ -40,7 +40,8 @@ def router(handlers: Handlers) -> APIRouter:
         if not entries and wait_s:
             handlers.appended.clear()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(handlers.appended.wait(), wait_s)
+                async with asyncio.timeout(wait_s):
+                    await handlers.appended.wait()
             entries = await _read(handlers, position, wanted, limit)
         last = str(entries[-1].position) if entries else None
         return {"items": [entry.as_cloudevent() for entry in entries], "next": last}
@@ -51,8 +52,7 @@ def router(handlers: Handlers) -> APIRouter:
         after: Annotated[str, Query(max_length=20, description="`next` of the call before")] = "",
     ) -> dict[str, Any]:
         """How many events of each type stand behind `after`: for a running count, keep `next` and add up."""
-        async with handlers.database.read() as connection:
-            raw: Any = (await connection.get_raw_connection()).driver_connection
+        async with handlers.database.read() as raw:
             found, last = await repository.counts(raw, _position(after))
         return {"counts": found, "next": str(last)}
 
@@ -60,8 +60,7 @@ def router(handlers: Handlers) -> APIRouter:
 
 
 async def _read(handlers: Handlers, after: int, types: list[str], limit: int) -> list[Any]:
-    async with handlers.database.read() as connection:
-        raw: Any = (await connection.get_raw_connection()).driver_connection
+    async with handlers.database.read() as raw:
         return await repository.read(raw, after, types, limit)
 
 

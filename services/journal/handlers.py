@@ -38,8 +38,7 @@ class Handlers:
 
     async def reconcile(self) -> dict[str, int]:
         """Gaps or repeats in the positions; 0 is well."""
-        async with self.database.read() as connection:
-            raw: Any = (await connection.get_raw_connection()).driver_connection
+        async with self.database.read() as raw:
             row = await raw.fetchrow(
                 "SELECT coalesce(max(position), 0) - count(DISTINCT position) AS gaps,"
                 " count(*) - count(DISTINCT position) AS repeats FROM journal.events"

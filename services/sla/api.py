@@ -44,14 +44,11 @@ def router(
             response.status_code = 200
         return outcome.answer
 
-    async def pg_of(connection: Any) -> Any:
-        return (await connection.get_raw_connection()).driver_connection
-
     @api.get("/v1/clocks/{work_order_id}")
     async def clocks(work_order_id: str, who: Reader) -> dict[str, Any]:
         """Every clock of a work order, each with the reasons for its deadline."""
-        async with database.read() as connection:
-            row = await repository.find(await pg_of(connection), work_order_id)
+        async with database.read() as pg:
+            row = await repository.find(pg, work_order_id)
         if (
             row is None
             or row.clock_set is None
@@ -67,8 +64,8 @@ def router(
         who: Reader, page: Paged, unit: Unit = None, lamp: Literal["green", "yellow", "red"] | None = None
     ) -> dict[str, Any]:
         """How many open orders show which lamp, and the orders behind the figures, the earliest deadline first."""
-        async with database.read() as connection:
-            counts, rows = await repository.lamps(await pg_of(connection), who, unit, lamp, page)
+        async with database.read() as pg:
+            counts, rows = await repository.lamps(pg, who, unit, lamp, page)
         return {"counts": counts} | page_of(rows, page, lambda row: [row["due_at"], row["work_order_id"]])
 
     @api.get("/v1/supervisions")
@@ -80,8 +77,8 @@ def router(
         acknowledged: bool | None = None,
     ) -> dict[str, Any]:
         """Supervisions (督办) that were announced, the newest first."""
-        async with database.read() as connection:
-            rows = await repository.supervisions_of(await pg_of(connection), who, level, unit, acknowledged, page)
+        async with database.read() as pg:
+            rows = await repository.supervisions_of(pg, who, level, unit, acknowledged, page)
         return page_of(rows, page, lambda row: [row["id"]])
 
     @api.post("/v1/supervisions/{supervision_id}/acknowledge")

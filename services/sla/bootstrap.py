@@ -30,8 +30,8 @@ def build(settings: Settings, clock: Clock, bus: Transport, database: Database) 
     commands = Commands(terms)
 
     async def read_terms() -> None:
-        async with database.read() as connection:
-            await terms.read((await connection.get_raw_connection()).driver_connection)
+        async with database.read() as pg:
+            await terms.read(pg)
 
     async def refresh() -> None:
         while True:
@@ -47,8 +47,7 @@ def build(settings: Settings, clock: Clock, bus: Transport, database: Database) 
                 continue  # the versions in memory hold on; the database is reported by the runtime
 
     async def reconcile() -> dict[str, int]:
-        async with database.read() as connection:
-            pg = (await connection.get_raw_connection()).driver_connection
+        async with database.read() as pg:
             return {"clock sets whose timer is another": await repository.sets_without_timer(pg)}
 
     return Service(

@@ -104,8 +104,7 @@ class DeadLetters:
 
     async def replay(self, worker: Worker, letter_id: int, value: bytes | None = None) -> dict[str, Any]:
         """Handle a letter and then, one by one, those waiting behind it. Each in its own transaction."""
-        async with worker.database.read() as connection:
-            raw: Any = (await connection.get_raw_connection()).driver_connection
+        async with worker.database.read() as raw:
             head = await raw.fetchrow(f"SELECT topic, key, status FROM {self.table} WHERE id = $1", letter_id)
         if head is None:
             raise not_found(f"dead letter {letter_id}")

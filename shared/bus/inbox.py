@@ -6,10 +6,12 @@ from typing import Any
 from uuid import UUID
 
 from shared.bus.records import Partition, Received
-from shared.db.runtime import INBOX_DAYS
 from shared.events.event import Event, Headers, Message
 from shared.ids import day_of
 from shared.outbox.uow import headers_from, headers_json
+
+INBOX_DAYS = 15
+"""how long event ids are kept; older repeats are stopped by their sequence (architecture.md, "The runtime")"""
 
 
 class Inbox:

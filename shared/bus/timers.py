@@ -8,7 +8,6 @@ import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from shared.bus.inbox import Inbox
 from shared.bus.records import Partition, Transport
@@ -61,8 +60,7 @@ class Timers:
     async def fire_due(self) -> int:
         """Fire one batch of what is due and safe; returns how many."""
         now = self.database.clock.now()
-        async with self.database.read() as connection:
-            raw: Any = (await connection.get_raw_connection()).driver_connection
+        async with self.database.read() as raw:
             earliest = await raw.fetchval(f"SELECT min(due_at) FROM {self.database.schema}.timers")
             if earliest is None or earliest > now:
                 return 0
@@ -78,8 +76,7 @@ class Timers:
         if self._seen is None:
             self._seen = (now, await self.transport.ends(self.topics))
         instant, ends = self._seen
-        async with self.database.read() as connection:
-            raw: Any = (await connection.get_raw_connection()).driver_connection
+        async with self.database.read() as raw:
             read = await self.inbox.positions(raw, self.topics)
         if all(read.get(partition, first) >= upcoming for partition, (first, upcoming) in ends.items()):
             self._seen = None

@@ -230,8 +230,7 @@ class Worker:
 
     async def _first_open(self, partition: Partition, part: Sequence[Received]) -> int:
         try:
-            async with self.database.read() as connection:
-                raw = (await connection.get_raw_connection()).driver_connection
+            async with self.database.read() as raw:
                 known = await self.inbox.positions(raw, [partition.topic])
             return max(known.get(partition, 0), part[0].offset)
         except Transient:

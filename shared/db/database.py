@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -9,8 +10,6 @@ from typing import Any
 import asyncpg
 import orjson
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from shared.clock import Clock
 from shared.errors import Transient
@@ -19,7 +18,9 @@ from shared.outbox.uow import Uow
 log = logging.getLogger(__name__)
 
 _TRANSIENT_STATES = ("08", "40", "53", "55", "57", "58")
-"""SQLSTATE classes that pass: connection, rollback (deadlock), resources, lock not available, shutdown, I/O"""
+"""SQLSTATE classes that pass: connection, rollback (deadlock), resources, lock not available, shutdown, I/O; beside
+them 25006, a write on what has just become a standby"""
+_LOST = re.compile(r"connection (is|was|has been) |closed|terminated", re.IGNORECASE)
 
 
 def role_of(service: str) -> str:
@@ -36,14 +37,14 @@ def is_transient(error: BaseException) -> bool:
     """Whether an error of the database passes by itself."""
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, Transient | ConnectionError | TimeoutError | asyncpg.InterfaceError):
+        if isinstance(cause, Transient | ConnectionError | TimeoutError):
             return True
-        if isinstance(cause, DBAPIError) and cause.connection_invalidated:
-            return True
+        if isinstance(cause, asyncpg.InterfaceError) and _LOST.search(str(cause)):
+            return True  # other interface errors are our own mistakes: wrong arguments, values out of range
         state = getattr(cause, "sqlstate", None)
-        if isinstance(state, str) and state[:2] in _TRANSIENT_STATES:
+        if isinstance(state, str) and (state[:2] in _TRANSIENT_STATES or state == "25006"):
             return True
-        cause = cause.__cause__ or getattr(cause, "orig", None)
+        cause = cause.__cause__
     return False
 
 
@@ -62,21 +63,12 @@ class Database:
         self.clock = clock
         self.platform = platform
         self.role = role
-        settings = {"search_path": schema, "application_name": f"sushu-{schema}", "jit": "off"}
+        self._settings = {"search_path": schema, "application_name": f"sushu-{schema}", "jit": "off"}
         if role:
-            settings["role"] = role
-        self._settings = settings
-        self.engine = create_async_engine(
-            make_url(url).set(drivername="postgresql+asyncpg"),
-            isolation_level="AUTOCOMMIT",  # transactions are begun below, on the driver: one round trip less
-            pool_size=pool_size,
-            max_overflow=pool_size,
-            pool_timeout=10,
-            pool_recycle=1800,
-            json_serializer=lambda value: orjson.dumps(value).decode(),
-            json_deserializer=orjson.loads,
-            connect_args={"server_settings": settings, "timeout": 10, "command_timeout": 60},
-        )
+            self._settings["role"] = role
+        self._pool_size = pool_size
+        self._pool: Any = None
+        self._opening = asyncio.Lock()
         self.committed = asyncio.Event()
         """set after each commit that wrote to the outbox: wakes the relay of this process"""
 
@@ -84,14 +76,32 @@ class Database:
         """A driver connection of its own, outside the pool (session locks, LISTEN); the caller closes it."""
         return await asyncpg.connect(self.url, server_settings=self._settings, timeout=10)
 
+    async def _connections(self) -> Any:
+        if self._pool is None:
+            async with self._opening:
+                if self._pool is None:
+                    self._pool = await asyncpg.create_pool(
+                        self.url,
+                        min_size=1,
+                        max_size=2 * self._pool_size,
+                        max_inactive_connection_lifetime=300,
+                        timeout=10,
+                        command_timeout=60,
+                        server_settings=self._settings,
+                        init=_speak_json,
+                        reset=_nothing_to_reset,
+                    )
+        return self._pool
+
     @asynccontextmanager
-    async def read(self) -> AsyncIterator[AsyncConnection]:
-        """A connection for queries.
+    async def read(self) -> AsyncIterator[Any]:
+        """An asyncpg connection for queries, outside any transaction.
 
         Raises `Transient` when the database is away.
         """
         try:
-            async with self.engine.connect() as connection:
+            pool = await self._connections()
+            async with pool.acquire(timeout=10) as connection:
                 yield connection
         except Exception as error:
             if is_transient(error) and not isinstance(error, Transient):
@@ -104,25 +114,18 @@ class Database:
 
         Raises `Transient` for a trouble that passes (the caller tries again).
         """
-        try:
-            async with self.engine.connect() as connection:
-                raw = (await connection.get_raw_connection()).driver_connection
-                assert raw is not None
-                transaction = raw.transaction()
-                await transaction.start()
-                uow = Uow(connection, raw, self.schema, self.clock, self.platform)
-                try:
-                    yield uow
-                    wrote = await uow.flush()
-                except BaseException:
-                    if not raw.is_closed():
-                        await asyncio.shield(transaction.rollback())
-                    raise
-                await transaction.commit()
-        except Exception as error:
-            if is_transient(error) and not isinstance(error, Transient):
-                raise Transient(f"database: {error}") from error
-            raise
+        async with self.read() as connection:
+            transaction = connection.transaction()
+            await transaction.start()
+            uow = Uow(connection, self.schema, self.clock, self.platform)
+            try:
+                yield uow
+                wrote = await uow.flush()
+            except BaseException:
+                if not connection.is_closed():
+                    await asyncio.shield(transaction.rollback())
+                raise
+            await transaction.commit()
         if wrote:
             self.committed.set()
         for callback in uow.callbacks:
@@ -130,4 +133,21 @@ class Database:
 
     async def close(self) -> None:
         """Give all connections back."""
-        await self.engine.dispose()
+        if self._pool is not None:
+            try:
+                await asyncio.wait_for(self._pool.close(), 10)
+            except TimeoutError:
+                self._pool.terminate()
+            self._pool = None
+
+
+async def _speak_json(connection: Any) -> None:
+    """json and jsonb: parameters are text that the caller has encoded, results are Python values."""
+    for name in ("json", "jsonb"):
+        await connection.set_type_codec(
+            name, encoder=lambda text: text, decoder=orjson.loads, schema="pg_catalog", format="text"
+        )
+
+
+async def _nothing_to_reset(_connection: Any) -> None:
+    """Connections carry no session state: the round trip of a reset is saved."""

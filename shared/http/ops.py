@@ -56,8 +56,7 @@ def router(runner: Runner) -> APIRouter:
         who: Reader, page: Paged, status: Annotated[str | None, Query(pattern="^[a-z]{1,20}$")] = None
     ) -> dict[str, Any]:
         """Records that could not be handled, oldest first; bodies are not shown."""
-        async with service.database.read() as connection:
-            raw: Any = (await connection.get_raw_connection()).driver_connection
+        async with service.database.read() as raw:
             rows = await letters.list(
                 raw, status=status, after=int(page.after[0]) if page.after else 0, limit=page.limit + 1
             )
@@ -98,8 +97,7 @@ def router(runner: Runner) -> APIRouter:
     @routes.get("/reconcile")
     async def reconcile(who: Reader) -> dict[str, Any]:
         """Compare the service's tables with what it has read and promised; all zero is well."""
-        async with service.database.read() as connection:
-            raw: Any = (await connection.get_raw_connection()).driver_connection
+        async with service.database.read() as raw:
             checks: dict[str, int] = {
                 "outbox_waiting": await raw.fetchval(f"SELECT count(*) FROM {service.database.schema}.outbox"),
                 "early_waiting": await raw.fetchval(f"SELECT count(*) FROM {service.database.schema}.inbox_early"),
@@ -115,8 +113,7 @@ def router(runner: Runner) -> APIRouter:
     @routes.get("/audit")
     async def entries(who: Reader, page: Paged) -> dict[str, Any]:
         """Audit entries, oldest first."""
-        async with service.database.read() as connection:
-            raw: Any = (await connection.get_raw_connection()).driver_connection
+        async with service.database.read() as raw:
             rows = await raw.fetch(
                 "SELECT position, at, actor, action, subject, reason, detail,"
                 " encode(digest, 'hex') AS digest"
@@ -129,8 +126,7 @@ def router(runner: Runner) -> APIRouter:
     @routes.get("/audit/verify")
     async def verify(who: Reader) -> dict[str, Any]:
         """Walk the hash chain."""
-        async with service.database.read() as connection:
-            raw: Any = (await connection.get_raw_connection()).driver_connection
+        async with service.database.read() as raw:
             return await audit.verify(raw, service.database.schema)
 
     return routes

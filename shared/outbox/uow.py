@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import orjson
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.bus.records import Record
 from shared.clock import CausalClock, Clock
@@ -29,12 +28,11 @@ class Timer:
 class Uow:
     """One transaction of a service.
 
-    `conn` is SQLAlchemy's connection, `pg` asyncpg's: both speak in the same transaction. Events that are emitted and
-    timers that are armed or disarmed become rows when the transaction ends, so a handler cannot forget or double them.
+    `pg` is its asyncpg connection. Events that are emitted and timers that are armed or disarmed become rows when the
+    transaction ends, so a handler cannot forget or double them.
     """
 
-    def __init__(self, conn: AsyncConnection, pg: Any, schema: str, clock: Clock, platform: str) -> None:
-        self.conn = conn
+    def __init__(self, pg: Any, schema: str, clock: Clock, platform: str) -> None:
         self.pg = pg
         self.schema = schema
         self._clock = clock

@@ -5,8 +5,6 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from sqlalchemy import text
-
 from shared.bus.records import Transport
 from shared.bus.timers import Timers
 from shared.bus.worker import Worker
@@ -18,6 +16,7 @@ from shared.telemetry import metrics
 log = logging.getLogger(__name__)
 
 IDEMPOTENCY_DAYS = 30
+STOP_AGAIN_S = 1.0
 
 
 class Runner:
@@ -61,9 +60,11 @@ class Runner:
 
     async def stop(self) -> None:
         """Stop everything; what is not committed will be read again."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        running = set(self._tasks)
+        while running:  # again and again: a library may swallow one cancellation
+            for task in running:
+                task.cancel()
+            _, running = await asyncio.wait(running, timeout=STOP_AGAIN_S)
         await self.service.stop()
         await self.service.database.close()
 
@@ -100,8 +101,7 @@ class Runner:
         """Records between the end of the log and the inbox, over all topics of the service."""
         topics = list(self.worker.subscriptions)
         ends = await self.transport.ends(topics)
-        async with self.service.database.read() as connection:
-            raw = (await connection.get_raw_connection()).driver_connection
+        async with self.service.database.read() as raw:
             read = await self.worker.inbox.positions(raw, topics)
         return sum(max(0, upcoming - read.get(partition, first)) for partition, (first, upcoming) in ends.items())
 
@@ -109,8 +109,8 @@ class Runner:
         """Reasons why this service cannot do its work now; empty when ready."""
         reasons = list(self.service.not_ready())
         try:
-            async with asyncio.timeout(3), self.service.database.read() as connection:
-                await connection.execute(text("SELECT 1"))
+            async with asyncio.timeout(3), self.service.database.read() as pg:
+                await pg.execute("SELECT 1")
         except (Transient, TimeoutError) as error:
             reasons.append(f"database: {error}"[:300])
         waits = self.worker.stopped_because if self.service.subscriptions else None

@@ -48,8 +48,7 @@ def add_routes(routes: APIRouter, desk: RoutingDesk, registers: Registers, datab
         kind: Annotated[DutyKind | None, Query(alias="list")] = None,
     ) -> dict[str, Any]:
         """职责清单 and the emergency roster."""
-        async with database.read() as connection:
-            pg: Any = (await connection.get_raw_connection()).driver_connection
+        async with database.read() as pg:
             await desk.refresh(pg)
             rows = await repository.list_duties(pg, matter, region, kind, after_of(page), page.limit + 1)
         items = [duty_view(repository.duty_of(row), desk.units) for row in rows]
@@ -82,8 +81,8 @@ def add_routes(routes: APIRouter, desk: RoutingDesk, registers: Registers, datab
     @routes.post("/v1/routing/preview")
     async def preview(body: PreviewBody, who: Staff) -> dict[str, Any]:
         """Who would get such a case now, and what every rule says about it. Nothing is stored."""
-        async with database.read() as connection:
-            await desk.refresh((await connection.get_raw_connection()).driver_connection)
+        async with database.read() as pg:
+            await desk.refresh(pg)
         now = clock.now()
         case = Case(
             appeal_id="",
@@ -122,8 +121,8 @@ def add_routes(routes: APIRouter, desk: RoutingDesk, registers: Registers, datab
         state: Annotated[UnitState | None, Query()] = None,
     ) -> dict[str, Any]:
         """The units in force, by code."""
-        async with database.read() as connection:
-            await desk.refresh((await connection.get_raw_connection()).driver_connection)
+        async with database.read() as pg:
+            await desk.refresh(pg)
         after = after_of(page) or ""
         found = [
             unit_view(unit)

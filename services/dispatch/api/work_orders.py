@@ -122,8 +122,7 @@ def add_routes(routes: APIRouter, desk: RoutingDesk, actions: Actions, database:
     ) -> dict[str, Any]:
         """Orders in the caller's scope, newest first. `region` and `matter` take groups too; `q`: words."""
         wanted = Wanted(unit, status, lamp, class_, region and region_prefix(region), matter, q)
-        async with database.read() as connection:
-            pg: Any = (await connection.get_raw_connection()).driver_connection
+        async with database.read() as pg:
             await desk.refresh(pg)
             found = await repository.list_orders(pg, wanted, scope_of(who), after_of(page), page.limit + 1)
         actor, now = actor_of(who), clock.now()
@@ -136,8 +135,7 @@ def add_routes(routes: APIRouter, desk: RoutingDesk, actions: Actions, database:
     @routes.get("/v1/work-orders/{order_id}")
     async def show_work_order(order_id: Id, who: Staff, response: Response) -> dict[str, Any]:
         """One order with its appeals, every rule's answer, and the actions that the caller may take now."""
-        async with database.read() as connection:
-            pg: Any = (await connection.get_raw_connection()).driver_connection
+        async with database.read() as pg:
             await desk.refresh(pg)
             found = await repository.read_order(pg, uuid_of(order_id, "The work order"))
             if found is None or not sees(who, found[0]):
@@ -169,8 +167,7 @@ def add_routes(routes: APIRouter, desk: RoutingDesk, actions: Actions, database:
         who: Staff, page: Paged, status: Annotated[Literal["open", "ruled", "cancelled"] | None, Query()] = None
     ) -> dict[str, Any]:
         """派单争议, newest first."""
-        async with database.read() as connection:
-            pg: Any = (await connection.get_raw_connection()).driver_connection
+        async with database.read() as pg:
             rows = await repository.list_disputes(pg, status, scope_of(who), after_of(page), page.limit + 1)
         return page_of([plain(row) for row in rows], page, lambda row: [row["id"]])
 
@@ -189,8 +186,7 @@ def add_routes(routes: APIRouter, desk: RoutingDesk, actions: Actions, database:
         status: Annotated[Literal["open", "approved", "rejected", "lapsed"] | None, Query()] = None,
     ) -> dict[str, Any]:
         """Requests for a suspension or an extension, newest first."""
-        async with database.read() as connection:
-            pg: Any = (await connection.get_raw_connection()).driver_connection
+        async with database.read() as pg:
             rows = await repository.list_approvals(pg, status, scope_of(who), after_of(page), page.limit + 1)
         return page_of([plain(row) for row in rows], page, lambda row: [row["id"]])
 
