@@ -24,7 +24,7 @@ def main() -> int:
 
             return run()
         if arguments.command == "prepare":
-            from deploy.local.services import prepare_here
+            from deploy.local.prepare import prepare_here
 
             return prepare_here()
         if arguments.command == "down":

@@ -12,15 +12,12 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from shared.http.app import docs_page
-
 ASK_WITHIN_S = 2.0
 
 
 def front_app(services: Mapping[str, int], troubles: Callable[[], Mapping[str, str]]) -> Starlette:
     """The front pages for services on the given loopback ports; `troubles` tells which programs are down and why."""
     client = httpx.AsyncClient(timeout=ASK_WITHIN_S, trust_env=False)
-    page = docs_page(list(services))
 
     async def ask(name: str, port: int) -> list[str]:
         try:
@@ -47,7 +44,9 @@ def front_app(services: Mapping[str, int], troubles: Callable[[], Mapping[str, s
         return JSONResponse({"status": "live"})
 
     async def docs(_: Request) -> Response:
-        return HTMLResponse(page)
+        from shared.http.app import docs_page  # loads the web framework of the services: only when somebody asks
+
+        return HTMLResponse(docs_page(list(services)))
 
     async def root(_: Request) -> Response:
         return RedirectResponse("/docs")

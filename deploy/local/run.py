@@ -4,6 +4,7 @@ One event loop serves HTTP and runs every service; PostgreSQL is the only other 
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -21,9 +22,9 @@ from deploy.local.demo.stream import WORDS, DemoStream
 from deploy.local.errors import StackError
 from deploy.local.keys import ensure_admin_token
 from deploy.local.live import LiveLine
+from deploy.local.prepare import prepare
 from deploy.local.process import Identity
 from deploy.local.routes import in_process_routes, local_services
-from deploy.local.services import prepare
 from deploy.local.serving import EmbeddedServer
 from deploy.local.settings import LocalSettings
 from deploy.local.stack import DATABASES, Stack, prepare_database
@@ -38,6 +39,9 @@ from shared.telemetry import logs
 
 READY_WITHIN_S = 60.0
 POSTGRES_READY_S = 60.0
+END_WITHIN_S = 25.0
+"""Last requests are answered and batches finished in this time; what is left is read again at the next start."""
+TRANSPORT_END_S = 5.0
 
 log = logging.getLogger(__name__)
 
@@ -70,8 +74,14 @@ class _Hub:
         _log_to(self.stack.folder.log("hub"), self.settings.log_level)
         asked_to_end = asyncio.Event()
         loop = asyncio.get_running_loop()
+
+        def end() -> None:
+            if asked_to_end.is_set():
+                os._exit(130)  # asked twice: like kill -9, which loses nothing
+            asked_to_end.set()
+
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, asked_to_end.set)
+            loop.add_signal_handler(number, end)
         living = asyncio.create_task(self._live())
         watching = asyncio.create_task(self.supervisor.watch())
         ending = asyncio.create_task(asked_to_end.wait())
@@ -117,7 +127,9 @@ class _Hub:
                         beside.append(DemoStream(client, settings.platform, now=clock.now).run())
                     await _until_one_ends(serving, beside)
         finally:
-            await transport.stop()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(TRANSPORT_END_S):
+                    await transport.stop()
 
     async def _with_database(self) -> LocalSettings:
         """Start (or find) the database; the settings with its address."""
@@ -180,7 +192,7 @@ async def _serving(app: Together, settings: LocalSettings) -> AsyncIterator["asy
         yield serving
     finally:
         server.should_exit = True
-        await asyncio.gather(serving, return_exceptions=True)
+        await asyncio.wait({serving}, timeout=END_WITHIN_S)
 
 
 async def _until_one_ends(serving: "asyncio.Task[None]", beside: list[Coroutine[Any, Any, None]]) -> None:

@@ -1,49 +1,22 @@
-"""The services that a local stack runs: which, how they are prepared, and how one runs as its own process."""
+"""The services of a stack as programs to supervise."""
 
 import asyncio
 import os
 import sys
-from collections.abc import Callable
 
 import httpx
 
 from deploy.local.errors import StackError
 from deploy.local.process import Program, tail
-from deploy.local.routes import CHECKOUT, local_services
+from deploy.local.routes import CHECKOUT
 from deploy.local.stack import Stack
-from shared.bus.records import Transport
-from shared.clock import Clock
-from shared.service.process import build_service, ensure_topics, make_transport, migrate_service
-from shared.service.service import Service
-from shared.service.turned_clock import make_clock
-from shared.settings import Settings
-from shared.telemetry import logs
 
 SERVICE_PATIENCE_S = 20.0
 """How long a service may take to answer its last requests when it is asked to end."""
 
 
-async def prepare(
-    names: list[str], settings: Settings, clock: Clock, transport: Transport, say: Callable[[str], None]
-) -> list[Service]:
-    """Bring every schema to its newest revision, make the topics, import the city; safe to repeat.
-
-    The transport must be started. Returns the services, built but not started.
-    """
-    await ensure_topics(transport)
-    for name in names:
-        await migrate_service(name, settings)
-    services = []
-    for name in names:
-        say(name)
-        service = await build_service(name, settings, clock, transport)
-        await service.setup()
-        services.append(service)
-    return services
-
-
 async def prepare_all(stack: Stack) -> None:
-    """`prepare` in a process of its own, so that the supervisor stays small. Raises StackError with what it said."""
+    """`prepare.py` in a process of its own, so that the supervisor stays small. Raises StackError with what it said."""
     log = stack.folder.log("prepare")
     with log.open("ab") as output:
         process = await asyncio.create_subprocess_exec(
@@ -61,25 +34,6 @@ async def prepare_all(stack: Stack) -> None:
             raise
     if status != 0:
         raise StackError(f"The services could not be prepared. The end of {log}:\n{tail(log, 20)}")
-
-
-def prepare_here() -> int:
-    """The process of `prepare_all`; exit status."""
-    settings = Settings()
-    logs.configure(settings.log_level, "prepare")
-
-    async def main() -> None:
-        clock = await make_clock(settings)
-        transport = make_transport(settings)
-        await transport.start()
-        try:
-            for service in await prepare(local_services(), settings, clock, transport, lambda name: None):
-                await service.database.close()
-        finally:
-            await transport.stop()
-
-    asyncio.run(main())
-    return 0
 
 
 def environment(stack: Stack) -> dict[str, str]:
