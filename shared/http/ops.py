@@ -1,10 +1,10 @@
 """Operations of a service under `/ops/<service>/` (api.md, "Routes"): health, figures, dead letters, audit."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import orjson
 from fastapi import APIRouter, Query
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from shared.db import audit
@@ -38,15 +38,24 @@ def router(runner: Runner) -> APIRouter:
         return {"status": "live"}
 
     @routes.get("/health/ready")
-    async def ready() -> Response:
-        """200 when the service can do its work, else 503 with the reasons."""
+    async def ready(
+        purpose: Annotated[
+            Literal["all", "http"], Query(alias="for", description="`http`: may it get traffic?")
+        ] = "all",
+    ) -> Response:
+        """200 when the service can do its work, else 503 with the reasons.
+
+        With `?for=http` only what keeps it from answering requests counts: a gateway or a cluster asks this, because
+        a service whose bus is away still accepts and keeps what it is given.
+        """
         reasons = await runner.not_ready()
+        serious = await runner.not_ready(for_http=True) if purpose == "http" else reasons
         return JSONResponse(
-            {"status": "not ready" if reasons else "ready", "reasons": reasons, "alarms": runner.alarms},
-            status_code=503 if reasons else 200,
+            {"status": "not ready" if serious else "ready", "reasons": reasons, "alarms": runner.alarms},
+            status_code=503 if serious else 200,
         )
 
-    @routes.get("/metrics")
+    @routes.get("/metrics", response_class=PlainTextResponse)
     async def figures() -> Response:
         """Prometheus text format; no citizen's data in any label."""
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

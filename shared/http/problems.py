@@ -107,9 +107,14 @@ def install(app: FastAPI) -> None:
         return problem_response(problem)
 
     @app.exception_handler(Transient)
-    async def _transient(_request: Request, error: Transient) -> Response:
-        log.warning("request refused, the store is away", extra={"error": str(error)})
-        return problem_response(unavailable("The store is not available."))
+    async def _transient(request: Request, error: Transient) -> Response:
+        log.warning("request refused, store or bus is away", extra={"error": str(error)})
+        if request.method in ("GET", "HEAD"):
+            problem = Problem(
+                503, "unavailable", "Store or bus is not available; ask again.", headers={"Retry-After": "1"}
+            )
+            return problem_response(problem)
+        return problem_response(unavailable("Store or bus is not available."))
 
     @app.exception_handler(Exception)
     async def _unexpected(_request: Request, error: Exception) -> Response:

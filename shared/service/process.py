@@ -39,9 +39,6 @@ log = logging.getLogger(__name__)
 Build = Callable[[Settings, Clock, Transport, Database], Service]
 """`bootstrap.build(settings, clock, bus, database) → Service`"""
 
-LOOP = ("intake", "classify", "dispatch", "sla", "feedback", "evaluate", "journal")
-"""the services of a stack, in the order of the loop"""
-
 
 def make_transport(settings: Settings) -> Transport:
     """The bus of this process by the settings."""

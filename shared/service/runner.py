@@ -105,14 +105,20 @@ class Runner:
             read = await self.worker.inbox.positions(raw, topics)
         return sum(max(0, upcoming - read.get(partition, first)) for partition, (first, upcoming) in ends.items())
 
-    async def not_ready(self) -> list[str]:
-        """Reasons why this service cannot do its work now; empty when ready."""
+    async def not_ready(self, *, for_http: bool = False) -> list[str]:
+        """Reasons why this service cannot do its work now; empty when ready.
+
+        `for_http`: only what keeps it from answering requests. A bus that is away does not: what it accepts waits in
+        the outbox, so traffic must not be taken from it.
+        """
         reasons = list(self.service.not_ready())
         try:
             async with asyncio.timeout(3), self.service.database.read() as pg:
                 await pg.execute("SELECT 1")
         except (Transient, TimeoutError) as error:
             reasons.append(f"database: {error}"[:300])
+        if for_http:
+            return [f"{self.service.name}: {reason}" for reason in reasons]
         waits = self.worker.stopped_because if self.service.subscriptions else None
         for part in (waits, self.relay.trouble, self.timers.trouble):
             if part:
