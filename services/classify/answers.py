@@ -1,0 +1,89 @@
+"""What classify's HTTP calls answer: from rows and values to JSON types."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from services.classify import repository
+from services.classify.domain.catalogue import Matter
+from services.classify.knowledge import Knowledge
+from shared.clock import rfc3339
+from shared.events.catalog import labels as catalog
+
+
+def matter_answer(matter: catalog.Matter) -> dict[str, Any]:
+    """A candidate with the words that decided."""
+    return {
+        "code": matter.code,
+        "path": matter.path,
+        "probability": matter.probability,
+        "evidence": matter.evidence,
+    }
+
+
+def catalogue_matter_answer(matter: Matter) -> dict[str, Any]:
+    """A matter of the catalogue."""
+    return {
+        "code": matter.code,
+        "name": matter.name,
+        "path": list(matter.path),
+        "class": matter.handling_class.value,
+        "kind": matter.kind.value,
+        "dimension": matter.dimension,
+        "social": matter.social,
+        "elderly": matter.elderly,
+        "synonyms": list(matter.synonyms),
+    }
+
+
+def review_answer(row: dict[str, Any]) -> dict[str, Any]:
+    """One place of the review queue: what a person needs to decide."""
+    label = repository.label_from(row["label"])
+    return {
+        "appeal_id": row["appeal_id"],
+        "reference_no": row["reference_no"],
+        "received_at": rfc3339(row["received_at"]),
+        "region_code": row["region_code"],
+        "title": row["title"],
+        "text": row["text"],
+        "reason": row["review_reason"],
+        "class": label.handling_class,
+        "kind": label.kind,
+        "candidates": [matter_answer(candidate) for candidate in label.candidates],
+        "tags": [{"code": tag.code, "name": tag.name, "evidence": tag.evidence} for tag in label.tags],
+        "safety_words": label.safety_words,
+        "repeat_of": {"appeal_id": label.repeat_of.appeal_id, "score": label.repeat_of.score}
+        if label.repeat_of
+        else None,
+        "model": label.model,
+        "degraded": label.degraded,
+    }
+
+
+def quality_answer(figures: dict[str, Any], knowledge: Knowledge) -> dict[str, Any]:
+    """Agreement of persons with labels, each rate beside its counts."""
+    models: dict[str, dict[str, Any]] = {}
+    for row in figures["counted"]:
+        counts = {name: row[name] for name in ("labelled", "in_review", "degraded", "urgent")}
+        models[row["model"]] = {"model": row["model"], **counts, "reviewed": 0, "confirmed": 0}
+    matters = []
+    for row in figures["judged"]:
+        empty = {"model": row["model"], "labelled": 0, "in_review": 0, "degraded": 0, "urgent": 0}
+        model = models.setdefault(row["model"], {**empty, "reviewed": 0, "confirmed": 0})
+        model["reviewed"] += row["reviewed"]
+        model["confirmed"] += row["confirmed"]
+        matter = knowledge.catalogue.get(row["matter"])
+        matters.append(
+            {
+                "model": row["model"],
+                "matter": row["matter"],
+                "name": matter.name if matter else None,
+                "reviewed": row["reviewed"],
+                "confirmed": row["confirmed"],
+                "accuracy": round(row["confirmed"] / row["reviewed"], 4),
+                "mean_probability": round(row["promised"], 4),
+            }
+        )
+    for model in models.values():
+        model["accuracy"] = round(model["confirmed"] / model["reviewed"], 4) if model["reviewed"] else None
+    return {"models": list(models.values()), "matters": matters}
