@@ -33,7 +33,8 @@ def commands_name_their_service(documents: list[Manifest], expected: Expected) -
         for container in containers_of(document):
             if container.get("args") != wanted.get(container["name"]):
                 yield f"{name_of(document)}: container {container['name']} runs {container.get('args')}"
-            for probe, path in (("startup", "live"), ("liveness", "live"), ("readiness", "ready")):
+            # `for=http`: a service whose bus is away still accepts, so it must not lose its traffic
+            for probe, path in (("startup", "live"), ("liveness", "live"), ("readiness", "ready?for=http")):
                 actual = container.get(f"{probe}Probe", {}).get("httpGet", {}).get("path")
                 if actual not in (None, f"/ops/{service}/health/{path}"):
                     yield f"{name_of(document)}: {probe} probe asks {actual}, not /ops/{service}/health/{path}"
