@@ -1,6 +1,7 @@
 """The live line of `make run`: counts that follow the journal, like any other subscriber of it."""
 
 import asyncio
+import shutil
 import sys
 import time
 from collections import Counter
@@ -49,7 +50,8 @@ class LiveLine:
             self._counts.update(found["counts"])
             after = found["next"]
             if terminal:
-                print(f"\r\x1b[2K{self.line()}", end="", flush=True)
+                # a line that wraps cannot be rewritten
+                print(f"\r\x1b[2K{self.line()[: shutil.get_terminal_size().columns - 1]}", end="", flush=True)
             elif time.monotonic() - shown >= LINE_EVERY_S:
                 shown = time.monotonic()
                 print(self.line(), flush=True)

@@ -31,7 +31,11 @@ class LocalSettings(Settings):
             raise StackError("\n".join([*lines, "Correct the variable or unset it to get the default."])) from None
         if settings.env != "local":
             raise StackError("SUSHU_ENV=production is for the deployment in deploy/k8s; a local stack runs without it.")
-        return settings.model_copy(update={"data_dir": settings.data_dir.expanduser().resolve()})
+        found = {
+            "data_dir": settings.data_dir.expanduser().resolve(),
+            "base_url": settings.base_url or settings.local_url,
+        }
+        return settings.model_copy(update=found)
 
     @property
     def local_url(self) -> str:

@@ -172,8 +172,9 @@ class _Supervision:
             local_routes(stack.services),
             folder.log("gateway"),
         )
-        _tell("Starting PostgreSQL, Apache Kafka and the gateway …")
         postgres, kafka = stack.own_postgres(), self._own_kafka()
+        own = [name for name, part in (("PostgreSQL", postgres), ("Apache Kafka", kafka)) if part is not None]
+        _tell(f"Starting {', '.join([*own, 'the gateway'])} …")
         stack.kafka = kafka.bootstrap_servers if kafka else settings.kafka_bootstrap_servers
         programs = [gateway.program()]
         programs += [part.program() for part in (postgres, kafka) if part is not None]
