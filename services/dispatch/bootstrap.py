@@ -7,7 +7,7 @@ from services.dispatch.book import SUSPENSION_END
 from services.dispatch.consumer import subscriptions
 from services.dispatch.desk import RoutingDesk
 from services.dispatch.handlers import Actions, Reactions, Registers
-from services.dispatch.platforms import DirectoryError, load_platforms
+from services.dispatch.platforms import DirectoryError, load_platforms, neighbours
 from services.dispatch.reconcile import Reconciliation
 from services.dispatch.rules.loading import RulesError, load_rules
 from services.dispatch.working_time import after_working_time
@@ -33,13 +33,17 @@ def build(settings: Settings, clock: Clock, bus: Transport, database: Database) 
         rules = load_rules(city.file("rules.yaml"), city.level)
     except (RulesError, PluginMissing) as error:
         rules, trouble = (), str(error)
+    divisions = regions.load()
     try:
-        platforms = load_platforms(settings.platforms, settings.platform)
+        if settings.platforms or settings.city != "demo":
+            platforms = load_platforms(settings.platforms, settings.platform)
+        else:
+            platforms = neighbours(settings.platform, divisions)
     except DirectoryError as error:
         platforms, trouble = load_platforms("", settings.platform), str(error)
     desk = RoutingDesk(
         platforms=platforms,
-        regions=regions.load(),
+        regions=divisions,
         rules=rules,
         working_time=after_working_time,
         trouble=trouble,

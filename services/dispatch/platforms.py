@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from services.dispatch.domain.platforms import Agreement, Platform, PlatformDirectory
+from shared.regions import RegionDirectory
 
 
 class DirectoryError(ValueError):
@@ -27,6 +28,18 @@ def load_platforms(path: str, own: str) -> PlatformDirectory:
     except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError, ValueError) as error:
         raise DirectoryError(f"SUSHU_PLATFORMS, {Path(path).name}: {type(error).__name__}: {error}") from error
     return PlatformDirectory.of(own, platforms, agreements)
+
+
+def neighbours(own: str, regions: RegionDirectory) -> PlatformDirectory:
+    """The directory of the demo city: every province and city of the division list is a platform, without an address.
+
+    So a case of another city is offered there and stays `offered` until a real directory says how to reach it.
+    """
+    provinces = regions.children("")
+    cities = [region for province in provinces for region in regions.children(province.code) if region.level == 2]
+    return PlatformDirectory.of(
+        own, [Platform(region.code, region.level, region.parent or None) for region in (*provinces, *cities)]
+    )
 
 
 def _platform(entry: Any) -> Platform:

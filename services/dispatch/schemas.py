@@ -1,20 +1,33 @@
 """Bodies of dispatch's routes (api.md, dispatch)."""
 
+from collections.abc import Callable
 from datetime import date, time
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from services.dispatch.domain.case import HandlingClass
 from services.dispatch.domain.duties import DutyKind
 from services.dispatch.domain.work_order import ReturnReason
 from shared.http.bodies import Body, Code, Note
 
+
+def _text(what: str) -> Callable[[Any], Any]:
+    """Numbers are no days or times, though they could be read as such."""
+
+    def check(value: Any) -> Any:
+        if not isinstance(value, str):
+            raise ValueError(f"must be {what}")
+        return value
+
+    return check
+
+
 Reason = Annotated[str, Field(min_length=1, max_length=4_000)]
 UnitCode = Code
 Evidence = Annotated[list[Annotated[str, Field(min_length=1, max_length=500)]], Field(max_length=50)]
-Day = Annotated[date, Field(strict=False)]
-ClockTime = Annotated[time, Field(strict=False)]
+Day = Annotated[date, Field(strict=False), BeforeValidator(_text("a day, e.g. 2026-11-02"))]
+ClockTime = Annotated[time, Field(strict=False), BeforeValidator(_text("a time of day, e.g. 09:00"))]
 MatterPrefix = Annotated[str, Field(max_length=32, pattern=r"^\d*$")]
 RegionCode = Annotated[str, Field(max_length=32, pattern=r"^\d*$")]
 

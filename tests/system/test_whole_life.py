@@ -212,4 +212,16 @@ def test_case_of_another_platform_stays_owned_and_is_offered(http: httpx.Client)
         advance(http, 1)
         order = ok(http.get(f"/v1/work-orders/{order['id']}"))
     rules = {answer["rule"]: answer for answer in order["decision"]}
-    assert "cross_region" in rules
+    assert "460200" in str(order["handoff"])
+    assert order["status"] == "dispatched"
+    assert order["handoff"]["state"] == "offered"
+    assert "三亚市" in rules["cross_region"]["reason"]
+    offers = [
+        event["data"]["after"]
+        for event in ok(http.get("/v1/events", params={"types": "handoff.offered"}))["items"]
+        if order["id"] == event["data"]["after"]["work_order_id"]
+    ]
+    assert [(offer["sender"], offer["receiver"], offer["path"]) for offer in offers] == [
+        ("460100", "460200", ["460100", "460000", "460200"])
+    ]
+    assert ok(http.get(f"/v1/appeals/{posted['id']}"))["handoff"]["state"] == "offered"

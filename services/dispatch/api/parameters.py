@@ -10,7 +10,7 @@ from services.dispatch.repository import Scope
 from shared.clock import rfc3339
 from shared.errors import invalid, not_found
 from shared.http.auth import allowed
-from shared.http.pages import Page
+from shared.http.pages import Page, cursor_of
 from shared.security.principal import Principal
 
 Handling = Annotated[Principal, allowed("handler", "seat", "supervisor", "leader")]
@@ -46,11 +46,8 @@ def version_of(if_match: str | None) -> int | None:
 
 
 def after_of(page: Page) -> str | None:
-    if page.after is None:
-        return None
-    if len(page.after) != 1 or not isinstance(page.after[0], str) or "\x00" in page.after[0]:
-        raise invalid("/after", "is no cursor of this list; take `next` of the page before")
-    return page.after[0]
+    after = cursor_of(page, str)
+    return after[0] if after else None
 
 
 def region_prefix(region: str) -> str:
