@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import UTC, datetime
+from typing import Any
 
 from shared.bus.records import Record
 from shared.events.catalog.appeals import Appeal, AppealReceived, AppealWithdrawn, Place, Reporter
@@ -31,10 +32,11 @@ def received(identifier: str) -> AppealReceived:
     return AppealReceived(actor="citizen", after=appeal(identifier))
 
 
-async def feed(hub: Harness, after: str = "", **query: str) -> dict:
+async def feed(hub: Harness, after: str = "", **query: str) -> dict[str, Any]:
     answer = await hub.http.get("/v1/events", params={"after": after, **query}, headers=hub.admin)
     assert answer.status_code == 200, answer.text
-    return answer.json()
+    page: dict[str, Any] = answer.json()
+    return page
 
 
 async def test_feed_holds_every_event_once_in_the_order_of_its_aggregate(server_url: str) -> None:
