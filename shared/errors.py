@@ -46,7 +46,8 @@ class Problem(Exception):
 
 
 def invalid(pointer: str, detail: str) -> Problem:
-    """422 for one field of a body; `pointer` is a JSON pointer (RFC 6901)."""
+    """422 for one field of a body; `pointer` is a JSON pointer (RFC 6901), "/" for the body as a whole."""
+    pointer = pointer or "/"
     return Problem(422, "invalid", f"{pointer}: {detail}", errors=[{"pointer": pointer, "detail": detail}])
 
 

@@ -25,11 +25,11 @@ from services.feedback.schemas import (
 )
 from shared.clock import Clock, rfc3339
 from shared.db.database import Database
-from shared.errors import Problem, invalid, not_found
+from shared.errors import Problem, not_found
 from shared.http.auth import Caller, Idempotency, Public, allowed
 from shared.http.commands import CommandQueue
-from shared.http.pages import Paged, page_of
-from shared.http.problems import validation_problem
+from shared.http.pages import Page, Paged, cursor_of, page_of
+from shared.http.problems import invalid_json, validation_problem
 from shared.http.requests import StrictRoute
 from shared.security.principal import Principal
 
@@ -99,14 +99,14 @@ def router(handlers: Handlers, database: Database, clock: Clock, commands: Comma
         async with database.read() as pg:
             if status == "awaiting_decision":
                 found = await repository.list_decisions(
-                    pg, regions=who.regions, after=_cursor(asked.after, 1)[0], limit=asked.limit + 1
+                    pg, regions=who.regions, after=_last(asked), limit=asked.limit + 1
                 )
                 return page_of([callback(case) for case in found], asked, lambda row: [row["id"]])
             found = await repository.list_callbacks(
                 pg,
                 due_by=now if due else None,
                 regions=who.regions,
-                after=_moment(asked.after),
+                after=(after[0], after[1]) if (after := cursor_of(asked, datetime, str)) else None,
                 limit=asked.limit + 1,
             )
         return page_of([callback(case) for case in found], asked, lambda row: [row["next_attempt_at"], row["id"]])
@@ -202,7 +202,7 @@ def router(handlers: Handlers, database: Database, clock: Clock, commands: Comma
                 pg,
                 state=state,
                 units=None if everybody else sorted(who.units),
-                after=_cursor(asked.after, 1)[0],
+                after=_last(asked),
                 limit=asked.limit + 1,
             )
         return page_of(rows, asked, lambda row: [row["id"]])
@@ -266,7 +266,7 @@ async def _rating(request: Request, form: bool) -> RatingBody:
     except ValidationError as error:
         raise validation_problem(error.errors(include_input=False, include_url=False)) from error
     except json.JSONDecodeError as error:
-        raise Problem(422, "invalid_json", "The body is no JSON: check brackets, quotes and UTF-8.") from error
+        raise invalid_json(request.headers.get("content-type")) from error
 
 
 def _wants_page(request: Request) -> bool:
@@ -277,20 +277,6 @@ def _json(body: dict[str, Any]) -> Response:
     return Response(orjson.dumps(body), media_type="application/json", headers={"Cache-Control": "no-store"})
 
 
-def _cursor(after: list[Any] | None, length: int) -> list[str]:
-    if after is None:
-        return [""] * length
-    if len(after) != length or not all(isinstance(value, str) and "\x00" not in value for value in after):
-        raise invalid("/after", "is no cursor of this list; take `next` of the page before")
-    return after
-
-
-def _moment(after: list[Any] | None) -> tuple[datetime, str] | None:
-    if after is None:
-        return None
-    at, appeal_id = _cursor(after, 2)
-    try:
-        moment = datetime.fromisoformat(at)
-        return moment.astimezone(UTC), appeal_id
-    except (ValueError, OverflowError) as error:
-        raise invalid("/after", "is no cursor of this list; take `next` of the page before") from error
+def _last(asked: Page) -> str:
+    after = cursor_of(asked, str)
+    return str(after[0]) if after else ""

@@ -11,7 +11,7 @@ from uuid import UUID
 import orjson
 from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
-from pydantic import AwareDatetime, ValidationError
+from pydantic import ValidationError
 
 from services.intake import repository
 from services.intake.domain.search import terms
@@ -32,11 +32,11 @@ from services.intake.schemas import (
 from services.intake.vault import Vault
 from shared.clock import Clock
 from shared.errors import Problem, Transient, invalid, not_found
-from shared.http.auth import Idempotency, Public, allowed
-from shared.http.bodies import Body, Code
+from shared.http.auth import Idempotency, KeyHeader, Public, allowed
+from shared.http.bodies import Body, Code, Instant
 from shared.http.commands import CommandQueue, IdempotencyKey, Outcome, unavailable
 from shared.http.pages import Page, Paged, decode_cursor
-from shared.http.problems import validation_problem
+from shared.http.problems import invalid_json, validation_problem
 from shared.http.requests import StrictRoute, parse_json
 from shared.security.principal import Principal
 
@@ -99,11 +99,8 @@ def router(receiver: Receiver, cases: CommandQueue[CaseCommand], queries: Querie
             }
         },
     )
-    async def receive_batch(request: Request, who: Sender) -> StreamingResponse:
+    async def receive_batch(request: Request, who: Sender, key: KeyHeader = None) -> StreamingResponse:
         """Take in up to 5,000 appeals as NDJSON; one bad line harms no other."""
-        key = request.headers.get("idempotency-key")
-        if key is not None and not (0 < len(key) <= 255 and key.isascii() and key.isprintable()):
-            raise invalid("/Idempotency-Key", "needs 1 to 255 printable ASCII characters")
         if batches.locked():
             raise unavailable(f"{BATCHES} batches are at work.")
         async with batches:
@@ -134,8 +131,8 @@ def router(receiver: Receiver, cases: CommandQueue[CaseCommand], queries: Querie
         tag: Code | None = None,
         unit: Code | None = None,
         q: Annotated[str | None, Query(min_length=2, max_length=200)] = None,
-        since: Annotated[AwareDatetime | None, Query(alias="from")] = None,
-        until: Annotated[AwareDatetime | None, Query(alias="to")] = None,
+        since: Annotated[Instant | None, Query(alias="from")] = None,
+        until: Annotated[Instant | None, Query(alias="to")] = None,
     ) -> dict[str, Any]:
         """Search, newest first; `q` finds what holds all its words, Chinese from two characters."""
         if q is not None and all(len(term) < 2 for term in terms(q)):
@@ -262,7 +259,7 @@ async def _line(
         scope = IdempotencyKey.of(who.sub, "POST", path, f"{key}/{number}", body.canonical()) if key else None
         outcome = await receiver.submit(who, body, scope)
     except json.JSONDecodeError:
-        return _refused(number, Problem(422, "invalid_json", "The line is no JSON: check brackets, quotes and UTF-8."))
+        return _refused(number, invalid_json(what="line"))
     except ValidationError as error:
         return _refused(number, validation_problem(error.errors(include_input=False, include_url=False)))
     except Problem as problem:

@@ -6,6 +6,7 @@ import hmac
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from services.intake.domain import appeal as rules
 from services.intake.domain import case, search
@@ -14,8 +15,8 @@ from services.intake.keys import Keys
 from services.intake.words import FOR_CITIZENS, role_of
 from shared.clock import rfc3339
 from shared.db.database import Database
-from shared.errors import invalid, not_found
-from shared.http.pages import Page, page_of
+from shared.errors import not_found
+from shared.http.pages import Page, cursor_of, page_of
 from shared.regions import RegionDirectory
 from shared.security.principal import Principal
 
@@ -109,13 +110,13 @@ class Queries:
         )
         if not scope or not visible(who, **dict(scope[0])):
             raise not_found(f"The appeal {appeal_id}")
-        after_at, after_id = _after(page, 2) or (None, None)
+        after_at, after_id = cursor_of(page, datetime, str) or (None, None)
         rows = await self._fetch(
             "SELECT at, event_id, type, actor, words, reason FROM intake.timeline WHERE appeal_id = $1::uuid"
             " AND ($2::timestamptz IS NULL OR (at, event_id) > ($2, $3::text)) ORDER BY at, event_id LIMIT $4",
             appeal_id,
-            _instant(after_at),
-            None if after_id is None else str(after_id),
+            after_at,
+            after_id,
             page.limit + 1,
         )
         items = [_item(row) | {"_key": [row["at"].isoformat(), row["event_id"]]} for row in rows]
@@ -149,9 +150,9 @@ class Queries:
         if (words := filters.get("q")) is not None:
             self._add_words(words, add)
         self._add_scope(who, add)
-        after = _after(page, 2)
+        after = cursor_of(page, datetime, UUID)
         if after is not None:
-            values += [_instant(after[0]), str(after[1])]
+            values += after
             where.append(f"(c.received_at, c.appeal_id) < (${len(values) - 1}::timestamptz, ${len(values)}::uuid)")
         values.append(page.limit + 1)
         rows = await self._fetch(
@@ -284,19 +285,3 @@ def _subtree(region: str) -> str:
     if len(region) == 6 and region.endswith("00"):
         return region[:4] + "%"
     return region + "%"
-
-
-def _after(page: Page, size: int) -> list[Any] | None:
-    if page.after is None:
-        return None
-    if len(page.after) != size or _instant(page.after[0]) is None:
-        raise invalid("/after", "is no cursor of this list; take `next` of the page before")
-    return page.after
-
-
-def _instant(value: Any) -> datetime | None:
-    try:
-        instant = datetime.fromisoformat(value) if isinstance(value, str) else None
-    except ValueError:
-        return None
-    return instant if instant is not None and instant.tzinfo is not None else None

@@ -13,8 +13,7 @@ from services.sla.reactions import FeedbackFact
 from services.sla.tables import clock_sets, supervisions
 from shared.clock import rfc3339
 from shared.db import bulk
-from shared.errors import invalid
-from shared.http.pages import Page
+from shared.http.pages import Page, cursor_of
 from shared.security.principal import Principal
 
 _clock_set = msgspec.json.Decoder(ClockSet)
@@ -228,9 +227,8 @@ async def lamps(
     if lamp is not None:
         values.append(lamp)
         conditions.append(f"lamp = ${len(values)}")
-    if page.after is not None:
-        due_at, work_order_id = cursor_values(page.after, 2)
-        values += [cursor_instant(due_at), str(work_order_id)]
+    if (after := cursor_of(page, datetime, str)) is not None:
+        values += after
         conditions.append(f"(due_at, work_order_id) > (${len(values) - 1}, ${len(values)})")
     values.append(page.limit + 1)
     found = await pg.fetch(
@@ -257,8 +255,8 @@ async def supervisions_of(
             conditions.append(f"{name} = ${len(values)}")
     if acknowledged is not None:
         conditions.append(f"acknowledged_at IS {'NOT ' if acknowledged else ''}NULL")
-    if page.after is not None:
-        values.append(str(cursor_values(page.after, 1)[0]))
+    if (after := cursor_of(page, str)) is not None:
+        values += after
         conditions.append(f"id < ${len(values)}")
     values.append(page.limit + 1)
     found = await pg.fetch(
@@ -266,21 +264,3 @@ async def supervisions_of(
         *values,
     )
     return [supervision_answer(row) for row in found]
-
-
-def cursor_values(after: Sequence[Any], count: int) -> Sequence[Any]:
-    """The values of a cursor of ours. Raises `Problem` 422 for another list's."""
-    if len(after) != count or any(isinstance(value, str) and "\x00" in value for value in after):
-        raise invalid("/after", "is no cursor of this list; take `next` of the page before")
-    return after
-
-
-def cursor_instant(value: Any) -> datetime:
-    """The instant in a cursor. Raises `Problem` 422."""
-    try:
-        instant = datetime.fromisoformat(value)
-    except (TypeError, ValueError) as error:
-        raise invalid("/after", "is no cursor of this list; take `next` of the page before") from error
-    if instant.tzinfo is None:
-        raise invalid("/after", "is no cursor of this list; take `next` of the page before")
-    return instant

@@ -42,10 +42,13 @@ def allowed(*roles: str) -> Any:
     return Depends(check)
 
 
-_Key = Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_length=255, pattern=r"^[!-~]+$")]
+KeyHeader = Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_length=255, pattern=r"^[!-~]+$")]
+"""1 to 255 printable ASCII characters, no blanks"""
 
 
-async def _idempotency(request: Request, key: _Key = None) -> Callable[[Principal, Body | None], IdempotencyKey | None]:
+async def _idempotency(
+    request: Request, key: KeyHeader = None
+) -> Callable[[Principal, Body | None], IdempotencyKey | None]:
     def make(who: Principal, body: Body | None) -> IdempotencyKey | None:
         if key is None:
             return None

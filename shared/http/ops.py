@@ -11,7 +11,7 @@ from shared.db import audit
 from shared.errors import Problem
 from shared.http.auth import allowed
 from shared.http.bodies import Body
-from shared.http.pages import Paged, page_of
+from shared.http.pages import Page, Paged, cursor_of, page_of
 from shared.http.requests import StrictRoute
 from shared.security.principal import Principal
 from shared.service.runner import Runner
@@ -66,9 +66,7 @@ def router(runner: Runner) -> APIRouter:
     ) -> dict[str, Any]:
         """Records that could not be handled, oldest first; bodies are not shown."""
         async with service.database.read() as raw:
-            rows = await letters.list(
-                raw, status=status, after=int(page.after[0]) if page.after else 0, limit=page.limit + 1
-            )
+            rows = await letters.list(raw, status=status, after=_position(page), limit=page.limit + 1)
         return page_of(rows, page, lambda row: [row["id"]])
 
     @routes.post("/dead-letters/{letter_id}/replay")
@@ -127,7 +125,7 @@ def router(runner: Runner) -> APIRouter:
                 "SELECT position, at, actor, action, subject, reason, detail,"
                 " encode(digest, 'hex') AS digest"
                 f" FROM {service.database.schema}.audit WHERE position > $1 ORDER BY position LIMIT $2",
-                int(page.after[0]) if page.after else 0,
+                _position(page),
                 page.limit + 1,
             )
         return page_of([dict(row) for row in rows], page, lambda row: [row["position"]])
@@ -139,6 +137,11 @@ def router(runner: Runner) -> APIRouter:
             return await audit.verify(raw, service.database.schema)
 
     return routes
+
+
+def _position(page: Page) -> int:
+    after = cursor_of(page, int)
+    return int(after[0]) if after else 0
 
 
 def _known(letter_id: int) -> int:

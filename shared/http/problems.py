@@ -63,22 +63,34 @@ def validation_problem(errors: Any, content_type: str | None = None) -> Problem:
     """422 (or 415) from pydantic's list of errors; the values themselves are never repeated."""
     places = []
     for error in errors:
+        if error["type"] == "json_invalid":
+            return invalid_json(content_type)
         where = [str(part) for part in error["loc"]]
         if where and where[0] == "body":
             where = where[1:]
         pointer = "/" + "/".join(where)
-        places.append({"pointer": pointer, "detail": str(error["msg"])})
+        places.append({"pointer": pointer, "detail": str(error["msg"]).removeprefix("Value error, ")})
         if (
             error["loc"] in (("body",), ["body"])
             and content_type is not None
             and "json" not in content_type.lower()
             and error["type"] != "missing"
         ):
-            return Problem(415, "unsupported_media_type", "Send the body as `Content-Type: application/json`.")
-        if error["type"] == "json_invalid":
-            return Problem(422, "invalid_json", "The body is no JSON: check brackets, quotes and UTF-8.", errors=places)
+            return _unsupported()
     first = places[0] if places else {"pointer": "/", "detail": "the body is missing"}
     return Problem(422, "invalid", f"{first['pointer']}: {first['detail']}", errors=places)
+
+
+def invalid_json(content_type: str | None = None, what: str = "body") -> Problem:
+    """422 for a body (or another `what`) that cannot be parsed; 415 when it does not even claim to be JSON."""
+    if content_type is not None and "json" not in content_type.lower():
+        return _unsupported()
+    detail = f"The {what} is no JSON: check brackets, quotes and UTF-8."
+    return Problem(422, "invalid_json", detail, errors=[{"pointer": "/", "detail": detail}])
+
+
+def _unsupported() -> Problem:
+    return Problem(415, "unsupported_media_type", "Send the body as `Content-Type: application/json`.")
 
 
 def install(app: FastAPI) -> None:

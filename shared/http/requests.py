@@ -1,7 +1,8 @@
 """What comes in over HTTP before a route sees it: size, encoding, JSON, trace context, figures."""
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import orjson
@@ -25,16 +26,25 @@ class StrictRequest(Request):
     """JSON by orjson: no lone surrogates, no NaN, bounded depth; NUL characters are refused."""
 
     problem: Problem | None = None
-    """what `json` found: FastAPI makes a plain 400 of any exception in there"""
+    """what `body` and `json` found: FastAPI makes a plain 400 of any exception in there"""
+
+    async def body(self) -> bytes:
+        with self._noted():
+            return await super().body()
 
     async def json(self) -> Any:
         if not hasattr(self, "_json"):
-            try:
+            with self._noted():
                 self._json = parse_json(await self.body())
-            except Problem as problem:
-                self.problem = problem
-                raise
         return self._json
+
+    @contextmanager
+    def _noted(self) -> Iterator[None]:
+        try:
+            yield
+        except Problem as problem:
+            self.problem = problem
+            raise
 
 
 def parse_json(raw: bytes) -> Any:

@@ -18,7 +18,7 @@ import asyncpg
 from shared.bus.records import Transport
 from shared.clock import Clock, SystemClock
 from shared.db.database import plain_url
-from shared.errors import Problem
+from shared.errors import Problem, invalid
 from shared.service.pipeline import backlog, schemas_of
 from shared.settings import Settings
 
@@ -134,7 +134,7 @@ class ClockDesk:
     async def set_speed(self, speed: float) -> datetime:
         """From now on business time runs `speed` times as fast; nothing is promised about drained effects."""
         if not 0 <= speed <= FASTEST:
-            raise Problem(422, "invalid", f"/speed: from 0 to {FASTEST:.0f}")
+            raise invalid("/speed", f"must lie between 0 and {FASTEST:.0f}")
         async with self._lock:
             connection: Any = await asyncpg.connect(self.clock.url, timeout=10)
             try:
@@ -150,7 +150,7 @@ class ClockDesk:
         Raises `Problem` 503 when the pipeline does not drain.
         """
         if not 0 <= seconds <= LONGEST_ADVANCE_S:
-            raise Problem(422, "invalid", f"/advance_s: from 0 to {LONGEST_ADVANCE_S}")
+            raise invalid("/advance_s", f"must lie between 0 and {LONGEST_ADVANCE_S}, five years; send it in parts")
         async with self._lock:
             connection: Any = await asyncpg.connect(self.clock.url, timeout=10)
             try:
