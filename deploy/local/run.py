@@ -112,7 +112,7 @@ class _Hub:
                 self.stack.services, settings, clock, transport, lambda name: say(f" {name}", end="")
             )
             say(" …")
-            runners = [Runner(service, transport) for service in services]
+            runners = [Runner(service, transport, paced=not settings.sim_clock) for service in services]
             segments, paths = in_process_routes(self.stack.services)
             app = Together(runners, settings, segments, paths, _lifespan(runners))
             async with _following(clock), _serving(app, settings) as serving:

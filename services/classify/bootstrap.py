@@ -49,6 +49,7 @@ def build(settings: Settings, clock: Clock, bus: Transport, database: Database) 
 
     return Service(
         name="classify",
+        pace_s=0.0,
         database=database,
         router=router(appeals, library, Places(own.platform), database, clock, reviews, imports),
         migrations=Path(__file__).parent / "migrations",

@@ -59,6 +59,7 @@ def build(settings: Settings, clock: Clock, bus: Transport, database: Database) 
 
     return Service(
         name="dispatch",
+        pace_s=0.0,
         database=database,
         router=router(desk, registers, Actions(desk), database, clock),
         migrations=Path(__file__).parent / "migrations",

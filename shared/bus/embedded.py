@@ -124,35 +124,28 @@ class EmbeddedTransport:
             for record in records:
                 number = partition_of(record.key, await self._count(record.topic))
                 by_partition.setdefault(Partition(record.topic, number), []).append(record)
-            places = sorted(by_partition)  # one lock order for all publishers
-            async with self._pool.acquire() as connection, connection.transaction():
-                await connection.execute(
-                    "SELECT 1 FROM bus.partitions p JOIN unnest($1::text[], $2::int[]) AS w(topic, partition)"
-                    " USING (topic, partition) ORDER BY p.topic, p.partition FOR UPDATE OF p",
-                    [place.topic for place in places],
-                    [place.number for place in places],
-                )
-                rows = await connection.fetch(
-                    "UPDATE bus.partitions p SET next_offset = p.next_offset + w.n"
-                    " FROM unnest($1::text[], $2::int[], $3::int[]) AS w(topic, partition, n)"
-                    " WHERE p.topic = w.topic AND p.partition = w.partition"
-                    " RETURNING p.topic, p.partition, p.next_offset - w.n AS first",
-                    [place.topic for place in places],
-                    [place.number for place in places],
-                    [len(by_partition[place]) for place in places],
-                )
-                lines: list[tuple[Any, ...]] = []
-                for row in rows:
-                    place = Partition(row["topic"], row["partition"])
-                    for offset, record in enumerate(by_partition[place], row["first"]):
-                        lines.append(
-                            (place.topic, place.number, offset, record.key, headers_json(record.headers), record.value)
-                        )
-                await connection.execute(
-                    "INSERT INTO bus.log (topic, partition, log_offset, key, headers, value) SELECT * FROM"
-                    " unnest($1::text[], $2::int[], $3::bigint[], $4::text[], $5::jsonb[], $6::bytea[])",
-                    *(list(column) for column in zip(*lines, strict=True)),
-                )
+            places = list(by_partition)
+            lines = [
+                (place.topic, place.number, offset, record.key, headers_json(record.headers), record.value)
+                for place, own in by_partition.items()
+                for offset, record in enumerate(own)
+            ]
+            # one statement, one transaction: the partitions' rows are locked, so offsets rise in the order of commits
+            rows = await self._pool.fetch(
+                "WITH taken AS (UPDATE bus.partitions p SET next_offset = p.next_offset + w.n"
+                " FROM unnest($1::text[], $2::int[], $3::int[]) AS w(topic, partition, n)"
+                " WHERE p.topic = w.topic AND p.partition = w.partition"
+                " RETURNING p.topic, p.partition, p.next_offset - w.n AS first),"
+                " written AS (INSERT INTO bus.log (topic, partition, log_offset, key, headers, value)"
+                " SELECT r.topic, r.partition, t.first + r.n, r.key, r.headers, r.value FROM"
+                " unnest($4::text[], $5::int[], $6::bigint[], $7::text[], $8::jsonb[], $9::bytea[])"
+                " AS r(topic, partition, n, key, headers, value) JOIN taken t USING (topic, partition))"
+                " SELECT * FROM taken",
+                [place.topic for place in places],
+                [place.number for place in places],
+                [len(own) for own in by_partition.values()],
+                *(list(column) for column in zip(*lines, strict=True)),
+            )
         except Exception as error:
             if is_transient(error):
                 raise Transient(f"embedded log: {error}") from error

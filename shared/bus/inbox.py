@@ -27,17 +27,26 @@ class Inbox:
         )
         return {Partition(row["topic"], row["partition"]): row["next_offset"] for row in rows}
 
-    async def lock(self, pg: Any, partitions: Sequence[Partition]) -> dict[Partition, int]:
-        """Lock the offsets of `partitions` until the commit and return them: two readers of one partition (a
-        rebalance, a stalled consumer that comes back) wait for each other here."""
+    async def claim(self, pg: Any, upcoming: Mapping[Partition, int]) -> tuple[dict[Partition, int], bool]:
+        """Move the offsets to `upcoming` and return what they were, and whether any dead letter is open.
+
+        The rows stay locked until the commit, so two readers of one partition (a rebalance, a stalled consumer that
+        comes back) wait for each other here; a rollback moves the offsets back.
+        """
         rows = await pg.fetch(
-            f"SELECT o.topic, o.partition, o.next_offset FROM {self.schema}.inbox_offsets o"
-            " JOIN unnest($1::text[], $2::int[]) AS p(topic, partition) USING (topic, partition)"
-            " ORDER BY o.topic, o.partition FOR UPDATE OF o",
-            [partition.topic for partition in partitions],
-            [partition.number for partition in partitions],
+            "WITH p AS (SELECT * FROM unnest($1::text[], $2::int[], $3::bigint[]) AS p(topic, partition, upcoming)),"
+            f" old AS (SELECT o.topic, o.partition, o.next_offset FROM {self.schema}.inbox_offsets o"
+            " JOIN p USING (topic, partition) ORDER BY o.topic, o.partition FOR UPDATE OF o)"
+            f" UPDATE {self.schema}.inbox_offsets o SET next_offset = greatest(old.next_offset, p.upcoming)"
+            " FROM p JOIN old USING (topic, partition) WHERE o.topic = p.topic AND o.partition = p.partition"
+            " RETURNING o.topic, o.partition, old.next_offset, EXISTS"
+            f" (SELECT 1 FROM {self.schema}.dead_letters WHERE status IN ('parked', 'waiting')) AS letters",
+            [partition.topic for partition in upcoming],
+            [partition.number for partition in upcoming],
+            list(upcoming.values()),
         )
-        return {Partition(row["topic"], row["partition"]): row["next_offset"] for row in rows}
+        before = {Partition(row["topic"], row["partition"]): row["next_offset"] for row in rows}
+        return before, any(row["letters"] for row in rows)
 
     async def begin(self, pg: Any, positions: Mapping[Partition, int]) -> None:
         """Rows for partitions that are read for the first time."""
@@ -56,17 +65,6 @@ class Inbox:
             partition.topic,
             partition.number,
             offset,
-        )
-
-    async def advance(self, pg: Any, positions: Mapping[Partition, int]) -> None:
-        """Everything below these offsets is dealt with."""
-        await pg.execute(
-            f"UPDATE {self.schema}.inbox_offsets o SET next_offset = p.next_offset"
-            " FROM unnest($1::text[], $2::int[], $3::bigint[]) AS p(topic, partition, next_offset)"
-            " WHERE o.topic = p.topic AND o.partition = p.partition",
-            [partition.topic for partition in positions],
-            [partition.number for partition in positions],
-            list(positions.values()),
         )
 
     async def unseen(self, pg: Any, messages: Sequence[Message[Event]]) -> set[str]:

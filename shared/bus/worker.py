@@ -60,7 +60,10 @@ class Worker:
         *,
         decoder: Callable[[Headers, bytes], Message[Event]] = decode_event,
         batch: int = BATCH,
+        pace_s: float = 0.0,
     ) -> None:
+        """`pace_s`: at most one batch in so many seconds. The first event after a pause is handled at once; a stream
+        is gathered, which makes each event much cheaper."""
         self.group = group
         self.subscriptions: Mapping[str, Subscription] = {
             subscription.topic: subscription for subscription in subscriptions
@@ -71,6 +74,7 @@ class Worker:
         self.dead_letters = DeadLetters(database.schema, group)
         self.decoder = decoder
         self.batch = batch
+        self.pace_s = pace_s
         self.stopped_because: str | None = "has not joined its group yet"
         """why the worker gave up, or what it waits for; None while it flows"""
         self._dead_in_a_row = 0
@@ -102,8 +106,10 @@ class Worker:
     async def _loop(self, consumer: Consumer) -> None:
         failures = 0
         joined = time.monotonic()
+        next_batch = 0.0
         while True:
             try:
+                await asyncio.sleep(max(0.0, next_batch - time.monotonic()))
                 await self._take_over(consumer)
                 self._resume(consumer)
                 placed = consumer.assigned() or time.monotonic() > joined + JOIN_S
@@ -120,6 +126,8 @@ class Worker:
                         consumer.seek(partition, self._positions.get(partition, 0))
                     continue
                 if records:
+                    full = len(records) >= self.batch // 2
+                    next_batch = 0.0 if full else time.monotonic() + self.pace_s
                     await self._handle(consumer, records)
                 failures = 0
             except asyncio.CancelledError:
@@ -272,25 +280,28 @@ class Worker:
             exc_info=None if isinstance(error, Poison) else error,
         )
         async with self.database.transaction() as uow:
-            if await self._drop_seen(uow, [record]):
+            fresh, _ = await self._claim(uow, [record])
+            if fresh:
                 await self.dead_letters.add(uow, [record], reason, attempts, "parked")
-                await self.inbox.advance(uow.pg, {record.partition: record.offset + 1})
         metrics.DEAD_LETTERS.labels(self.group, record.partition.topic).inc()
         self._dead_in_a_row += 1
 
-    async def _drop_seen(self, uow: Uow, records: Sequence[Received]) -> list[Received]:
-        partitions = sorted({record.partition for record in records})
-        offsets = await self.inbox.lock(uow.pg, partitions)
-        return [record for record in records if record.offset >= offsets.get(record.partition, 0)]
+    async def _claim(self, uow: Uow, records: Sequence[Received]) -> tuple[list[Received], bool]:
+        """Those of `records` that were not dealt with yet, and whether any dead letter is open."""
+        upcoming: dict[Partition, int] = {}
+        for record in records:
+            upcoming[record.partition] = record.offset + 1
+        before, letters = await self.inbox.claim(uow.pg, upcoming)
+        return [record for record in records if record.offset >= before.get(record.partition, 0)], letters
 
     async def _apply(self, records: Sequence[Received]) -> None:
         """One transaction over `records`."""
         async with self.database.transaction() as uow:
-            fresh = await self._drop_seen(uow, records)
+            fresh, letters = await self._claim(uow, records)
             if not fresh:
                 return
             by_topic: dict[str, list[tuple[Message[Event], Received]]] = {}
-            held = await self.dead_letters.held_keys(uow.pg, fresh)
+            held = await self.dead_letters.held_keys(uow.pg, fresh) if letters else set()
             waiting: list[Received] = []
             for record in fresh:
                 if (record.partition.topic, record.key) in held:
@@ -303,10 +314,6 @@ class Worker:
                 await self.dead_letters.add(uow, waiting, "waits behind a dead letter of its key", 0, "waiting")
             for topic, pairs in by_topic.items():
                 await self.deliver(uow, topic, pairs)
-            positions: dict[Partition, int] = {}
-            for record in fresh:
-                positions[record.partition] = record.offset + 1
-            await self.inbox.advance(uow.pg, positions)
         self._dead_in_a_row = 0
 
     async def deliver(self, uow: Uow, topic: str, pairs: Sequence[tuple[Message[Event], Received]]) -> None:

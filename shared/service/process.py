@@ -91,7 +91,7 @@ async def _serve(name: str, settings: Settings) -> None:
             log.warning("the bus is not there yet, waiting", extra={"error": str(error)})
             await asyncio.sleep(1)
     service = await build_service(name, settings, clock, transport)
-    runner = Runner(service, transport)
+    runner = Runner(service, transport, paced=not settings.sim_clock)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:

@@ -22,10 +22,17 @@ STOP_AGAIN_S = 1.0
 class Runner:
     """The running parts of one service in this process."""
 
-    def __init__(self, service: Service, transport: Transport) -> None:
+    def __init__(self, service: Service, transport: Transport, *, paced: bool = True) -> None:
+        """`paced` False: every event at once, whatever it costs (a turned clock waits for each step)."""
         self.service = service
         self.transport = transport
-        self.worker = Worker(service.name, service.subscriptions, service.database, transport)
+        self.worker = Worker(
+            service.name,
+            service.subscriptions,
+            service.database,
+            transport,
+            pace_s=service.pace_s if paced else 0.0,
+        )
         self.relay = Relay(service.database, transport)
         self.timers = Timers(
             service.database, transport, [subscription.topic for subscription in service.subscriptions], service.timers

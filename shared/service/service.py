@@ -44,5 +44,7 @@ class Service:
     background: Sequence[Callable[[], Awaitable[None]]] = ()
     not_ready: Callable[[], list[str]] = _ready
     reconcile: Reconcile | None = None
+    pace_s: float = 0.05
+    """at most one batch in so many seconds (see `Worker`); 0 where others wait for what this service says"""
     state: Any = None
     """for tests: the service's handlers object"""

@@ -86,7 +86,7 @@ class Harness:
             yield hub
 
     def _add(self, service: Service) -> Runner:
-        runner = Runner(service, self.transport)
+        runner = Runner(service, self.transport, paced=False)
         self.runners[service.name] = runner
         self.apps[service.name] = gated(service_app(runner, self.settings, self.tokens), service.name)
         return runner
