@@ -20,6 +20,7 @@ from shared.http.pages import Page, Paged, cursor_of, page_of
 from shared.http.requests import StrictRoute
 from shared.security.principal import Principal
 
+Reader = Annotated[Principal, allowed("seat", "handler", "supervisor", "leader", "auditor")]
 PeriodPath = Annotated[str, Path(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$", description="a month, YYYY-MM")]
 
 
@@ -36,7 +37,7 @@ def router(
             return await handlers.month(pg, database.platform, period, level)
 
     @routes.get("/v1/evaluations/{period}")
-    async def evaluation(period: PeriodPath, who: Caller, asked: Paged, level: Level = Level.UNIT) -> dict[str, Any]:
+    async def evaluation(period: PeriodPath, who: Reader, asked: Paged, level: Level = Level.UNIT) -> dict[str, Any]:
         """The rates of a month with the counts beside each, of those units (streets, …) that the caller may see."""
         found = await month(period, level)
         items = [_item(found, standing) for standing in sorted(found.standings, key=lambda s: s.name)]
@@ -46,7 +47,7 @@ def router(
         return _head(found) | page_of(rows, asked, lambda item: [item["id"]])
 
     @routes.get("/v1/rankings/{period}")
-    async def ranking(period: PeriodPath, who: Caller, asked: Paged, level: Level = Level.UNIT) -> dict[str, Any]:
+    async def ranking(period: PeriodPath, who: Reader, asked: Paged, level: Level = Level.UNIT) -> dict[str, Any]:
         """Best first; too few asked appeals: last, unranked. Ranks count units that the caller may not see too."""
         found = await month(period, level)
         items = [_line(found, standing) for standing in found.standings]

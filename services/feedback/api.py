@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from services.feedback import page, repository
 from services.feedback.domain import Answer, AttemptOutcome, Method
-from services.feedback.handlers import Command, Handlers, Rule
+from services.feedback.handlers import Command, Handlers, Rule, visible_to
 from services.feedback.repository import Case
 from services.feedback.schemas import (
     AttemptBody,
@@ -26,10 +26,10 @@ from services.feedback.schemas import (
 from shared.clock import Clock, rfc3339
 from shared.db.database import Database
 from shared.errors import Problem, not_found
-from shared.http.auth import Caller, Idempotency, Public, allowed
+from shared.http.auth import Idempotency, Public, allowed
 from shared.http.commands import CommandQueue
 from shared.http.pages import Page, Paged, cursor_of, page_of
-from shared.http.problems import invalid_json, validation_problem
+from shared.http.problems import RESPONSES, invalid_json, validation_problem
 from shared.http.requests import StrictRoute
 from shared.security.principal import Principal
 
@@ -38,8 +38,17 @@ LEASE = timedelta(minutes=15)
 
 Seat = Annotated[Principal, allowed("seat", "supervisor", "leader")]
 Centre = Annotated[Principal, allowed("supervisor", "leader")]
+Reader = Annotated[Principal, allowed("handler", "supervisor", "leader", "auditor")]
 Token = Annotated[str, Path(min_length=1, max_length=200)]
 CaseId = Annotated[str, Path(min_length=1, max_length=64)]
+
+
+_PAGE: dict[str, Any] = {"text/html": {"schema": {"type": "string"}}}
+_OR_A_PAGE: dict[int | str, dict[str, Any]] = {
+    200: {"description": "JSON, or a page for a browser", "content": {"application/json": {}} | _PAGE},
+    "4XX": RESPONSES["4XX"] | {"content": RESPONSES["4XX"]["content"] | _PAGE},
+}
+"""what a citizen's browser gets is a page, whatever the answer"""
 
 
 def router(handlers: Handlers, database: Database, clock: Clock, commands: CommandQueue[Command]) -> APIRouter:
@@ -77,13 +86,7 @@ def router(handlers: Handlers, database: Database, clock: Clock, commands: Comma
         }
 
     async def submit(rule: Rule, who: Principal, appeal_id: str, key: Any) -> dict[str, Any]:
-        def visible(case: Case, number: int, now: datetime) -> Any:
-            current = case.feedback.current
-            if current is None or not who.sees_region(current.completion.region_code):
-                raise not_found("This appeal")
-            return rule(case, number, now)
-
-        return (await commands.submit(Command(visible, callback, appeal_id), key)).answer
+        return (await commands.submit(Command(visible_to(who, rule), callback, appeal_id), key)).answer
 
     @routes.get("/v1/callbacks")
     async def list_callbacks(
@@ -98,14 +101,12 @@ def router(handlers: Handlers, database: Database, clock: Clock, commands: Comma
             return {"items": [], "next": None}
         async with database.read() as pg:
             if status == "awaiting_decision":
-                found = await repository.list_decisions(
-                    pg, regions=who.regions, after=_last(asked), limit=asked.limit + 1
-                )
+                found = await repository.list_decisions(pg, who=who, after=_last(asked), limit=asked.limit + 1)
                 return page_of([callback(case) for case in found], asked, lambda row: [row["id"]])
             found = await repository.list_callbacks(
                 pg,
                 due_by=now if due else None,
-                regions=who.regions,
+                who=who,
                 after=(after[0], after[1]) if (after := cursor_of(asked, datetime, str)) else None,
                 limit=asked.limit + 1,
             )
@@ -118,9 +119,7 @@ def router(handlers: Handlers, database: Database, clock: Clock, commands: Comma
         if handlers.hours.half_day(now) is None:
             return {"items": [], "next_attempt_at": rfc3339(handlers.hours.next_start(now))}
         async with database.transaction() as uow:
-            taken = await repository.lease(
-                uow.pg, who.sub, due_by=now, until=real + LEASE, now=real, regions=who.regions, limit=body.limit
-            )
+            taken = await repository.lease(uow.pg, who, due_by=now, until=real + LEASE, now=real, limit=body.limit)
         return {"items": [callback(case) for case in taken]}
 
     @routes.post("/v1/callbacks/{appeal_id}/attempts")
@@ -135,7 +134,7 @@ def router(handlers: Handlers, database: Database, clock: Clock, commands: Comma
         """The centre closes a case that was rated badly twice."""
         return await submit(handlers.decide(who.actor, body.reason), who, appeal_id, idempotency(who, body))
 
-    @routes.get("/v1/ratings/{token}", dependencies=[Public])
+    @routes.get("/v1/ratings/{token}", dependencies=[Public], responses=_OR_A_PAGE)
     async def show_rating(token: Token, request: Request) -> Response:
         """What the citizen is asked: JSON, or a page without JavaScript with `Accept: text/html`."""
         try:
@@ -168,6 +167,7 @@ def router(handlers: Handlers, database: Database, clock: Clock, commands: Comma
     @routes.post(
         "/v1/ratings/{token}",
         dependencies=[Public],
+        responses=_OR_A_PAGE,
         openapi_extra={
             "requestBody": {
                 "required": True,
@@ -193,18 +193,11 @@ def router(handlers: Handlers, database: Database, clock: Clock, commands: Comma
 
     @routes.get("/v1/exclusions")
     async def list_exclusions(
-        who: Caller, asked: Paged, state: Literal["requested", "granted", "refused"] | None = None
+        who: Reader, asked: Paged, state: Literal["requested", "granted", "refused"] | None = None
     ) -> dict[str, Any]:
-        """Requests to leave a rating out."""
+        """Requests to leave a rating out, in the caller's scope."""
         async with database.read() as pg:
-            everybody = who.has("supervisor", "leader", "auditor") and not who.units
-            rows = await repository.list_exclusions(
-                pg,
-                state=state,
-                units=None if everybody else sorted(who.units),
-                after=_last(asked),
-                limit=asked.limit + 1,
-            )
+            rows = await repository.list_exclusions(pg, state=state, who=who, after=_last(asked), limit=asked.limit + 1)
         return page_of(rows, asked, lambda row: [row["id"]])
 
     @routes.post("/v1/exclusions", status_code=201)
@@ -216,7 +209,9 @@ def router(handlers: Handlers, database: Database, clock: Clock, commands: Comma
     ) -> dict[str, Any]:
         """剔除: the scored unit asks within five working days after closing. 200 for a repeated call."""
         rule = handlers.request_exclusion(who, body.reason, body.evidence)
-        outcome = await commands.submit(Command(rule, _exclusion, body.appeal_id), idempotency(who, body))
+        outcome = await commands.submit(
+            Command(visible_to(who, rule), _exclusion, body.appeal_id), idempotency(who, body)
+        )
         response.status_code = 200 if outcome.repeated else 201
         return outcome.answer
 
@@ -230,7 +225,8 @@ def router(handlers: Handlers, database: Database, clock: Clock, commands: Comma
         if appeal_id is None:
             raise not_found("This exclusion")
         rule = handlers.decide_exclusion(exclusion_id, who.actor, body.granted, body.reason)
-        return (await commands.submit(Command(rule, _exclusion, appeal_id), idempotency(who, body))).answer
+        command = Command(visible_to(who, rule), _exclusion, appeal_id)
+        return (await commands.submit(command, idempotency(who, body))).answer
 
     return routes
 

@@ -157,7 +157,7 @@ class Handlers:
 
         def rule(case: Case, _: int, now: datetime) -> Change:
             current = case.feedback.current
-            if current is None or not principal.sees_unit(current.completion.unit):
+            if current is None:
                 raise not_found("A rating of this appeal")
             asked = Exclusion(uuid7(), current.completion.unit, redact(reason).text, masked(evidence), now)
             deadline = exclusion_deadline(case.feedback.closed_at or now, self.is_working_day, self.hours.zone)
@@ -227,6 +227,22 @@ class Handlers:
                     detail={"exclusion_id": exclusion.id, "unit": exclusion.unit, "granted": exclusion.granted},
                 )
             uow.emit(event_of(fact), key=fact.after.appeal_id, sequence=fact.after.sequence, time=fact.at)
+
+
+def visible_to(who: Principal, rule: Rule) -> Rule:
+    """`rule`, for cases in the row scope of `who` only; 404 for others."""
+
+    def scoped(case: Case, number: int, now: datetime) -> Change:
+        current = case.feedback.current
+        if (
+            current is None
+            or not who.sees_region(current.completion.region_code)
+            or not who.sees_unit(current.completion.unit)
+        ):
+            raise not_found("This appeal")
+        return rule(case, number, now)
+
+    return scoped
 
 
 def hash_of(token: str) -> str:

@@ -4,16 +4,15 @@ import asyncio
 import contextlib
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
 
 from services.journal import repository
 from services.journal.handlers import Handlers
-from shared.errors import invalid
+from shared.errors import Problem, invalid
 from shared.http.auth import allowed
 from shared.http.requests import StrictRoute
-from shared.security.principal import Principal
+from shared.security.principal import Principal, within
 
-FeedReader = Annotated[Principal, allowed("platform", "auditor", "leader")]
 LONGEST_WAIT_S = 30
 
 
@@ -21,9 +20,24 @@ def router(handlers: Handlers) -> APIRouter:
     """Routes under `/v1/events`."""
     routes = APIRouter(tags=["journal"], route_class=StrictRoute)
 
-    @routes.get("/v1/events")
+    async def whole(who: Annotated[Principal, allowed("platform", "auditor", "leader")]) -> Principal:
+        """One who may see every row: the feed has no row scope. A platform reads the feed of those below it."""
+        staff = who.has("auditor", "leader")
+        if "admin" not in who.roles and (
+            who.units or who.regions or not (staff or (who.platform and within(handlers.platform, who.platform)))
+        ):
+            raise Problem(
+                403,
+                "forbidden",
+                "The feed shows the events of every unit, region and platform, and this token is limited to some; "
+                "read single cases under /v1/appeals.",
+            )
+        return who
+
+    feed_reader = Depends(whole)
+
+    @routes.get("/v1/events", dependencies=[feed_reader])
     async def feed(
-        who: FeedReader,
         after: Annotated[str, Query(max_length=20, description="`next` of the page before")] = "",
         types: Annotated[str, Query(max_length=2000, description="event types, separated by commas")] = "",
         limit: Annotated[int, Query(ge=1, le=1000)] = 200,
@@ -46,9 +60,8 @@ def router(handlers: Handlers) -> APIRouter:
         last = str(entries[-1].position) if entries else None
         return {"items": [entry.as_cloudevent() for entry in entries], "next": last}
 
-    @routes.get("/v1/events/counts")
+    @routes.get("/v1/events/counts", dependencies=[feed_reader])
     async def counts(
-        who: FeedReader,
         after: Annotated[str, Query(max_length=20, description="`next` of the call before")] = "",
     ) -> dict[str, Any]:
         """How many events of each type stand behind `after`: for a running count, keep `next` and add up."""

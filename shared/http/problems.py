@@ -9,6 +9,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
 
 from shared.errors import Problem, Transient
 from shared.http.commands import unavailable
@@ -93,6 +94,13 @@ def _unsupported() -> Problem:
     return Problem(415, "unsupported_media_type", "Send the body as `Content-Type: application/json`.")
 
 
+def _methods(request: Request) -> list[str]:
+    """The methods of all operations of this path (Starlette names those of the first route only)."""
+    paths: dict[str, Any] = request.app.openapi()["paths"]
+    found = [item for path, item in paths.items() if compile_path(path)[0].match(request.url.path)]
+    return sorted({method.upper() for item in found for method in item})
+
+
 def install(app: FastAPI) -> None:
     """Make every exception of `app` a problem document."""
 
@@ -105,17 +113,16 @@ def install(app: FastAPI) -> None:
         return problem_response(validation_problem(error.errors(), request.headers.get("content-type")))
 
     @app.exception_handler(HTTPException)
-    async def _http(_request: Request, error: HTTPException) -> Response:
+    async def _http(request: Request, error: HTTPException) -> Response:
         codes = {404: "not_found", 405: "method_not_allowed", 400: "bad_request", 413: "too_large"}
         detail = error.detail if isinstance(error.detail, str) else str(error.detail)
+        headers = dict(error.headers or {})
         if error.status_code == 404:
             detail = "There is nothing under this path; /docs lists what there is."
-        problem = Problem(
-            error.status_code,
-            codes.get(error.status_code, "http_error"),
-            detail,
-            headers=dict(error.headers or {}),
-        )
+        elif error.status_code == 405:
+            headers["Allow"] = ", ".join(_methods(request))
+            detail = f"This path takes {headers['Allow']}."
+        problem = Problem(error.status_code, codes.get(error.status_code, "http_error"), detail, headers=headers)
         return problem_response(problem)
 
     @app.exception_handler(Transient)

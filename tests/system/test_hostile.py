@@ -481,6 +481,16 @@ def test_hostile_etags_and_trace_contexts_are_answered(http: httpx.Client) -> No
     assert http.get("/v1/units?limit=1", headers={"traceparent": given}).headers["traceparent"][3:35] == given[3:35]
 
 
+def test_a_wrong_method_hears_all_right_ones(http: httpx.Client, operations: list[Operation]) -> None:
+    right: dict[str, set[str]] = {}
+    for method, path, _ in operations:
+        right.setdefault(path, set()).add(method)
+    for path, methods in right.items():
+        answer = harmless(http.request("TRACE", filled(path)))
+        assert answer.status_code == 405, path
+        assert set(answer.headers["allow"].split(", ")) - {"HEAD"} == methods, path
+
+
 # --- the wire --------------------------------------------------------------------------------------------------------
 
 

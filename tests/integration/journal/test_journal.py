@@ -120,7 +120,7 @@ async def test_feed_needs_a_token_and_a_role(server_url: str) -> None:
     async with Harness.fresh(server_url, "journal") as hub:
         assert (await hub.http.get("/v1/events")).status_code == 401
         assert (await hub.http.get("/v1/events", headers=hub.token("handler", units=["u"]))).status_code == 403
-        answer = await hub.http.get("/v1/events?after=abc", headers=hub.token("platform"))
+        answer = await hub.http.get("/v1/events?after=abc", headers=hub.token("auditor"))
         assert answer.status_code == 422
         assert answer.headers["content-type"] == "application/problem+json"
         assert answer.json()["errors"][0]["pointer"] == "/after"
