@@ -111,15 +111,19 @@ class Handlers:
         await repository.save_units(uow.pg, units)
 
     async def on_clocks(self, batch: Sequence[Message[clocks.ClockEvent]], uow: Uow) -> None:
-        """Orders whose complete clock became due, and those where that was taken back."""
-        late: dict[tuple[str, str, int], bool] = {}
+        """Orders whose complete clock became due; the latest word of sla counts."""
+        newest: dict[tuple[str, str, int], tuple[int, bool]] = {}
         for message in batch:
             match message.data:
-                case clocks.ClockTurnedRed(clock="complete", round=number):
-                    late.setdefault((message.platform, message.key, number), False)
-                case clocks.ClockCorrected(clock="complete", round=number):
-                    late[(message.platform, message.key, number)] = True
-        await repository.save_late_rounds(uow.pg, late)
+                case (
+                    clocks.ClockTurnedRed(clock="complete", round=number, after=after)
+                    | clocks.ClockCorrected(clock="complete", round=number, after=after)
+                ):
+                    # a correction may take back a level only: what counts is whether the clock is red after it
+                    red = any(c.clock == "complete" and c.round == number and c.lamp == "red" for c in after.clocks)
+                    key = (message.platform, message.key, number)
+                    newest[key] = max(newest.get(key, (0, False)), (message.sequence, red))
+        await repository.save_late_rounds(uow.pg, newest)
 
     async def on_formulas(self, commands: Sequence[tuple[Formula, str]], uow: Uow) -> list[dict[str, Any] | Problem]:
         """Add versions of the score: (formula, who). A known version or start is refused."""

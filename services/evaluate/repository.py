@@ -49,19 +49,19 @@ async def save_units(pg: Any, found: Mapping[tuple[str, str], tuple[str, str]]) 
     )
 
 
-async def save_late_rounds(pg: Any, late: Mapping[tuple[str, str, int], bool]) -> None:
-    """A correction wins over the lateness that it corrects, in whatever order they come."""
+async def save_late_rounds(pg: Any, late: Mapping[tuple[str, str, int], tuple[int, bool]]) -> None:
+    """(sequence of the event, whether the clock was red after it) by (platform, order, round); the latest wins."""
     rows = [
-        {"platform": platform, "work_order_id": order, "round": number, "corrected": corrected}
-        for (platform, order, number), corrected in sorted(late.items())
+        {"platform": platform, "work_order_id": order, "round": number, "sequence": sequence, "late": red}
+        for (platform, order, number), (sequence, red) in sorted(late.items())
     ]
     await bulk.insert(
         pg,
         late_rounds,
         rows,
         conflict=("platform", "work_order_id", "round"),
-        update=("corrected",),
-        where="excluded.corrected",
+        update=("sequence", "late"),
+        where="excluded.sequence > t.sequence",
     )
 
 
@@ -77,7 +77,7 @@ async def totals(pg: Any, platform: str, period: str) -> dict[str, Counts]:
     orders = await pg.fetch(
         "SELECT unit, count(*)::int AS completed, count(*) FILTER (WHERE EXISTS ("
         f"SELECT FROM {late_rounds.fullname} l WHERE l.platform = $1 AND l.work_order_id = o.work_order_id"
-        " AND NOT l.corrected))::int AS late FROM ("
+        " AND l.late))::int AS late FROM ("
         f"SELECT DISTINCT ON (work_order_id) work_order_id, unit, period FROM {cases.fullname}"
         " WHERE platform = $1 AND work_order_id IN"
         f" (SELECT work_order_id FROM {cases.fullname} WHERE platform = $1 AND period = $2)"

@@ -58,8 +58,10 @@ late_rounds = Table(
     Column("platform", Text, primary_key=True),
     Column("work_order_id", Text, primary_key=True),
     Column("round", Integer, primary_key=True),
-    # the complete clock became due; corrected: it had been stopped in time after all
-    Column("corrected", Boolean, nullable=False),
+    # of sla's latest event about this clock
+    Column("sequence", BigInteger, nullable=False),
+    # the complete clock became due, and that was not taken back
+    Column("late", Boolean, nullable=False),
 )
 
 repeats = Table(

@@ -271,7 +271,12 @@ def _escalated(event: clocks.ClockEscalated) -> str:
 
 
 def _corrected(event: clocks.ClockCorrected) -> str:
-    return f"更正：{CLOCKS.get(event.clock, event.clock)}实为按时，撤销已发出的提醒或督办"
+    clock = CLOCKS.get(event.clock, event.clock)
+    states = (state for state in event.after.clocks if (state.clock, state.round) == (event.clock, event.round))
+    if any(state.lamp == "red" for state in states):
+        levels = "、".join(LEVELS.get(level, str(level)) for level in event.levels)
+        return f"更正：撤销{clock}的{levels}督办"
+    return f"更正：{clock}实为按时，撤销已发出的提醒或督办"
 
 
 def _feedback_opened(event: ratings.FeedbackOpened) -> str:

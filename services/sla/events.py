@@ -149,7 +149,10 @@ def _single(
             )
         case _:
             taken_back = "、".join(_LEVELS[level] for level in fact.withdrawn)
-            reason = f"{word}：事件迟到，实际未超时限" + (f"，撤回{taken_back}督办" if taken_back else "")
+            if fact.lamp is Lamp.RED:
+                reason = f"{word}：停止或调整不晚于督办时刻，撤回{taken_back}督办，超时限不变"
+            else:
+                reason = f"{word}：事件迟到，实际未超时限" + (f"，撤回{taken_back}督办" if taken_back else "")
             return catalog.ClockCorrected(
                 actor=ACTOR, reason=reason, after=after, clock=clock, round=round_, levels=list(fact.withdrawn)
             )

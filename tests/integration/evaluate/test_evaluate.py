@@ -1,7 +1,7 @@
 """The rates of a month through feedback's and evaluate's real doors, against counts made by hand."""
 
 from collections.abc import AsyncIterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from random import Random
 from typing import Any
 
@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from shared.clock import ZONE
-from shared.events.catalog.clocks import ClockCorrected, ClockSet, ClockTurnedRed
+from shared.events.catalog.clocks import ClockCorrected, ClockSet, ClockState, ClockTurnedRed
 from shared.events.catalog.ratings import Answer, Feedback, FeedbackClosed, FeedbackExclusionDecided, FeedbackOpened
 from shared.testing.harness import Harness
 from tests.integration.feedback.stories import Case
@@ -47,23 +47,43 @@ async def rate(hub: Harness, case: Case, number: int, body: dict[str, object]) -
     assert answer.status_code == 200, answer.text
 
 
-async def red(hub: Harness, case: Case, *, corrected: bool = False) -> None:
-    after = ClockSet(
+def clock_set(hub: Harness, case: Case, lamp: str) -> ClockSet:
+    """sla's snapshot with the complete clock of round 1 showing `lamp`."""
+    due = hub.clock.now()
+    complete = ClockState(
+        clock="complete",
+        round=1,
+        started_at=due - timedelta(days=7),
+        due_at=due,
+        yellow_at=due - timedelta(days=2),
+        lamp=lamp,
+        used_s=7 * 86_400,
+        allowed_s=7 * 86_400,
+        unit_of_time="natural",
+    )
+    return ClockSet(
         work_order_id=case.order_id,
         appeal_ids=[case.id],
         unit=case.unit,
         region_code="460105001",
         handling_class="general",
-        lamp="red",
+        lamp=lamp,
         level=1,
-        clocks=[],
+        clocks=[complete],
     )
+
+
+async def red(hub: Harness, case: Case, *, sequence: int = 1) -> None:
     due = hub.clock.now()
+    after = clock_set(hub, case, "red")
     event = ClockTurnedRed(actor="system:sla", clock="complete", round=1, due_at=due, after=after)
-    await hub.emit(event, key=case.order_id, sequence=1)
-    if corrected:
-        back = ClockCorrected(actor="system:sla", clock="complete", round=1, levels=[1], after=after)
-        await hub.emit(back, key=case.order_id, sequence=2)
+    await hub.emit(event, key=case.order_id, sequence=sequence)
+
+
+async def corrected(hub: Harness, case: Case, *, levels: list[int], lamp: str, sequence: int = 2) -> None:
+    after = clock_set(hub, case, lamp)
+    event = ClockCorrected(actor="system:sla", clock="complete", round=1, levels=levels, after=after)
+    await hub.emit(event, key=case.order_id, sequence=sequence)
 
 
 async def test_a_month_equals_the_hand_count_of_docs(hub: Harness) -> None:
@@ -138,13 +158,32 @@ async def test_a_corrected_deadline_is_on_time_and_returns_belong_to_who_returne
     case.unit = "u3"
     await case.dispatched()
     await case.completed()
-    await red(hub, case, corrected=True)
+    await red(hub, case)
+    await corrected(hub, case, levels=[1], lamp="green")
     await hub.settle()
     await rate(hub, case, 1, GOOD)
     await hub.settle()
     assert (await unit(hub, "u2"))["rates"]["return"] == {"rate": 1.0, "numerator": 1, "denominator": 1}
     assert (await unit(hub, "u3"))["rates"]["return"] == {"rate": 0.0, "numerator": 0, "denominator": 1}
     assert (await unit(hub, "u3"))["rates"]["on_time"] == {"rate": 1.0, "numerator": 1, "denominator": 1}
+
+
+async def test_an_order_stays_late_when_only_a_level_is_taken_back_or_it_turns_red_again(hub: Harness) -> None:
+    level_only, red_again, unordered = Case(hub, unit="u6"), Case(hub, unit="u7"), Case(hub, unit="u8")
+    for case in (level_only, red_again, unordered):
+        await case.ready_to_rate()
+    await red(hub, level_only)
+    await corrected(hub, level_only, levels=[2], lamp="red")
+    await red(hub, red_again)
+    await corrected(hub, red_again, levels=[1], lamp="yellow")
+    await red(hub, red_again, sequence=3)
+    await corrected(hub, unordered, levels=[1], lamp="green")
+    await red(hub, unordered)
+    for case in (level_only, red_again, unordered):
+        await rate(hub, case, 1, GOOD)
+    await hub.settle()
+    found = [(await unit(hub, code))["rates"]["on_time"]["numerator"] for code in ("u6", "u7", "u8")]
+    assert found == [0, 0, 1]
 
 
 async def test_a_repeat_after_closing_counts_for_the_unit_of_the_closed_case(hub: Harness) -> None:
