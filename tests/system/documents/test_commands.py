@@ -18,7 +18,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
-READY_WITHIN_S = 90
+READY_WITHIN_S = 180
+
+pytestmark = pytest.mark.timeout(300)  # a whole hub starts first, on a machine that may be busy with others
 
 # What a person would copy from an answer, taken from the last one by the machine; everything else runs as it stands.
 COPIED = {
