@@ -71,16 +71,14 @@ class Handlers:
 
 
 def _catch_up(row: Row, page: "_Page") -> None:
-    """Apply feedback facts whose order events have all been read."""
-    if row.clock_set is None or row.applied_to is None or not row.early:
-        return
-    waiting = []
-    for fact in row.early:
-        if fact.asked_at <= row.applied_to:
-            page.put(row, *on_feedback_fact(row.clock_set, fact))
-        else:
-            waiting.append(fact)
-    row.early = waiting
+    """Apply feedback facts, in order, as far as the completion that they speak of was read."""
+    while row.early and row.clock_set is not None and row.applied_to is not None:
+        fact = row.early[0]
+        # an event of the same instant may be the one before the completion
+        if fact.asked_at >= row.applied_to and row.clock_set.completed_by(fact.asked_at) is None:
+            return
+        page.put(row, *on_feedback_fact(row.clock_set, fact, page.terms.at(fact.at)))
+        row.early = row.early[1:]
 
 
 class _Page:

@@ -25,22 +25,25 @@ IGNORED = (
 
 @dataclass(frozen=True, slots=True)
 class FeedbackFact:
-    """What a feedback event says to the clocks; it holds once the order's events up to `asked_at` are applied."""
+    """What a feedback event says to the clocks; it holds once the completion at `asked_at` is applied."""
 
     kind: str
-    """attempted, second_bad, closed"""
+    """to_call, attempted, second_bad, closed"""
     at: datetime
     asked_at: datetime
 
 
 def feedback_fact(event: ratings.FeedbackEvent, at: datetime) -> FeedbackFact | None:
     """The part of a feedback event that clocks care for."""
+    by_phone = event.after.method == "callback"
     match event:
+        case ratings.FeedbackOpened() if by_phone:
+            kind = "to_call"
         case ratings.FeedbackAttempted():
             kind = "attempted"
         case ratings.FeedbackAnswered(bad=True) if event.after.bad_ratings >= 2:
             kind = "second_bad"
-        case ratings.FeedbackClosed():
+        case ratings.FeedbackClosed() if by_phone:
             kind = "closed"
         case _:
             return None
@@ -89,9 +92,7 @@ def _by_type(clock_set: ClockSet, event: work_orders.WorkOrderEvent, at: datetim
         case work_orders.WorkOrderContacted():
             return lifecycle.contacted(clock_set, at)
         case work_orders.WorkOrderCompleted():
-            # citizens know no sub-orders, and feedback sends deaf reporters a link
-            by_phone = order.channel == "phone" and "deaf" not in order.reporter_groups and order.parent_id is None
-            return lifecycle.completed(clock_set, at, terms, round_=order.round, by_phone=by_phone)
+            return lifecycle.completed(clock_set, at)
         case work_orders.WorkOrderReturned():
             return lifecycle.returned(clock_set, at)
         case work_orders.WorkOrderDisputed():
@@ -116,8 +117,11 @@ def _by_type(clock_set: ClockSet, event: work_orders.WorkOrderEvent, at: datetim
             return clock_set, ()
 
 
-def on_feedback_fact(clock_set: ClockSet, fact: FeedbackFact) -> Change:
-    """The clocks of an order after a call, the second bad rating of one appeal, or the end of asking."""
+def on_feedback_fact(clock_set: ClockSet, fact: FeedbackFact, terms: Terms) -> Change:
+    """The clocks of an order when a citizen is to be called, after a call, the second bad rating of one appeal, or the
+    end of asking. Which citizens are called feedback decides."""
+    if fact.kind == "to_call":
+        return lifecycle.call_owed(clock_set, fact.asked_at, terms)
     if fact.kind == "second_bad":
         rating = clock_set.latest(ClockName.RATING) or clock_set.latest(ClockName.COMPLETE)
         return lifecycle.rated_badly(clock_set, fact.at, level=3, round_=rating.round if rating else 1)

@@ -39,6 +39,10 @@ class ClockSet:
         """The clock of that name with the highest round."""
         return next((clock for clock in reversed(self.clocks) if clock.name is name), None)
 
+    def completed_by(self, at: datetime) -> Clock | None:
+        """The complete clock that a completion at `at` stopped."""
+        return next((c for c in self.clocks if c.name is ClockName.COMPLETE and c.stopped_at == at), None)
+
     def next_instant(self) -> datetime | None:
         """When this set has to be looked at again."""
         instants = [at for clock in self.clocks if (at := clock.next_instant()) is not None]
@@ -113,14 +117,18 @@ def contacted(clock_set: ClockSet, at: datetime) -> Change:
     return _stop(clock_set, ClockName.FIRST_CONTACT, at, "contacted")
 
 
-def completed(clock_set: ClockSet, at: datetime, terms: Terms, *, round_: int, by_phone: bool) -> Change:
-    """The order is answered: whatever waited for the unit ends; a reporter by phone is to be called back."""
+def completed(clock_set: ClockSet, at: datetime) -> Change:
+    """The order is answered: whatever waited for the unit ends."""
     names = (ClockName.ACCEPT, ClockName.FIRST_CONTACT, ClockName.COMPLETE, ClockName.RULING)
-    clock_set, ended = _stop_each(clock_set, names, at, "completed")
-    if not by_phone:
-        return clock_set, ended
-    clock_set, started = _start(clock_set, ClockName.CALLBACK, round_, at, at, terms)
-    return clock_set, ended + started
+    return _stop_each(clock_set, names, at, "completed")
+
+
+def call_owed(clock_set: ClockSet, completed_at: datetime, terms: Terms) -> Change:
+    """A citizen is to be called about the completion at `completed_at`."""
+    handled = clock_set.completed_by(completed_at)
+    if handled is None:
+        return clock_set, ()
+    return _start(clock_set, ClockName.CALLBACK, handled.round, completed_at, completed_at, terms)
 
 
 def call_attempted(clock_set: ClockSet, at: datetime) -> Change:

@@ -79,9 +79,12 @@ class Order:
     async def dispatched(self, **snap: Any) -> None:
         await self.says(work_orders.WorkOrderDispatched, cause="routing", snap=snap)
 
-    async def completed(self, time: datetime | None = None) -> None:
+    async def completed(self, time: datetime | None = None, *, asked: bool = True) -> None:
+        """`asked`: feedback's answer to it follows at once."""
         self.completed_at = time or self.hub.clock.now()
         await self.says(work_orders.WorkOrderCompleted, time=time, snap={"status": "completed"})
+        if asked:
+            await self.feedback(ratings.FeedbackOpened, time=self.completed_at)
 
     async def feedback(self, kind: type[ratings.FeedbackEvent], *, time: datetime | None = None, **fields: Any) -> None:
         """One event of the appeal's feedback."""
@@ -94,7 +97,7 @@ class Order:
             region_code=self.region,
             matter="0101",
             round=self.round,
-            method="callback",
+            method="callback" if self.channel == "phone" else "link",
             status="open",
             bad_ratings=self.bad,
             opened_at=self.completed_at,

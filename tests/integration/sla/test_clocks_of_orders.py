@@ -153,12 +153,17 @@ async def test_redelivery_and_repeats_change_nothing(hub: Harness) -> None:
 async def test_feedback_that_overtakes_its_order_waits_for_it(hub: Harness) -> None:
     order = Order(hub)
     order.completed_at = hub.clock.now() + H
+    await order.feedback(ratings.FeedbackOpened, time=order.completed_at)
     await order.feedback(ratings.FeedbackAttempted, attempt=1, outcome="no_answer", time=hub.clock.now() + 2 * H)
     await hub.settle()
     assert (await hub.http.get(f"/v1/clocks/{order.id}", headers=hub.admin)).status_code == 404
     await order.dispatched()
     await hub.advance(3600)
-    await order.completed()
+    # another event of the same instant as the completion
+    await order.says(work_orders.WorkOrderContacted)
+    await hub.settle()
+    assert ("callback", 1) not in await order.clocks()
+    await order.completed(asked=False)
     await hub.settle()
     callback = (await order.clocks())["callback", 1]
     assert callback["stop_reason"] == "attempted"
@@ -250,3 +255,21 @@ async def test_every_timer_is_the_one_its_clocks_need(hub: Harness) -> None:
     answer = await hub.http.get("/ops/sla/reconcile", headers=hub.admin)
     assert answer.status_code == 200, answer.text
     assert answer.json()["differences"] == 0, answer.text
+
+
+async def test_call_back_runs_only_while_somebody_is_to_be_called(hub: Harness) -> None:
+    by_link = Order(hub, channel="web")
+    await by_link.dispatched()
+    await by_link.completed()
+    await hub.settle()
+    assert ("callback", 1) not in await by_link.clocks()
+    # another citizen joined to the same order is to be called; that the first one answered his link is no call
+    called = Order(hub)
+    called.id, called.completed_at = by_link.id, by_link.completed_at
+    await called.feedback(ratings.FeedbackOpened, time=called.completed_at)
+    await by_link.feedback(ratings.FeedbackClosed)
+    await hub.settle()
+    assert (await by_link.clocks())["callback", 1]["stopped_at"] is None
+    await called.feedback(ratings.FeedbackAttempted, attempt=1, outcome="no_answer")
+    await hub.settle()
+    assert (await by_link.clocks())["callback", 1]["stop_reason"] == "attempted"

@@ -145,7 +145,7 @@ def test_a_stop_is_judged_by_its_own_time(offset_ms: int, read_late: bool) -> No
     before: tuple[Fact, ...] = ()
     if read_late:
         clock_set, before = lifecycle.fire(clock_set, T0 + 2.5 * H)
-    clock_set, facts = lifecycle.completed(clock_set, stop_at, TERMS, round_=1, by_phone=False)
+    clock_set, facts = lifecycle.completed(clock_set, stop_at)
     clock = the(clock_set, "complete")
     announced = names(before + facts, "complete")
     if offset_ms <= 0:
@@ -159,7 +159,7 @@ def test_a_stop_is_judged_by_its_own_time(offset_ms: int, read_late: bool) -> No
 
 def test_only_the_levels_after_a_late_stop_are_taken_back() -> None:
     clock_set, _ = lifecycle.fire(opened("urgent"), T0 + 7 * H)
-    clock_set, facts = lifecycle.completed(clock_set, T0 + 2.5 * H, TERMS, round_=1, by_phone=False)
+    clock_set, facts = lifecycle.completed(clock_set, T0 + 2.5 * H)
     [corrected] = [f for f in facts if f.name is FactName.CORRECTED and f.clock == "complete"]
     assert corrected.withdrawn == (2, 3)
     assert the(clock_set, "complete").levels == (1,)
@@ -216,7 +216,8 @@ def test_a_class_change_into_the_past_is_due_now_and_levels_count_from_now() -> 
 
 def test_second_handling_has_half_the_class_budget_and_level_one() -> None:
     clock_set = opened("livelihood")
-    clock_set, _ = lifecycle.completed(clock_set, T0 + 5 * H, TERMS, round_=1, by_phone=True)
+    clock_set, _ = lifecycle.completed(clock_set, T0 + 5 * H)
+    clock_set, _ = lifecycle.call_owed(clock_set, T0 + 5 * H, TERMS)
     assert the(clock_set, "callback").due_at == T0 + 29 * H
     clock_set, _ = lifecycle.call_attempted(clock_set, T0 + 6 * H)
     clock_set, facts = lifecycle.reopened(clock_set, T0 + 7 * H, TERMS, round_=2)
@@ -320,7 +321,7 @@ def _apply(clock_set: ClockSet, event: str, at: datetime) -> tuple[ClockSet, tup
         case "extend":
             return lifecycle.extended(clock_set, at, 7 * H, TERMS, "延期")
         case "complete":
-            return lifecycle.completed(clock_set, at, TERMS, round_=complete.round, by_phone=False)
+            return lifecycle.completed(clock_set, at)
         case "reopen":
             if complete.running:
                 return clock_set, ()
