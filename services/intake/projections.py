@@ -100,7 +100,7 @@ def derive(facts: Facts) -> tuple[str, str, str | None, list[str], list[str]]:
         labelled=facts.labelled,
         needs_review=facts.needs_review,
         orders=facts.orders,
-        feedback_closed=facts.feedback_closed,
+        feedback_closed_on=facts.feedback_closed_on,
     )
     return status, facts.region_code, facts.matter, facts.tags, facts.units
 

@@ -36,7 +36,7 @@ class Facts:
     own_status: str
     labelled: bool
     needs_review: bool
-    feedback_closed: bool
+    feedback_closed_on: str | None
     orders: Sequence[OrderFact]
     matter: str | None
     tags: list[str]
@@ -197,12 +197,12 @@ async def cases_to_change(pg: Any, appeal_ids: Sequence[str], derive: Derive) ->
 _FACTS = """
 SELECT c.appeal_id::text AS id, c.status, c.own_status, c.region_code, c.matter, c.tags, c.units,
   l.matter AS label_matter, l.tags AS label_tags, l.region_code AS label_region, l.needs_review,
-  f.status AS feedback_status, o.orders
+  CASE f.status WHEN 'closed' THEN f.feedback->>'work_order_id' END AS feedback_closed_on, o.orders
 FROM intake.cases c
 LEFT JOIN intake.case_labels l USING (appeal_id)
 LEFT JOIN intake.case_feedback f USING (appeal_id)
 LEFT JOIN LATERAL (
-  SELECT json_agg(json_build_array(o.status, o.opened_at, o.in_review, o.appeal_ids[1] = c.appeal_id,
+  SELECT json_agg(json_build_array(o.work_order_id, o.status, o.opened_at, o.in_review, o.appeal_ids[1] = c.appeal_id,
     o.parent_id IS NOT NULL, o.lead, o.co_handlers)) AS orders
   FROM intake.order_appeals oa JOIN intake.case_orders o USING (work_order_id)
   WHERE oa.appeal_id = c.appeal_id AND c.appeal_id = ANY(o.appeal_ids)) o ON true
@@ -213,7 +213,7 @@ WHERE c.appeal_id = ANY($1::uuid[])
 def _facts(row: Any) -> Facts:
     orders = row["orders"] or []
     units: dict[str, None] = {}
-    for status, _, _, _, _, lead, co_handlers in orders:
+    for _, status, _, _, _, _, lead, co_handlers in orders:
         if status != "cancelled":
             units.update(dict.fromkeys((lead, *co_handlers)))
     labelled = row["label_matter"] is not None
@@ -221,10 +221,10 @@ def _facts(row: Any) -> Facts:
         own_status=row["own_status"],
         labelled=labelled,
         needs_review=bool(row["needs_review"]),
-        feedback_closed=row["feedback_status"] == "closed",
+        feedback_closed_on=row["feedback_closed_on"],
         orders=[
-            OrderFact(status, datetime.fromisoformat(opened_at), in_review, first, part)
-            for status, opened_at, in_review, first, part, _, _ in orders
+            OrderFact(order_id, status, datetime.fromisoformat(opened_at), in_review, first, part)
+            for order_id, status, opened_at, in_review, first, part, _, _ in orders
         ],
         matter=row["label_matter"],
         tags=list(row["label_tags"] or ()),

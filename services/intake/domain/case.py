@@ -53,6 +53,7 @@ PLAIN_WORDS: Final = {
 class OrderFact:
     """What the status needs of one work order that answers the appeal."""
 
+    id: str
     status: str
     opened_at: datetime
     in_review: bool
@@ -67,9 +68,13 @@ def status_of(
     labelled: bool,
     needs_review: bool,
     orders: Sequence[OrderFact],
-    feedback_closed: bool,
+    feedback_closed_on: str | None,
 ) -> str:
-    """The one public status. A citizen's or the centre's ending wins, then the newest whole order, then the label."""
+    """The one public status. A citizen's or the centre's ending wins, then the newest whole order, then the label.
+
+    `feedback_closed_on` is the order about which the citizen's feedback is closed: whatever other citizens make of that
+    order, this appeal is answered.
+    """
     if own in ("withdrawn", "declined"):
         return own
     live = [order for order in orders if order.status != "cancelled" and not order.is_part]
@@ -78,7 +83,7 @@ def status_of(
         if order.status == "pending":
             return "in_review" if order.in_review else "dispatched"
         status = _OF_ORDER.get(order.status, "dispatched")
-        if status == "completed" and feedback_closed:
+        if order.id == feedback_closed_on and status in ("completed", "in_progress"):
             return "answered"
         if not order.is_first_appeal and status in ("dispatched", "in_progress"):
             return "linked"

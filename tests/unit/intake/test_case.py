@@ -15,13 +15,13 @@ T = datetime(2026, 11, 21, tzinfo=UTC)
 def order(
     status: str, *, minutes: int = 0, in_review: bool = False, first: bool = True, part: bool = False
 ) -> OrderFact:
-    return OrderFact(status, T + timedelta(minutes=minutes), in_review, first, part)
+    return OrderFact("w1", status, T + timedelta(minutes=minutes), in_review, first, part)
 
 
 def status(
-    *orders: OrderFact, own: str = "received", label: bool = True, review: bool = False, closed: bool = False
+    *orders: OrderFact, own: str = "received", label: bool = True, review: bool = False, closed: str | None = None
 ) -> str:
-    return status_of(own, labelled=label, needs_review=review, orders=orders, feedback_closed=closed)
+    return status_of(own, labelled=label, needs_review=review, orders=orders, feedback_closed_on=closed)
 
 
 def test_before_an_order_the_label_decides() -> None:
@@ -53,8 +53,15 @@ def test_a_pending_order_is_in_review_or_waits_for_its_next_unit() -> None:
 
 
 def test_a_completed_order_is_answered_once_feedback_is_closed() -> None:
-    assert status(order("completed"), closed=True) == "answered"
-    assert status(order("reopened"), closed=True) == "in_progress"
+    assert status(order("completed"), closed="w1") == "answered"
+    assert status(order("completed")) == "completed"
+
+
+def test_an_answered_appeal_stays_answered_while_another_citizen_s_rating_opens_the_order_again() -> None:
+    assert status(order("reopened"), closed="w1") == "answered"
+    assert status(order("reopened", first=False), closed="w1") == "answered"
+    # closed because it left that order: the one it has now counts
+    assert status(order("accepted"), closed="another") == "in_progress"
 
 
 def test_an_appeal_joined_to_another_s_order_is_linked_until_that_is_completed() -> None:
