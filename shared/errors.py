@@ -15,6 +15,11 @@ class Transient(Exception):
     """A passing trouble (a lost connection, a lock): the batch is tried again with back-off."""
 
 
+class OutcomeUnknown(Transient):
+    """The connection was lost while it committed: the writes are there or they are not. The inbox knows what to do
+    with a batch that is tried again; a caller must be told."""
+
+
 class Poison(Exception):
     """Data that can never be handled: it goes to the dead letters with this reason."""
 

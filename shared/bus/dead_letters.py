@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from shared.bus.inbox import GIVEN_UP
 from shared.bus.records import Partition, Received, Record
-from shared.errors import Problem, not_found
+from shared.errors import Poison, Problem, Transient, not_found
 from shared.outbox.uow import Uow, headers_from, headers_json
 
 if TYPE_CHECKING:
     from shared.bus.worker import Worker
+
+
+LONGEST_REASON = 2_000
+
+
+def reason_of(error: BaseException) -> str:
+    """Name and words of an error as any column and header takes them."""
+    text = f"{type(error).__name__}: {error}"[:LONGEST_REASON]
+    return text.replace("\x00", "").encode(errors="replace").decode()
 
 
 class DeadLetters:
@@ -55,10 +65,10 @@ class DeadLetters:
             [record.partition.topic for record in records],
             [record.partition.number for record in records],
             [record.offset for record in records],
-            [record.key.replace("\x00", "") for record in records],
+            [record.key for record in records],
             [headers_json(record.headers) for record in records],
             [record.value for record in records],
-            reason.replace("\x00", ""),
+            reason,
             attempts,
             status,
         )
@@ -89,50 +99,92 @@ class DeadLetters:
         )
         return [dict(row) for row in rows]
 
-    async def discard(self, uow: Uow, letter_id: int) -> None:
-        """Give a parked letter up for good. What waits behind it is handled by the next `replay` of the key's head.
+    async def discard(self, worker: Worker, uow: Uow, letter_id: int) -> tuple[str, str]:
+        """Give a letter up for good: where facts are counted, an empty one takes its place, so that later ones need
+        not wait for it. Returns (topic, key), whose letters the caller lets `follow` after the commit.
 
         Raises `Problem` 404/409.
         """
         await self._lock(uow.pg)
-        status = await uow.pg.fetchval(f"SELECT status FROM {self.table} WHERE id = $1 FOR UPDATE", letter_id)
-        if status is None:
-            raise not_found(f"dead letter {letter_id}")
-        if status not in ("parked", "waiting"):
-            raise Problem(409, "already_ended", f"Dead letter {letter_id} is {status}.")
+        row = await self._open(uow.pg, letter_id)
         await uow.pg.execute(f"UPDATE {self.table} SET status = 'discarded', ended_at = now() WHERE id = $1", letter_id)
+        if worker.subscriptions[row["topic"]].order == "facts":
+            headers = tuple(
+                (name, GIVEN_UP.encode() if name == "ce_type" else value)
+                for name, value in headers_from(row["headers"])
+            )
+            try:
+                empty = worker.decoder(headers, b"")
+            except Poison:
+                pass  # it never had a number: nothing waits for it
+            else:
+                await worker.inbox.give_up(uow.pg, row["topic"], empty, headers)
+        return row["topic"], row["key"]
 
     async def replay(self, worker: Worker, letter_id: int, value: bytes | None = None) -> dict[str, Any]:
-        """Handle a letter and then, one by one, those waiting behind it. Each in its own transaction."""
+        """Handle a letter again (`value`: an edited body) and, when that works, what waits behind it.
+
+        Raises the handler's exception when one fails again; that letter is parked with the new reason.
+        """
         async with worker.database.read() as raw:
-            head = await raw.fetchrow(f"SELECT topic, key, status FROM {self.table} WHERE id = $1", letter_id)
-        if head is None:
-            raise not_found(f"dead letter {letter_id}")
-        if head["status"] not in ("parked", "waiting"):
-            raise Problem(409, "already_ended", f"Dead letter {letter_id} is {head['status']}.")
+            row = await self._open(raw, letter_id)
+        return await self.follow(worker, row["topic"], row["key"], {} if value is None else {letter_id: value})
+
+    async def follow(
+        self, worker: Worker, topic: str, key: str, edited: Mapping[int, bytes] | None = None
+    ) -> dict[str, Any]:
+        """Handle the open letters of a key, oldest first, each in its own transaction, then the facts kept for it."""
         handled = 0
-        while True:
+        while await self._again(worker, topic, key, edited or {}):
+            handled += 1
+        await worker.release(topic, key)
+        async with worker.database.read() as raw:
+            left = await raw.fetchval(
+                f"SELECT count(*) FROM {self.table} WHERE topic = $1 AND key = $2 AND status IN ('parked', 'waiting')",
+                topic,
+                key,
+            )
+        return {"replayed": handled, "left": left}
+
+    async def _again(self, worker: Worker, topic: str, key: str, edited: Mapping[int, bytes]) -> bool:
+        letter_id: int | None = None
+        try:
             async with worker.database.transaction() as uow:
                 await self._lock(uow.pg)
                 row = await uow.pg.fetchrow(
                     f"SELECT * FROM {self.table} WHERE topic = $1 AND key = $2 AND status IN ('parked', 'waiting')"
                     " ORDER BY id LIMIT 1 FOR UPDATE",
-                    head["topic"],
-                    head["key"],
+                    topic,
+                    key,
                 )
                 if row is None:
-                    return {"replayed": handled, "left": 0}
-                edited = value if value is not None and row["id"] == letter_id else None
+                    return False
+                letter_id = int(row["id"])
+                place = Partition(topic, row["partition"])
                 record = Received(
-                    Partition(row["topic"], row["partition"]),
-                    row["log_offset"],
-                    row["key"],
-                    headers_from(row["headers"]),
-                    edited if edited is not None else row["value"],
+                    place, row["log_offset"], key, headers_from(row["headers"]), edited.get(letter_id, row["value"])
                 )
                 message = worker.decoder(record.headers, record.value)
-                await worker.deliver(uow, record.partition.topic, [(message, record)])
+                await worker.deliver(uow, topic, [(message, record)], alone=True)
                 await uow.pg.execute(
-                    f"UPDATE {self.table} SET status = 'replayed', ended_at = now() WHERE id = $1", row["id"]
+                    f"UPDATE {self.table} SET status = 'replayed', ended_at = now() WHERE id = $1", letter_id
                 )
-            handled += 1
+        except Exception as error:
+            if letter_id is not None and not isinstance(error, Transient):
+                async with worker.database.transaction() as uow:
+                    await uow.pg.execute(
+                        f"UPDATE {self.table} SET status = 'parked', reason = $2, attempts = attempts + 1"
+                        " WHERE id = $1 AND status IN ('parked', 'waiting')",
+                        letter_id,
+                        reason_of(error),
+                    )
+            raise
+        return True
+
+    async def _open(self, pg: Any, letter_id: int) -> Any:
+        row = await pg.fetchrow(f"SELECT topic, key, headers, status FROM {self.table} WHERE id = $1", letter_id)
+        if row is None:
+            raise not_found(f"dead letter {letter_id}")
+        if row["status"] not in ("parked", "waiting"):
+            raise Problem(409, "already_ended", f"Dead letter {letter_id} is {row['status']}.")
+        return row

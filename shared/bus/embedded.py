@@ -9,7 +9,7 @@ look by themselves every half second.
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
 import asyncpg
@@ -43,7 +43,11 @@ NOTIFY_GAP_S = 0.005
 CHANNEL = "sushu_bus"
 DEFAULT_PARTITIONS = 1
 RECENT = 6000
+RECENT_BYTES = 64_000_000
 """records kept in memory per process, so that its groups do not each read (and decode) them from PostgreSQL"""
+STALLED_S = 15
+"""a member that is silent for so long (it looks every `REBALANCE_S`) loses its partitions: its process hangs or its
+machine is gone without a word"""
 
 
 class EmbeddedTransport:
@@ -61,13 +65,22 @@ class EmbeddedTransport:
         self._to_notify: set[str] = set()
         self._name = uuid7()
         self._recent: OrderedDict[tuple[Partition, int], Received] = OrderedDict()
+        self._recent_bytes = 0
 
     def remember(self, record: Received) -> Received:
         """The one object of this process for a committed record."""
         known = self._recent.setdefault((record.partition, record.offset), record)
-        if len(self._recent) > RECENT:
-            self._recent.popitem(last=False)
+        if known is record:
+            self._recent_bytes += len(record.value)
+            while len(self._recent) > RECENT or self._recent_bytes > RECENT_BYTES:
+                _, gone = self._recent.popitem(last=False)
+                self._recent_bytes -= len(gone.value)
         return known
+
+    def forget(self) -> None:
+        """Believe PostgreSQL alone: after a lost connection it may be another one, with another end of the log."""
+        self._recent.clear()
+        self._recent_bytes = 0
 
     def recent(self, partition: Partition, offset: int) -> Received | None:
         """A committed record, when this process still has it in memory."""
@@ -82,7 +95,7 @@ class EmbeddedTransport:
             command_timeout=60,
             server_settings={"application_name": "sushu-bus", "jit": "off"},
         )
-        await self._pool.execute("SELECT pg_advisory_lock(7402); " + SCHEMA + "; SELECT pg_advisory_unlock(7402)")
+        await self._pool.execute("SELECT pg_advisory_xact_lock(7402); " + SCHEMA)
         self._listener = asyncio.create_task(self._listen(), name="bus-listen")
 
     async def stop(self) -> None:
@@ -150,6 +163,9 @@ class EmbeddedTransport:
             if is_transient(error):
                 raise Transient(f"embedded log: {error}") from error
             raise
+        if len(rows) < len(places):
+            self._partitions.clear()
+            raise Transient("embedded log: a topic is gone; it is made again")
         for row in rows:
             place = Partition(row["topic"], row["partition"])
             for offset, record in enumerate(by_partition[place], row["first"]):
@@ -233,10 +249,15 @@ class EmbeddedConsumer:
         self._owned: dict[Partition, int | None] = {}
         self._paused: set[Partition] = set()
         self._balancer: asyncio.Task[None] | None = None
+        self._looked = 0.0
 
     async def start(self) -> None:
-        await self._join()
-        await self._balance()
+        try:
+            await self._join()
+            await self._balance()
+        except BaseException:  # a member that is no more must not count as one
+            await self._leave()
+            raise
         self.transport._consumers.add(self)
         self._balancer = asyncio.create_task(self._keep_balance(), name=f"bus-balance-{self.group}")
 
@@ -245,16 +266,23 @@ class EmbeddedConsumer:
         if self._balancer is not None:
             self._balancer.cancel()
             await asyncio.gather(self._balancer, return_exceptions=True)
-        if self._session is not None and not self._session.is_closed():
-            await self._session.close(timeout=2)
+        await self._leave()
+
+    async def _leave(self) -> None:
         self._owned.clear()
+        if self._session is not None and not self._session.is_closed():
+            await asyncio.gather(self._session.close(timeout=2), return_exceptions=True)
 
     async def _join(self) -> None:
+        self.transport.forget()
         self._session = await asyncpg.connect(
             self.transport.url,
             timeout=10,
             command_timeout=10,
-            server_settings={"application_name": f"sushu-bus-{self.group}"},
+            server_settings={
+                "application_name": f"sushu-bus-{self.group}",
+                "idle_session_timeout": str(STALLED_S * 1000),
+            },
         )
         await self._session.execute("SELECT pg_advisory_lock_shared(hashtext('sushu-group'), hashtext($1))", self.group)
 
@@ -270,8 +298,7 @@ class EmbeddedConsumer:
                 raise
             except Exception as error:
                 log.warning("group membership lost, joining again", extra={"group": self.group, "error": str(error)})
-                self._owned.clear()
-                await asyncio.gather(self._session.close(timeout=1), return_exceptions=True)
+                await self._leave()
 
     async def _balance(self) -> None:
         """Own a fair share of the partitions: give back what is too much, take what is free."""
@@ -332,11 +359,15 @@ class EmbeddedConsumer:
         return records
 
     async def _read(self, limit: int) -> list[Received]:
+        """From memory, and from PostgreSQL what is not there: a partition that lags must not wait for quiet others."""
         records = self._from_memory(limit)
-        if not records and self.look:
+        now = asyncio.get_running_loop().time()
+        if self.look or now > self._looked + LOOK_S:
+            self._looked = now
             self.look = False
-            records = await self._from_log(limit)
-            self.look = self.look or bool(records)
+            found = await self._from_log(limit, {record.partition for record in records})
+            self.look = self.look or bool(found)
+            records += found
         return records
 
     def _places(self) -> dict[Partition, int]:
@@ -360,8 +391,8 @@ class EmbeddedConsumer:
             self._owned[partition] = offset
         return records
 
-    async def _from_log(self, limit: int) -> list[Received]:
-        places = self._places()
+    async def _from_log(self, limit: int, served: Container[Partition]) -> list[Received]:
+        places = {place: offset for place, offset in self._places().items() if place not in served}
         if not places:
             return []
         each = max(1, limit // len(places)) if len(places) > 1 else limit

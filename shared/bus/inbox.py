@@ -12,6 +12,8 @@ from shared.outbox.uow import headers_from, headers_json
 
 INBOX_DAYS = 15
 """how long event ids are kept; older repeats are stopped by their sequence (architecture.md, "The runtime")"""
+GIVEN_UP = "sushu.given-up"
+"""type of what stands in the sequence for a discarded fact"""
 
 
 class Inbox:
@@ -67,33 +69,32 @@ class Inbox:
             offset,
         )
 
-    async def unseen(self, pg: Any, messages: Sequence[Message[Event]]) -> set[str]:
-        """Remember the ids of `messages`; returns those that were not there (relays may send twice)."""
+    async def unseen(self, pg: Any, messages: Sequence[Message[Event]]) -> list[Message[Event]]:
+        """Remember the ids of `messages`; returns those that were not there, each once (relays may send twice)."""
         oldest = datetime.now(UTC).date() - timedelta(days=INBOX_DAYS)
-        days: list[date] = []
-        ids: list[UUID] = []
-        fresh: set[str] = set()
+        first: dict[UUID | str, Message[Event]] = {}
+        """by what the id says, not by how it is written: a UUID has many spellings"""
+        days: dict[UUID, date] = {}
         for message in messages:
             try:
                 day = day_of(message.id)
                 identifier = UUID(message.id)
             except (ValueError, OverflowError, OSError):
-                fresh.add(message.id)  # a foreign id: the sequence guard alone stops a repeat
+                first.setdefault(message.id, message)  # a foreign id: the sequence guard alone stops a repeat
                 continue
-            if day < oldest:
-                fresh.add(message.id)  # its partition is gone: stopped by `sequence`
-                continue
-            days.append(day)
-            ids.append(identifier)
-        if ids:
+            first.setdefault(identifier, message)
+            if day >= oldest:  # the partition of an older one is gone: stopped by `sequence`
+                days[identifier] = day
+        if days:
             rows = await pg.fetch(
                 f"INSERT INTO {self.schema}.inbox_events (day, event_id)"
-                " SELECT DISTINCT * FROM unnest($1::date[], $2::uuid[]) ON CONFLICT DO NOTHING RETURNING event_id",
-                days,
-                ids,
+                " SELECT * FROM unnest($1::date[], $2::uuid[]) ON CONFLICT DO NOTHING RETURNING event_id",
+                list(days.values()),
+                list(days),
             )
-            fresh.update(str(row["event_id"]) for row in rows)
-        return fresh
+            fresh = {row["event_id"] for row in rows}
+            return [message for name, message in first.items() if name not in days or name in fresh]
+        return list(first.values())
 
     async def in_order(
         self,
@@ -101,9 +102,11 @@ class Inbox:
         topic: str,
         arrivals: Sequence[tuple[Message[Event], Received]],
         decode: Callable[[Headers, bytes], Message[Event]],
+        *,
+        alone: bool = False,
     ) -> list[Message[Event]]:
         """The messages whose turn it is, each key in sequence order without repeats; early ones are kept until the
-        gap before them closes."""
+        gap before them closes. `alone`: those that an arrival lets through stay where they are (see `early`)."""
         keys = sorted({message.key for message, _ in arrivals})
         last: dict[str, int] = {
             row["key"]: row["last_sequence"]
@@ -118,24 +121,25 @@ class Inbox:
         for message, received in arrivals:
             if message.sequence > last.get(message.key, 0):
                 waiting.setdefault(message.key, {})[message.sequence] = (message, received)
-        kept: set[tuple[str, int]] = set()
-        closers = [key for key, by_number in waiting.items() if last.get(key, 0) + 1 in by_number]
-        if closers:
+        kept = alone
+        if waiting and not alone:
             for row in await pg.fetch(
                 f"SELECT key, sequence, headers, value FROM {self.schema}.inbox_early"
                 " WHERE topic = $1 AND key = ANY($2)",
                 topic,
-                closers,
+                list(waiting),
             ):
                 message = decode(headers_from(row["headers"]), row["value"])
                 waiting[row["key"]].setdefault(row["sequence"], (message, None))
-                kept.add((row["key"], row["sequence"]))
+                kept = True
         ready: list[Message[Event]] = []
         moved: dict[str, int] = {}
         for key, by_number in waiting.items():
             upcoming = last.get(key, 0) + 1
             while upcoming in by_number:
-                ready.append(by_number.pop(upcoming)[0])
+                message, _ = by_number.pop(upcoming)
+                if message.type != GIVEN_UP:
+                    ready.append(message)
                 moved[key] = upcoming
                 upcoming += 1
         early = [
@@ -154,7 +158,7 @@ class Inbox:
                 [headers_json(received.headers) for _, received in early],
                 [received.value for _, received in early],
             )
-        if kept:
+        if kept and moved:
             await pg.execute(
                 f"DELETE FROM {self.schema}.inbox_early e USING unnest($2::text[], $3::bigint[]) AS m(key, last)"
                 " WHERE e.topic = $1 AND e.key = m.key AND e.sequence <= m.last",
@@ -173,15 +177,63 @@ class Inbox:
             )
         return ready
 
+    async def early(self, pg: Any, topic: str, key: str) -> tuple[Headers, bytes] | None:
+        """The kept fact of `key` whose turn it is, if any; the key is locked until the commit."""
+        row = await pg.fetchrow(
+            f"SELECT e.headers, e.value FROM {self.schema}.inbox_sequences s JOIN {self.schema}.inbox_early e"
+            " ON e.topic = s.topic AND e.key = s.key AND e.sequence = s.last_sequence + 1"
+            " WHERE s.topic = $1 AND s.key = $2 FOR UPDATE OF s",
+            topic,
+            key,
+        )
+        return (headers_from(row["headers"]), row["value"]) if row else None
+
+    async def drop_early(self, pg: Any, topic: str, key: str) -> None:
+        """Forget the fact that `early` gave."""
+        await pg.execute(
+            f"DELETE FROM {self.schema}.inbox_early e USING {self.schema}.inbox_sequences s WHERE e.topic = s.topic"
+            " AND e.key = s.key AND e.sequence = s.last_sequence + 1 AND s.topic = $1 AND s.key = $2",
+            topic,
+            key,
+        )
+
+    async def overdue(self, pg: Any) -> list[tuple[str, str]]:
+        """(topic, key) of kept facts whose turn it is: a crash left them between two transactions."""
+        rows = await pg.fetch(
+            f"SELECT e.topic, e.key FROM {self.schema}.inbox_early e JOIN {self.schema}.inbox_sequences s"
+            " ON e.topic = s.topic AND e.key = s.key AND e.sequence = s.last_sequence + 1"
+        )
+        return [(row["topic"], row["key"]) for row in rows]
+
+    async def give_up(self, pg: Any, topic: str, empty: Message[Event], headers: Headers) -> None:
+        """Nobody waits for this fact any more: `empty` (of type `GIVEN_UP`) stands in its place until its turn."""
+        await pg.execute(
+            f"INSERT INTO {self.schema}.inbox_sequences VALUES ($1, $2, 0) ON CONFLICT DO NOTHING", topic, empty.key
+        )
+        await pg.execute(
+            f"INSERT INTO {self.schema}.inbox_early (topic, key, sequence, headers, value)"
+            f" SELECT topic, key, $3, $4, '' FROM {self.schema}.inbox_sequences"
+            " WHERE topic = $1 AND key = $2 AND last_sequence < $3 ON CONFLICT DO NOTHING",
+            topic,
+            empty.key,
+            empty.sequence,
+            headers_json(headers),
+        )
+
     async def care(self, pg: Any) -> None:
-        """Make the day partitions of the days ahead and drop those past their time. Safe to call at any moment."""
+        """Make the day partitions of the days ahead and drop those past their time. Safe to call at any moment.
+
+        Ids of days without a partition are in the default one; they move when their day gets its own.
+        """
         today = datetime.now(UTC).date()
+        table = f"{self.schema}.inbox_events"
+        await pg.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", f"care/{table}")
         have = {
             row["relname"]
             for row in await pg.fetch(
                 "SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid"
-                " WHERE i.inhparent = ($1 || '.inbox_events')::regclass",
-                self.schema,
+                " WHERE i.inhparent = $1::regclass",
+                table,
             )
         }
         for offset in range(-1, 3):
@@ -189,10 +241,15 @@ class Inbox:
             name = f"inbox_events_{day:%Y%m%d}"
             if name not in have:
                 await pg.execute(
-                    f"CREATE TABLE IF NOT EXISTS {self.schema}.{name} PARTITION OF {self.schema}.inbox_events"
+                    f"CREATE TABLE {self.schema}.{name} (LIKE {table} INCLUDING ALL);"
+                    f"WITH moved AS (DELETE FROM {table}_other WHERE day = '{day}' RETURNING *)"
+                    f" INSERT INTO {self.schema}.{name} SELECT * FROM moved;"
+                    f"ALTER TABLE {table} ATTACH PARTITION {self.schema}.{name}"
                     f" FOR VALUES FROM ('{day}') TO ('{day + timedelta(days=1)}')"
                 )
+        oldest = today - timedelta(days=INBOX_DAYS)
         for name in have:
             suffix = name.removeprefix("inbox_events_")
-            if suffix.isdigit() and suffix < f"{today - timedelta(days=INBOX_DAYS):%Y%m%d}":
+            if suffix.isdigit() and suffix < f"{oldest:%Y%m%d}":
                 await pg.execute(f"DROP TABLE IF EXISTS {self.schema}.{name}")
+        await pg.execute(f"DELETE FROM {table}_other WHERE day < $1", oldest)

@@ -23,6 +23,7 @@ from shared.settings import Settings
 log = logging.getLogger(__name__)
 
 MAX_RECORD_BYTES = 1_000_000
+PUBLISH_S = 30.0
 
 
 class KafkaTransport:
@@ -110,22 +111,24 @@ class KafkaTransport:
                 raise Rejected(record, f"{len(record.value)} bytes; a record may have {MAX_RECORD_BYTES}")
         try:
             producer = await self._producing()
-            sent = []
-            for record in records:
-                partition = partition_of(record.key, await self._count(producer, record.topic))
-                sent.append(
-                    await producer.send(
-                        record.topic,
-                        value=record.value,
-                        key=record.key.encode(),
-                        partition=partition,
-                        headers=list(record.headers),
+            async with asyncio.timeout(PUBLISH_S):  # an idempotent producer tries for ever
+                sent = []
+                for record in records:
+                    partition = partition_of(record.key, await self._count(producer, record.topic))
+                    sent.append(
+                        await producer.send(
+                            record.topic,
+                            value=record.value,
+                            key=record.key.encode(),
+                            partition=partition,
+                            headers=list(record.headers),
+                        )
                     )
-                )
-            await asyncio.gather(*sent)
+                await asyncio.gather(*sent)
         except (MessageSizeTooLargeError, RecordTooLargeError) as error:
             raise Rejected(max(records, key=lambda record: len(record.value)), str(error)) from error
         except (KafkaError, OSError, TimeoutError) as error:
+            self._counts.clear()
             await self._drop_producer()  # a broken idempotent producer never heals; a fresh one resends
             raise Transient(f"kafka: {error!r}") from error
 
@@ -267,7 +270,7 @@ class KafkaConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
             Received(
                 Partition(place.topic, place.partition),
                 record.offset,
-                (record.key or b"").decode(errors="replace"),
+                (record.key or b"").decode(errors="replace").replace("\x00", "\ufffd"),  # PostgreSQL holds no NUL
                 tuple(record.headers),
                 record.value or b"",
             )

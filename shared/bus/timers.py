@@ -6,9 +6,11 @@ stop that is already in the log is always known first (domain.md, "SLA", event t
 
 import asyncio
 import logging
+import time
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
+from shared.bus.dead_letters import reason_of
 from shared.bus.inbox import Inbox
 from shared.bus.records import Partition, Transport
 from shared.bus.subscriptions import TimerHandler
@@ -21,6 +23,8 @@ log = logging.getLogger(__name__)
 
 BATCH = 500
 TICK_S = 0.25
+ASK_AGAIN_S = 5.0
+RETRY_S = 30
 
 
 class Timers:
@@ -36,6 +40,8 @@ class Timers:
         self.inbox = Inbox(database.schema)
         self.trouble: str | None = None
         self._seen: tuple[datetime, dict[Partition, tuple[int, int]]] | None = None
+        """a business instant and the ends of the log at or after it"""
+        self._asked = 0.0
 
     async def run(self) -> None:
         """Fire until cancelled."""
@@ -75,12 +81,25 @@ class Timers:
             return now
         if self._seen is None:
             self._seen = (now, await self.transport.ends(self.topics))
+            self._asked = time.monotonic()
         instant, ends = self._seen
         async with self.database.read() as raw:
             read = await self.inbox.positions(raw, self.topics)
-        if all(read.get(partition, first) >= upcoming for partition, (first, upcoming) in ends.items()):
+        unread = {place: end for place, end in ends.items() if max(read.get(place, 0), end[0]) < end[1]}
+        if not unread:
             self._seen = None
             return instant
+        if time.monotonic() > self._asked + ASK_AGAIN_S:  # a log that was made anew or cut never comes so far
+            self._asked = time.monotonic()
+            present = await self.transport.ends(self.topics)
+            self._seen = (
+                instant,
+                {
+                    place: (max(first, present[place][0]), min(upcoming, present[place][1]))
+                    for place, (first, upcoming) in unread.items()
+                    if place in present
+                },
+            )
         return None
 
     async def _fire(self, until: datetime) -> int:
@@ -92,60 +111,62 @@ class Timers:
             log.error("a timer failed; firing one by one", exc_info=error)
         fired = 0
         for _ in range(BATCH):
-            try:
-                count = await self._claim(until, 1)
-            except Transient:
-                raise
-            except Exception as error:
-                await self._postpone(until, error)
-                continue
+            count = await self._claim(until, 1)
             if not count:
                 break
             fired += count
         return fired
 
     async def _claim(self, until: datetime, limit: int) -> int:
+        """Fire up to `limit` due timers in one transaction; one that fails alone is put off."""
         schema = self.database.schema
-        async with self.database.transaction() as uow:
-            rows = await uow.pg.fetch(
-                f"DELETE FROM {schema}.timers WHERE (kind, key) IN ("
-                f" SELECT kind, key FROM {schema}.timers WHERE due_at <= $1 AND kind = ANY($2)"
-                " AND (retry_at IS NULL OR retry_at <= now()) ORDER BY due_at FOR UPDATE SKIP LOCKED LIMIT $3)"
-                " RETURNING kind, key, due_at, payload",
-                until,
-                list(self.handlers),
-                limit,
-            )
-            if not rows:
-                return 0
-            timers = sorted(
-                (Timer(row["kind"], row["key"], row["due_at"], row["payload"]) for row in rows),
-                key=lambda timer: timer.due_at,
-            )
-            for kind in dict.fromkeys(timer.kind for timer in timers):
-                await self.handlers[kind]([timer for timer in timers if timer.kind == kind], uow)
-        lateness = max(0.0, (until - timers[0].due_at).total_seconds())
-        metrics.TIMER_LATENESS.labels(schema).observe(lateness)
+        timers: list[Timer] = []
+        try:
+            async with self.database.transaction() as uow:
+                rows = await uow.pg.fetch(
+                    f"DELETE FROM {schema}.timers WHERE (kind, key) IN ("
+                    f" SELECT kind, key FROM {schema}.timers WHERE due_at <= $1 AND kind = ANY($2)"
+                    " AND (retry_at IS NULL OR retry_at <= now()) ORDER BY due_at FOR UPDATE SKIP LOCKED LIMIT $3)"
+                    " RETURNING kind, key, due_at, payload",
+                    until,
+                    list(self.handlers),
+                    limit,
+                )
+                timers = sorted(
+                    (Timer(row["kind"], row["key"], row["due_at"], row["payload"]) for row in rows),
+                    key=lambda timer: timer.due_at,
+                )
+                for kind in dict.fromkeys(timer.kind for timer in timers):
+                    await self.handlers[kind]([timer for timer in timers if timer.kind == kind], uow)
+        except Transient:
+            raise
+        except Exception as error:
+            if limit > 1 or not timers:
+                raise
+            await self._postpone(timers[0], error)
+            return 1
+        if timers:
+            lateness = max(0.0, (until - timers[0].due_at).total_seconds())
+            metrics.TIMER_LATENESS.labels(schema).observe(lateness)
         for timer in timers:
             metrics.TIMERS_FIRED.labels(schema, timer.kind).inc()
         return len(timers)
 
-    async def _postpone(self, until: datetime, error: BaseException) -> None:
-        """The first due timer keeps failing: try it again later, let the others pass."""
+    async def _postpone(self, timer: Timer, error: BaseException) -> None:
+        """This timer fails: try it again later, let the others pass."""
         async with self.database.transaction() as uow:
-            row = await uow.pg.fetchrow(
-                f"UPDATE {self.database.schema}.timers SET attempts = attempts + 1, error = $3, retry_at = $4"
-                f" WHERE (kind, key) = (SELECT kind, key FROM {self.database.schema}.timers WHERE due_at <= $1"
-                " AND kind = ANY($2) AND (retry_at IS NULL OR retry_at <= now()) ORDER BY due_at LIMIT 1)"
-                " RETURNING kind, key, attempts",
-                until,
-                list(self.handlers),
-                f"{type(error).__name__}: {error}",
-                datetime.now(UTC) + timedelta(seconds=30),
+            attempts = await uow.pg.fetchval(
+                f"UPDATE {self.database.schema}.timers SET attempts = attempts + 1, error = $4,"
+                " retry_at = now() + make_interval(secs => $5) WHERE kind = $1 AND key = $2 AND due_at = $3"
+                " RETURNING attempts",
+                timer.kind,
+                timer.key,
+                timer.due_at,
+                reason_of(error),
+                RETRY_S,
             )
-        if row is not None:
-            log.error(
-                "timer failed, again in 30 s",
-                extra={"service": self.database.schema, "kind": row["kind"], "attempts": row["attempts"]},
-                exc_info=error,
-            )
+        log.error(
+            "timer failed, again later",
+            extra={"service": self.database.schema, "kind": timer.kind, "attempts": attempts, "seconds": RETRY_S},
+            exc_info=error,
+        )

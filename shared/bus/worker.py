@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from shared.bus.dead_letters import DeadLetters
+from shared.bus.dead_letters import DeadLetters, reason_of
 from shared.bus.inbox import Inbox
 from shared.bus.records import Consumer, Partition, Received, Transport
 from shared.bus.subscriptions import Subscription
@@ -35,6 +35,9 @@ JOIN_S = 10.0
 """a member without partitions counts as ready after so long: others own them all"""
 DEAD_IN_A_ROW = 50
 """so many dead letters without one success in between stop the worker: something is wrong with us, not with them"""
+FAILURES = 10
+"""so many failed rounds in a row and the worker leaves its group and joins anew: its consumer may be beyond mending"""
+CARE_S = 3600.0
 
 
 def decode_event(headers: Headers, value: bytes) -> Message[Event]:
@@ -81,27 +84,27 @@ class Worker:
         self._positions: dict[Partition, int] = {}
         self._paused: dict[Partition, tuple[float, int]] = {}
         self._attempts: dict[tuple[Partition, int], int] = {}
-        self._running = False
+        self._next_care = 0.0
 
     async def run(self) -> None:
         """Read and handle until cancelled."""
-        consumer = self.transport.consumer(self.group, list(self.subscriptions))
-        self._running = True
         while True:
+            consumer = self.transport.consumer(self.group, list(self.subscriptions))
             try:
                 await consumer.start()
-                break
             except Exception as error:  # the broker may come up after us
-                if isinstance(error, asyncio.CancelledError):
-                    raise
                 self.stopped_because = f"cannot join the group: {error}"
                 log.warning("cannot join the group", extra={"group": self.group, "error": str(error)})
                 await asyncio.sleep(1)
-        try:
-            await self._loop(consumer)
-        finally:
-            self._running = False
-            await asyncio.shield(consumer.stop())
+                continue
+            try:
+                await self._loop(consumer)
+            except Exception as error:
+                log.error("leaving the group to join it anew", extra={"group": self.group}, exc_info=error)
+            finally:
+                self._positions.clear()
+                self._paused.clear()
+                await asyncio.shield(consumer.stop())
 
     async def _loop(self, consumer: Consumer) -> None:
         failures = 0
@@ -110,6 +113,7 @@ class Worker:
         while True:
             try:
                 await asyncio.sleep(max(0.0, next_batch - time.monotonic()))
+                await self._care()
                 await self._take_over(consumer)
                 self._resume(consumer)
                 placed = consumer.assigned() or time.monotonic() > joined + JOIN_S
@@ -122,8 +126,7 @@ class Worker:
                         f" /ops/{self.database.schema}/dead-letters, mend the cause and restart"
                     )
                     await asyncio.sleep(5)
-                    for partition in consumer.assigned():
-                        consumer.seek(partition, self._positions.get(partition, 0))
+                    self._rewind(consumer)
                     continue
                 if records:
                     full = len(records) >= self.batch // 2
@@ -142,10 +145,31 @@ class Worker:
                     extra={"group": self.group, "error": str(error), "failures": failures},
                     exc_info=not isinstance(error, Transient),
                 )
+                if failures >= FAILURES:
+                    raise
                 await asyncio.sleep(back_off(failures))
-                for partition in consumer.assigned():  # read again what was polled and not handled
-                    if partition in self._positions:
-                        consumer.seek(partition, self._positions[partition])
+                self._rewind(consumer)
+
+    def _rewind(self, consumer: Consumer) -> None:
+        """Read again what was polled and not handled."""
+        for partition in consumer.assigned():
+            if partition in self._positions:
+                consumer.seek(partition, self._positions[partition])
+
+    async def _care(self) -> None:
+        """House-keeping of the inbox, at the start and every hour. Its trouble never stops the work."""
+        if time.monotonic() < self._next_care:
+            return
+        self._next_care = time.monotonic() + CARE_S
+        try:
+            async with self.database.transaction() as uow:
+                await self.inbox.care(uow.pg)
+                overdue = await self.inbox.overdue(uow.pg)
+            for topic, key in overdue:
+                await self.release(topic, key)
+        except Exception as error:
+            self._next_care = time.monotonic() + 60
+            log.error("house-keeping of the inbox failed", extra={"group": self.group}, exc_info=error)
 
     async def _take_over(self, consumer: Consumer) -> None:
         """Start newly assigned partitions where the inbox says."""
@@ -158,7 +182,6 @@ class Worker:
             return
         ends = await self.transport.ends({partition.topic for partition in fresh})
         async with self.database.transaction() as uow:
-            await self.inbox.care(uow.pg)
             known = await self.inbox.positions(uow.pg, sorted({partition.topic for partition in fresh}))
             await self.inbox.begin(
                 uow.pg, {partition: ends[partition][0] for partition in fresh if partition not in known}
@@ -176,6 +199,7 @@ class Worker:
                 known[partition] = max(position, first)
         for partition in fresh:
             self._paused.pop(partition, None)
+            consumer.resume(partition)
             self._positions[partition] = known[partition]
             consumer.seek(partition, known[partition])
 
@@ -270,10 +294,48 @@ class Worker:
                 raise
             except Exception as failure:
                 error = failure
-        await self._bury(records[0], error, attempt)
+        if not await self._works_alone(records[0]):
+            await self._bury(records[0], error, attempt)
+
+    async def _works_alone(self, record: Received) -> bool:
+        """A fact lets through the early ones of its key: when one of those is what fails, it must not pay for it."""
+        topic = record.partition.topic
+        if self.subscriptions[topic].order != "facts" or record.message is None:
+            return False
+        try:
+            await self._apply([record], alone=True)
+        except Transient:
+            raise
+        except Exception:
+            return False
+        await self.release(topic, record.message.key)
+        return True
+
+    async def release(self, topic: str, key: str) -> None:
+        """Hand over the kept facts of `key` whose turn has come, each in its own transaction, up to one that fails:
+        that becomes a dead letter."""
+        while True:
+            record: Received | None = None
+            try:
+                async with self.database.transaction() as uow:
+                    kept = await self.inbox.early(uow.pg, topic, key)
+                    if kept is None:
+                        return
+                    record = Received(Partition(topic, -1), -1, key, *kept)
+                    await self.deliver(uow, topic, [(self.decoder(*kept), record)], alone=True)
+            except Exception as error:
+                if record is None or isinstance(error, Transient):
+                    raise
+                async with self.database.transaction() as uow:
+                    await self.inbox.drop_early(uow.pg, topic, key)
+                    await self.dead_letters.add(uow, [record], reason_of(error), 1, "parked")
+                metrics.DEAD_LETTERS.labels(self.group, topic).inc()
+                return
 
     async def _bury(self, record: Received, error: BaseException, attempts: int) -> None:
-        reason = f"{type(error).__name__}: {error}"
+        if self._dead_in_a_row >= DEAD_IN_A_ROW:
+            raise Transient("too many dead letters in a row") from error
+        reason = reason_of(error)
         log.error(
             "dead letter",
             extra={"group": self.group, "topic": record.partition.topic, "offset": record.offset, "reason": reason},
@@ -292,9 +354,11 @@ class Worker:
         for record in records:
             upcoming[record.partition] = record.offset + 1
         before, letters = await self.inbox.claim(uow.pg, upcoming)
-        return [record for record in records if record.offset >= before.get(record.partition, 0)], letters
+        fresh = [record for record in records if record.offset >= before.get(record.partition, 0)]
+        # who has waited for another reader of the partition does not see the letters that this one has just written
+        return fresh, letters or len(fresh) < len(records)
 
-    async def _apply(self, records: Sequence[Received]) -> None:
+    async def _apply(self, records: Sequence[Received], *, alone: bool = False) -> None:
         """One transaction over `records`."""
         async with self.database.transaction() as uow:
             fresh, letters = await self._claim(uow, records)
@@ -313,31 +377,26 @@ class Worker:
             if waiting:
                 await self.dead_letters.add(uow, waiting, "waits behind a dead letter of its key", 0, "waiting")
             for topic, pairs in by_topic.items():
-                await self.deliver(uow, topic, pairs)
+                await self.deliver(uow, topic, pairs, alone=alone)
         self._dead_in_a_row = 0
 
-    async def deliver(self, uow: Uow, topic: str, pairs: Sequence[tuple[Message[Event], Received]]) -> None:
-        """Hand the unseen messages of one topic to its handler, inside the caller's transaction."""
+    async def deliver(
+        self, uow: Uow, topic: str, pairs: Sequence[tuple[Message[Event], Received]], *, alone: bool = False
+    ) -> None:
+        """Hand the unseen messages of one topic to its handler, inside the caller's transaction. `alone`: without the
+        early facts that they let through."""
         subscription = self.subscriptions[topic]
         if subscription.order == "facts":
-            messages = await self.inbox.in_order(uow.pg, topic, pairs, self.decoder)
+            messages = await self.inbox.in_order(uow.pg, topic, pairs, self.decoder, alone=alone)
+            messages = [message for message in messages if subscription.wants(message)]
         else:
-            wanted = [pair for pair in pairs if subscription.wants(pair[0])]
-            unseen = await self.inbox.unseen(uow.pg, [message for message, _ in wanted]) if wanted else set()
-            messages = []
-            for message, _ in wanted:
-                if message.id in unseen:
-                    unseen.discard(message.id)
-                    messages.append(message)
-        messages = [message for message in messages if subscription.wants(message)]
+            wanted = [message for message, _ in pairs if subscription.wants(message)]
+            messages = await self.inbox.unseen(uow.pg, wanted) if wanted else []
         if messages:
             uow.caused_by(messages)
             await subscription.handler(messages, uow)
             metrics.HANDLED.labels(self.group, topic).inc(len(messages))
 
     async def replay(self, letter_id: int, *, value: bytes | None = None) -> dict[str, Any]:
-        """Handle a parked dead letter again (`value`: an edited body) and, when that works, what waits behind it.
-
-        Raises the handler's exception when it fails again; the letter then stays parked with the new reason.
-        """
+        """Handle a dead letter again, see `DeadLetters.replay`."""
         return await self.dead_letters.replay(self, letter_id, value)

@@ -12,7 +12,7 @@ import orjson
 from sqlalchemy.engine import make_url
 
 from shared.clock import Clock
-from shared.errors import Transient
+from shared.errors import OutcomeUnknown, Transient
 from shared.outbox.uow import Uow
 
 log = logging.getLogger(__name__)
@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 _TRANSIENT_STATES = ("08", "40", "53", "55", "57", "58")
 """SQLSTATE classes that pass: connection, rollback (deadlock), resources, lock not available, shutdown, I/O; beside
 them 25006, a write on what has just become a standby"""
+STALLED_S = 60
 _LOST = re.compile(r"connection (is|was|has been) |closed|terminated", re.IGNORECASE)
 
 
@@ -73,8 +74,14 @@ class Database:
         """set after each commit that wrote to the outbox: wakes the relay of this process"""
 
     async def dedicated(self) -> Any:
-        """A driver connection of its own, outside the pool (session locks, LISTEN); the caller closes it."""
-        return await asyncpg.connect(self.url, server_settings=self._settings, timeout=10)
+        """A driver connection of its own, outside the pool, for session locks; the caller closes it. PostgreSQL ends
+        one that is silent for `STALLED_S`: its process hangs or its machine is gone, others want the lock."""
+        return await asyncpg.connect(
+            self.url,
+            server_settings=self._settings | {"idle_session_timeout": str(STALLED_S * 1000)},
+            timeout=10,
+            command_timeout=60,
+        )
 
     async def _connections(self) -> Any:
         if self._pool is None:
@@ -101,8 +108,14 @@ class Database:
         """
         try:
             pool = await self._connections()
-            async with pool.acquire(timeout=10) as connection:
-                yield connection
+            try:
+                acquired = await pool.acquire(timeout=10)
+            except OSError as error:  # also a name that is not found, a socket that is not there
+                raise Transient(f"database: {error or 'no connection is free'}") from error
+            try:
+                yield acquired
+            finally:
+                await pool.release(acquired)
         except Exception as error:
             if is_transient(error) and not isinstance(error, Transient):
                 raise Transient(f"database: {error}") from error
@@ -112,7 +125,8 @@ class Database:
     async def transaction(self) -> AsyncIterator[Uow]:
         """One unit of work: commits at the end of the block, rolls back on any exception.
 
-        Raises `Transient` for a trouble that passes (the caller tries again).
+        Raises `Transient` for a trouble that passes (the caller tries again); `OutcomeUnknown` of these when the
+        connection was lost while it committed.
         """
         async with self.read() as connection:
             transaction = connection.transaction()
@@ -125,11 +139,19 @@ class Database:
                 if not connection.is_closed():
                     await asyncio.shield(transaction.rollback())
                 raise
-            await transaction.commit()
+            try:
+                await transaction.commit()
+            except Exception as error:
+                if is_transient(error):
+                    raise OutcomeUnknown(f"database: {error}") from error
+                raise
         if wrote:
             self.committed.set()
         for callback in uow.callbacks:
-            callback()
+            try:
+                callback()
+            except Exception as error:  # what is committed must not look as if it had failed
+                log.error("a callback after a commit failed", extra={"service": self.schema}, exc_info=error)
 
     async def close(self) -> None:
         """Give all connections back."""

@@ -34,8 +34,8 @@ async def ensure_role(url: str, service: str, *, production: bool) -> str | None
         if not known:
             try:
                 await connection.execute(f'CREATE ROLE "{role}" NOLOGIN')
-            except asyncpg.DuplicateObjectError:
-                pass
+            except (asyncpg.DuplicateObjectError, asyncpg.UniqueViolationError):
+                pass  # another migration was quicker, seen before or after its commit
             except asyncpg.InsufficientPrivilegeError:
                 if production:
                     raise PermissionError(
@@ -45,7 +45,7 @@ async def ensure_role(url: str, service: str, *, production: bool) -> str | None
                 return None
         try:
             await connection.execute(f'GRANT "{role}" TO CURRENT_USER')
-        except (asyncpg.InsufficientPrivilegeError, asyncpg.PostgresError) as error:
+        except asyncpg.PostgresError as error:  # also when another migration grants it at this moment
             if not await connection.fetchval("SELECT pg_has_role(current_user, $1, 'SET')", role):
                 if production:
                     raise PermissionError(f"the database user is no member of role {role}: grant it") from error

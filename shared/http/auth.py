@@ -24,7 +24,7 @@ async def _caller(
     if credentials is None or not credentials.credentials:
         raise unauthorized("Send a bearer token: `Authorization: Bearer <token>`.")
     tokens: Tokens = request.app.state.tokens
-    return tokens.check(credentials.credentials)
+    return await tokens.principal(credentials.credentials)
 
 
 Caller = Annotated[Principal, Depends(_caller)]

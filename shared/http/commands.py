@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 import orjson
 
 from shared.db.database import Database
-from shared.errors import Problem, Transient
+from shared.errors import OutcomeUnknown, Problem, Transient
 from shared.outbox.uow import Uow
 
 log = logging.getLogger(__name__)
@@ -98,12 +98,14 @@ class CommandQueue(Generic[C]):
         while self._queue:
             batch, self._queue = self._queue[: self.largest], self._queue[self.largest :]
             batch = [item for item in batch if not item.future.cancelled()]
+            if not batch:
+                continue
             try:
                 await self._commit(batch)
             except Transient as error:
                 log.warning("writes refused, the database is away", extra={"error": str(error), "n": len(batch)})
                 for item in batch:
-                    _fail(item, unavailable("The store is not available."))
+                    _fail(item, _refusal(error))
             except Exception as error:
                 if len(batch) == 1:
                     _fail(batch[0], error)
@@ -111,13 +113,14 @@ class CommandQueue(Generic[C]):
                 for item in batch:  # one bad command harms no other
                     try:
                         await self._commit([item])
-                    except Transient:
-                        _fail(item, unavailable("The store is not available."))
+                    except Transient as away:
+                        _fail(item, _refusal(away))
                     except Exception as own:
                         _fail(item, own)
 
     async def _commit(self, batch: list[_Waiting[C]]) -> None:
         results: list[tuple[_Waiting[C], Outcome | Problem]] = []
+        again: list[_Waiting[C]] = []
         async with self.database.transaction() as uow:
             fresh: list[_Waiting[C]] = []
             followers: list[tuple[_Waiting[C], _Waiting[C]]] = []
@@ -157,7 +160,8 @@ class CommandQueue(Generic[C]):
                 if isinstance(outcome, Outcome):
                     results.append((item, _repeat(item.key, first.key.body_digest, outcome.answer)))
                 else:
-                    results.append((item, outcome))
+                    again.append(item)  # a refused write has not used the key up
+        self._queue[:0] = again
         for item, result in results:
             if isinstance(result, Problem):
                 _fail(item, result)
@@ -208,6 +212,18 @@ def _repeat(key: IdempotencyKey, digest: bytes, answer: Answer) -> Outcome | Pro
 def _fail(item: _Waiting[Any], error: BaseException) -> None:
     if not item.future.done():
         item.future.set_exception(error)
+
+
+def _refusal(error: Transient) -> Problem:
+    if isinstance(error, OutcomeUnknown):
+        return Problem(
+            503,
+            "unavailable",
+            "The store was lost while it stored this: it is there or it is not. Look, or send it again with the same"
+            " Idempotency-Key, which stores it once.",
+            headers={"Retry-After": "1"},
+        )
+    return unavailable("The store is not available.")
 
 
 def unavailable(why: str) -> Problem:

@@ -8,7 +8,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from shared.db import audit
-from shared.errors import Problem
+from shared.errors import Problem, Transient
 from shared.http.auth import allowed
 from shared.http.bodies import Body
 from shared.http.pages import Page, Paged, cursor_of, page_of
@@ -75,7 +75,7 @@ def router(runner: Runner) -> APIRouter:
         edited = orjson.dumps(body.value) if body and body.value is not None else None
         try:
             return await runner.worker.replay(_known(letter_id), value=edited)
-        except Problem:
+        except (Problem, Transient):
             raise
         except Exception as error:
             raise Problem(409, "still_failing", f"It fails again: {type(error).__name__}: {error}"[:500]) from error
@@ -84,21 +84,14 @@ def router(runner: Runner) -> APIRouter:
     async def discard(who: Operator, letter_id: int) -> dict[str, Any]:
         """Give a letter up for good; what waits behind it is then handled."""
         async with service.database.transaction() as uow:
-            await letters.discard(uow, _known(letter_id))
+            topic, key = await letters.discard(runner.worker, uow, _known(letter_id))
             await audit.record(uow, actor=who.actor, action="dead_letter.discarded", subject=str(letter_id))
-            following = await uow.pg.fetchval(
-                f"SELECT min(d.id) FROM {letters.table} d JOIN {letters.table} x USING (topic, key)"
-                " WHERE x.id = $1 AND d.status IN ('parked', 'waiting')",
-                letter_id,
-            )
-        replayed = 0
-        if following is not None:
-            try:
-                replayed = (await runner.worker.replay(following))["replayed"]
-            except Problem:
-                raise
-            except Exception as error:
-                raise Problem(409, "still_failing", f"Discarded; the next one fails: {error}"[:500]) from error
+        try:
+            replayed = (await letters.follow(runner.worker, topic, key))["replayed"]
+        except (Problem, Transient):
+            raise
+        except Exception as error:
+            raise Problem(409, "still_failing", f"Discarded; the next one fails: {error}"[:500]) from error
         return {"discarded": letter_id, "replayed": replayed}
 
     @routes.get("/reconcile")

@@ -1,8 +1,9 @@
 """What comes in over HTTP before a route sees it: size, encoding, JSON, trace context, figures."""
 
+import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import orjson
@@ -20,6 +21,9 @@ from shared.telemetry.tracing import accept_traceparent
 BODY_LIMIT = 1_000_000
 BATCH_LIMIT = 32_000_000
 """bytes (api.md, "Limits")"""
+READ_OUT_S = 5.0
+"""how long a refused request may go on sending"""
+_READ_HERE = frozenset((b"traceparent", b"content-length", b"transfer-encoding", b"expect"))
 
 
 class StrictRequest(Request):
@@ -88,6 +92,44 @@ class StrictRoute(APIRoute):
         return handler
 
 
+class Incoming:
+    """The body of one request on its way in: measured, and read to its end before the answer begins.
+
+    A gateway that gets an answer while it still sends may take what is left of the body for the next request, and most
+    clients see a broken connection instead of the answer.
+    """
+
+    def __init__(self, receive: Receive, headers: Mapping[bytes, bytes], limit: int) -> None:
+        self._receive = receive
+        self._limit = limit
+        self._received = 0
+        self._promised = b"expect" in headers  # it waits for our 100 before it sends
+        self._complete = headers.get(b"content-length", b"0") == b"0" and b"transfer-encoding" not in headers
+
+    async def receive(self) -> Message:
+        """What the application gets. Raises `Problem` 413 beyond the limit."""
+        message = await self._next()
+        if self._received > self._limit:
+            raise too_large(self._limit)
+        return message
+
+    async def _next(self) -> Message:
+        message = await self._receive()
+        self._received += len(message.get("body", b""))
+        self._complete = not message.get("more_body", False)
+        return message
+
+    async def read_out(self) -> bool:
+        """Read what nobody wanted. False: it is too much, or too slow, and the connection must be closed."""
+        if self._promised and not self._received:
+            return self._complete
+        with suppress(TimeoutError):
+            async with asyncio.timeout(READ_OUT_S):
+                while not self._complete and self._received <= BATCH_LIMIT + self._limit:
+                    await self._next()
+        return self._complete
+
+
 class Gate:
     """The outermost layer of a service: body limit, NUL in the address, traceparent, request figures."""
 
@@ -99,8 +141,10 @@ class Gate:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        headers = {name: value for name, value in scope["headers"] if name in (b"traceparent", b"content-length")}
+        headers = {name: value for name, value in scope["headers"] if name in _READ_HERE}
         traceparent = accept_traceparent(headers.get(b"traceparent", b"").decode("latin-1"))
+        limit = BATCH_LIMIT if scope["path"].endswith("/batch") or scope["path"].endswith("/versions") else BODY_LIMIT
+        incoming = Incoming(receive, headers, limit)
         started = time.perf_counter()
         status = 500
         answered = False
@@ -111,19 +155,9 @@ class Gate:
                 status = message["status"]
                 answered = True
                 message["headers"] = [*message.get("headers", []), (b"traceparent", traceparent.encode())]
+                if not await incoming.read_out():
+                    message["headers"].append((b"connection", b"close"))
             await send(message)
-
-        limit = BATCH_LIMIT if scope["path"].endswith("/batch") or scope["path"].endswith("/versions") else BODY_LIMIT
-        received = 0
-
-        async def bounded() -> Message:
-            nonlocal received
-            message = await receive()
-            if message["type"] == "http.request":
-                received += len(message.get("body", b""))
-                if received > limit:
-                    raise too_large(limit)
-            return message
 
         try:
             length = headers.get(b"content-length", b"0")
@@ -131,11 +165,11 @@ class Gate:
                 raise Problem(422, "invalid", "The address holds a NUL character (%00); leave it out.")
             if not length.isdigit() or int(length) > limit:
                 raise too_large(limit)
-            await self.app(scope, bounded, answer)
+            await self.app(scope, incoming.receive, answer)
         except Problem as problem:
             if answered:
                 raise
-            await problem_response(problem)(scope, receive, answer)
+            await problem_response(problem)(scope, incoming.receive, answer)
         finally:
             route = getattr(scope.get("route"), "path", "none")
             labels = (self.service, scope["method"], route)

@@ -125,13 +125,13 @@ class Uow:
 
 def headers_json(headers: Headers) -> str:
     """Headers as a JSON list of [name, text]; bytes that are no text survive in base64."""
-    return orjson.dumps([[name, _text(value)] for name, value in headers]).decode()
+    return orjson.dumps([[_text(name.encode()), _text(value)] for name, value in headers]).decode()
 
 
 def headers_from(stored: str | list[list[str]]) -> Headers:
     """The inverse of `headers_json`."""
     pairs = orjson.loads(stored) if isinstance(stored, str) else stored
-    return tuple((name, _bytes(value)) for name, value in pairs)
+    return tuple((_bytes(name).decode(), _bytes(value)) for name, value in pairs)
 
 
 _RAW = "base64:"

@@ -1,7 +1,10 @@
 """Bearer tokens: an opaque admin token, EdDSA JWTs of the local stack, or the JWKS of an outside issuer."""
 
+import asyncio
 import hmac
+import logging
 import threading
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,14 +17,39 @@ from shared.errors import Problem
 from shared.security.principal import ROLES, Principal
 from shared.settings import Settings
 
+log = logging.getLogger(__name__)
+
 SIGNING_KEY = "token.ed25519"
 LONGEST_TTL_S = 30 * 86400
+ASK_AGAIN_S = 5.0
 _ALGORITHMS = ["EdDSA", "RS256", "ES256"]
 
 
 def unauthorized(detail: str) -> Problem:
     """401 with the challenge that says how to come in."""
     return Problem(401, "unauthorized", detail, headers={"WWW-Authenticate": 'Bearer realm="sushu"'})
+
+
+class _Issuer(jwt.PyJWKClient):
+    """The key set of the outside issuer. It is asked at most once in `ASK_AGAIN_S`, whoever calls with whatever key
+    id; while it is away its last keys hold."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url, lifespan=300, timeout=5)
+        self._known: Any = None
+        self._next = 0.0
+
+    def fetch_data(self) -> Any:
+        try:
+            if time.monotonic() < self._next:
+                raise jwt.PyJWKClientConnectionError("the issuer did not answer a moment ago")
+            self._next = time.monotonic() + ASK_AGAIN_S
+            self._known = super().fetch_data()
+        except Exception as error:  # away, or what it says is no key set
+            if self._known is None:
+                raise jwt.PyJWKClientConnectionError(f"no keys of the issuer: {error}") from error
+            log.warning("the token issuer does not answer, its last keys hold", extra={"error": str(error)})
+        return self._known
 
 
 class Tokens:
@@ -32,9 +60,11 @@ class Tokens:
         self._lock = threading.Lock()
         self._private: Ed25519PrivateKey | None = None
         self._admin: str | None = None
-        self._jwks: jwt.PyJWKClient | None = None
-        if settings.jwks_url:
-            self._jwks = jwt.PyJWKClient(settings.jwks_url, cache_keys=True, lifespan=300, timeout=5)
+        self._issuer = _Issuer(settings.jwks_url) if settings.jwks_url else None
+
+    async def principal(self, token: str) -> Principal:
+        """`check` where an answer of the issuer, which may take seconds, keeps nobody else waiting."""
+        return self.check(token) if self._issuer is None else await asyncio.to_thread(self.check, token)
 
     def _admin_token(self) -> str:
         if self._admin is None:
@@ -54,7 +84,7 @@ class Tokens:
             return self._private
 
     def check(self, token: str) -> Principal:
-        """The principal behind a bearer token. Raises `Problem` 401."""
+        """The principal behind a bearer token. Raises `Problem` 401, or 503 when the issuer's keys cannot be had."""
         admin = self._admin_token()
         if admin and hmac.compare_digest(token.encode(), admin.encode()):
             return Principal("admin", frozenset(("admin",)))
@@ -62,7 +92,11 @@ class Tokens:
             claims = self._claims(token)
         except jwt.ExpiredSignatureError as error:
             raise unauthorized("The token has expired; fetch a new one.") from error
-        except (jwt.PyJWTError, ValueError) as error:
+        except jwt.PyJWKClientConnectionError as error:
+            log.error("tokens cannot be checked", exc_info=error)
+            detail = "The token issuer does not answer, so nobody can be let in; try again."
+            raise Problem(503, "unavailable", detail, headers={"Retry-After": "5"}) from error
+        except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError) as error:
             raise unauthorized("The token is not valid here.") from error
         roles = claims.get("roles", [])
         if not isinstance(roles, list):
@@ -77,8 +111,8 @@ class Tokens:
 
     def _claims(self, token: str) -> dict[str, Any]:
         required = {"require": ["exp", "sub"]}
-        if self._jwks is not None:
-            key = self._jwks.get_signing_key_from_jwt(token).key
+        if self._issuer is not None:
+            key = self._issuer.get_signing_key_from_jwt(token)  # knows its algorithm: another one is refused
             claims: dict[str, Any] = jwt.decode(
                 token,
                 key,

@@ -46,6 +46,7 @@ async def backlog(connection: Any, transport: Transport, now: datetime) -> str |
     behind = [
         f"{row['reader']} at {row['topic']}/{row['partition']}"
         for row in read
-        if ends.get(Partition(row["topic"], row["partition"]), (0, 0))[1] > row["next_offset"]
+        for first, upcoming in [ends.get(Partition(row["topic"], row["partition"]), (0, 0))]
+        if upcoming > max(row["next_offset"], first)
     ]
     return f"unread: {', '.join(behind[:5])}" if behind else None

@@ -110,7 +110,9 @@ class Runner:
         ends = await self.transport.ends(topics)
         async with self.service.database.read() as raw:
             read = await self.worker.inbox.positions(raw, topics)
-        return sum(max(0, upcoming - read.get(partition, first)) for partition, (first, upcoming) in ends.items())
+        return sum(
+            max(0, upcoming - max(read.get(partition, 0), first)) for partition, (first, upcoming) in ends.items()
+        )
 
     async def not_ready(self, *, for_http: bool = False) -> list[str]:
         """Reasons why this service cannot do its work now; empty when ready.
