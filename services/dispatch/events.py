@@ -56,6 +56,7 @@ def snapshot(order: WorkOrder, platform: str, units: UnitDirectory) -> work_orde
         ],
         handoff=_handoff(order.handoff),
         parent_id=order.parent_id,
+        repeat_of=order.repeat_of,
         suspended_until=order.suspended_until,
     )
 
@@ -150,6 +151,7 @@ def view(order: WorkOrder, units: UnitDirectory, *, lamp: str = "green") -> dict
         "approval": None,
         "handoff": None,
         "parent_id": order.parent_id,
+        "repeat_of": order.repeat_of,
     }
     if order.approval is not None:
         body["approval"] = {

@@ -21,7 +21,7 @@ class Case:
     `matter` is a catalogue code of 2 digits per level ("" when unknown), `region_code` a GB/T 2260 code of any level
     ("" when the place is unknown), `tags` are tag codes, `groups` the reporter's groups (elderly, disabled …),
     `taken_at` is set when the action came
-    before the paper (先处置后补单), `text` is redacted.
+    before the paper (先处置后补单), `text` is redacted. `repeat_of` is the closed appeal that the citizen repeats.
     """
 
     appeal_id: str
@@ -35,3 +35,4 @@ class Case:
     tags: frozenset[str] = frozenset()
     groups: frozenset[str] = frozenset()
     text: str = ""
+    repeat_of: str | None = None

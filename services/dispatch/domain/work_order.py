@@ -156,6 +156,7 @@ class WorkOrder:
     decision: tuple[RuleAnswer, ...] = ()
     handoff: Handoff | None = None
     parent_id: str | None = None
+    repeat_of: str | None = None
 
     def parts_of(self, actor: Actor) -> frozenset[Part]:
         """The parts in which `actor` may act on this order; empty: it is none of his business."""

@@ -1,6 +1,7 @@
 """What dispatch does when something happened: a label, an appeal, a rating, a lamp, the end of a suspension."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from services.dispatch import repository
@@ -152,56 +153,68 @@ class Reactions:
         ]
         if not waiting:
             return
-        repeats = await self._repeats(book, waiting)
+        repeated = await self._repeated(book, waiting)
         assigned: dict[str, str] = {}
-        for case, appeal, label in waiting:
-            joined = repeats.get(case.appeal_id)
-            if joined is not None:
-                command = JoinAppeal(appeal_id=case.appeal_id, relation="repeat")
-                if book.attempt(joined.id, command, SYSTEM, at) is not None:
+        # the earlier of two that came together has its order when the later one repeats it
+        for case, appeal, label in sorted(waiting, key=lambda one: (one[1].received_at, one[0].appeal_id)):
+            earlier = repeated.get(case.appeal_id)
+            closed = None
+            if earlier is not None:
+                order = book.orders.get(assigned.get(earlier.appeal_id) or earlier.work_order_id or "")
+                if (joined := self._joined(book, case, label, order, at)) is not None:
                     assigned[case.appeal_id] = joined.id
                     continue
-            urgent = label.handling_class == HandlingClass.URGENT
-            order = book.open(
-                _case(case.appeal_id, appeal, label, self.desk.platform),
-                label.matter_path,
-                at,
-                in_review=label.needs_review,
-                pending=label.needs_review and not urgent,
-            )
-            assigned[case.appeal_id] = order.id
+                if order is not None and (earlier.feedback_closed or order.status is Status.CLOSED):
+                    closed = earlier.appeal_id
+            assigned[case.appeal_id] = self._open(book, case.appeal_id, appeal, label, at, repeat_of=closed).id
         await repository.assign_cases(book.uow.pg, assigned)
 
-    async def _repeats(
+    def _open(
+        self,
+        book: Book,
+        appeal_id: str,
+        appeal: KnownAppeal,
+        label: KnownLabel,
+        at: datetime,
+        *,
+        repeat_of: str | None = None,
+    ) -> WorkOrder:
+        """An order of its own: with its unit, or at the centre while the label is in review and nothing burns."""
+        urgent = label.handling_class == HandlingClass.URGENT
+        return book.open(
+            replace(_case(appeal_id, appeal, label, self.desk.platform), repeat_of=repeat_of),
+            label.matter_path,
+            at,
+            in_review=label.needs_review,
+            pending=label.needs_review and not urgent,
+        )
+
+    def _joined(
+        self, book: Book, case: KnownCase, label: KnownLabel, order: WorkOrder | None, at: datetime
+    ) -> WorkOrder | None:
+        """The order of the appeal that this one surely repeats, with it, while that is open and of the same matter."""
+        if order is None or order.status not in UNFINISHED or order.matter != label.matter or label.needs_review:
+            return None
+        return book.attempt(order.id, JoinAppeal(appeal_id=case.appeal_id, relation="repeat"), SYSTEM, at)
+
+    async def _repeated(
         self, book: Book, waiting: Sequence[tuple[KnownCase, KnownAppeal, KnownLabel]]
-    ) -> dict[str, WorkOrder]:
-        """The open order that each surely repeated appeal joins: same reporter, same matter, score ≥ 0.95."""
+    ) -> dict[str, KnownCase]:
+        """The earlier appeal that each surely repeats, its order locked: same reporter, score ≥ the threshold."""
         likely = [
-            (case.appeal_id, label.repeat_of, appeal.pseudonym, label.matter)
+            (case.appeal_id, label.repeat_of, appeal.pseudonym)
             for case, appeal, label in waiting
-            if label.repeat_of
-            and label.repeat_score >= self.auto_link_threshold
-            and appeal.pseudonym
-            and not label.needs_review
+            if label.repeat_of and label.repeat_score >= self.auto_link_threshold and appeal.pseudonym
         ]
         if not likely:
             return {}
-        earlier = await repository.read_cases(book.uow.pg, {repeated for _, repeated, _, _ in likely})
+        earlier = await repository.read_cases(book.uow.pg, {repeated for _, repeated, _ in likely})
         await book.lock(case.work_order_id for case in earlier.values() if case.work_order_id)
-        joins: dict[str, WorkOrder] = {}
-        for appeal_id, repeated, pseudonym, matter in likely:
-            other = earlier.get(repeated)
-            order = book.orders.get(other.work_order_id or "") if other else None
-            if (
-                other is not None
-                and other.appeal is not None
-                and other.appeal.pseudonym == pseudonym
-                and order is not None
-                and order.status in UNFINISHED
-                and order.matter == matter
-            ):
-                joins[appeal_id] = order
-        return joins
+        return {
+            appeal_id: other
+            for appeal_id, repeated, pseudonym in likely
+            if (other := earlier.get(repeated)) and other.appeal and other.appeal.pseudonym == pseudonym
+        }
 
     def _relabel(self, book: Book, case: KnownCase, at: datetime) -> None:
         """A newer label on a case that has its order."""
@@ -216,6 +229,7 @@ class Reactions:
             matter_path=label.matter_path,
             kind=label.kind,
             in_review=label.needs_review,
+            return_until=self._return_until(order, label),
             reason="人工复核" if label.reviewed_by else None,
         )
         same = (
@@ -244,6 +258,12 @@ class Reactions:
         if not same:
             book.attempt(order.id, relabel, actor, at)
 
+    def _return_until(self, order: WorkOrder, label: KnownLabel) -> datetime | None:
+        """The window follows the class, as the accept clock does."""
+        if order.status is not Status.DISPATCHED or order.dispatched_at is None:
+            return None
+        return self.desk.return_until(HandlingClass(label.handling_class), order.dispatched_at)
+
     # --- withdrawals, links, feedback ------------------------------------------------------------------------------
 
     async def _withdraw(self, book: Book, case: KnownCase, message: Message[appeals.AppealEvent]) -> None:
@@ -265,11 +285,14 @@ class Reactions:
     async def _link(
         self, book: Book, case: KnownCase, link: appeals.Link, message: Message[appeals.AppealEvent]
     ) -> None:
-        """A person's link: the appeal's own order ends, the other one answers both; a finished one is not joined."""
+        """A person's link: the appeal's own order ends, the other one answers both; finished ones stay as they are."""
         target = (await repository.read_cases(book.uow.pg, [link.to])).get(link.to)
         if target is None or target.work_order_id is None or target.work_order_id == case.work_order_id:
             return
         await book.lock([key for key in (target.work_order_id, case.work_order_id) if key])
+        own = book.orders.get(case.work_order_id or "")
+        if own is not None and own.status not in UNFINISHED:
+            return
         command = JoinAppeal(appeal_id=case.appeal_id, relation=link.relation)
         if book.attempt(target.work_order_id, command, SYSTEM, message.time) is None:
             return
@@ -288,13 +311,7 @@ class Reactions:
         parted = book.attempt(order.id, PartAppeal(appeal_id=case.appeal_id, reason="解除并案"), SYSTEM, message.time)
         if parted is None:
             return
-        own = book.open(
-            _case(case.appeal_id, case.appeal, case.label, self.desk.platform),
-            case.label.matter_path,
-            message.time,
-            in_review=False,
-            pending=False,
-        )
+        own = self._open(book, case.appeal_id, case.appeal, case.label, message.time)
         await repository.assign_cases(book.uow.pg, {case.appeal_id: own.id})
 
     async def _close(

@@ -21,6 +21,7 @@ MAX_SUSPENSIONS = 2
 MAX_EXTENSIONS = 1
 
 
+_CONSULT_S = 5 * 7 * 3600
 COMPLETE_BUDGET_S = {
     HandlingClass.URGENT: 2 * 3600,
     HandlingClass.LIVELIHOOD: 24 * 3600,
@@ -28,7 +29,14 @@ COMPLETE_BUDGET_S = {
     # 15 working days of 7 h: extensions of this clock count working seconds (domain.md, SLA)
     HandlingClass.COMPLEX: 15 * 7 * 3600,
 }
-"""The length of the `complete` clock; an extension may at most double it (domain.md, SLA, Extension)."""
+"""The length of the `complete` clock in its own (natural or working) seconds (domain.md, SLA)."""
+
+
+def original_length_s(order: WorkOrder) -> int:
+    """An extension may at most double the `complete` clock; a consultation has 5 working days, second handling half."""
+    consults = order.handling_class is HandlingClass.GENERAL and order.kind == "consult"
+    length = _CONSULT_S if consults else COMPLETE_BUDGET_S[order.handling_class]
+    return length // 2 if order.round > 1 else length
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +93,7 @@ class Extend(Command):
         return None
 
     def objection(self, order: WorkOrder, at: datetime) -> str | None:
-        longest = COMPLETE_BUDGET_S[order.handling_class]
+        longest = original_length_s(order)
         if not 1 <= self.seconds <= longest:
             return f"seconds must be between 1 and the original length, {longest}."
         if self.due_at is not None and at >= self.due_at:

@@ -16,7 +16,10 @@ from services.dispatch.domain.work_order import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Relabel(Command):
-    """A person's label on an order that stays where it is: class, matter and kind only."""
+    """A person's label on an order that stays where it is: class, matter and kind only.
+
+    `return_until` is the end of the window that the class gives, counted from the dispatch; None: none is open.
+    """
 
     sources: ClassVar[frozenset[Status]] = UNFINISHED | {Status.COMPLETED}
     handling_class: HandlingClass
@@ -24,6 +27,7 @@ class Relabel(Command):
     matter_path: tuple[str, ...] = ()
     kind: str
     in_review: bool = False
+    return_until: datetime | None = None
     reason: str | None = None
 
     def apply(self, order: WorkOrder, at: datetime, actor: Actor) -> tuple[WorkOrder, Fact]:
@@ -34,6 +38,7 @@ class Relabel(Command):
             matter_path=self.matter_path,
             kind=self.kind,
             in_review=self.in_review,
+            return_until=self.return_until or order.return_until,
         )
         fields = {"before_class": str(order.handling_class), "before_matter": order.matter}
         return after, Fact("relabelled", fields, self.reason)

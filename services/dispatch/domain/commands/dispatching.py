@@ -65,6 +65,7 @@ def _new(
         tags=tuple(sorted(case.tags)),
         taken_at=case.taken_at,
         in_review=in_review,
+        repeat_of=case.repeat_of,
     )
 
 
