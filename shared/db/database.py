@@ -107,8 +107,8 @@ class Database:
         Raises `Transient` when the database is away.
         """
         try:
-            pool = await self._connections()
             try:
+                pool = await self._connections()
                 acquired = await pool.acquire(timeout=10)
             except OSError as error:  # also a name that is not found, a socket that is not there
                 raise Transient(f"database: {error or 'no connection is free'}") from error

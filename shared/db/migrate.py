@@ -19,6 +19,9 @@ from shared.db.database import plain_url, role_of
 
 log = logging.getLogger(__name__)
 
+_ALEMBIC = asyncio.Lock()
+"""it keeps what it works on in globals: one chain at a time in a process"""
+
 RUNTIME = Path(__file__).parent / "runtime_migrations"
 
 
@@ -92,7 +95,8 @@ async def migrate(url: str, service: str, folder: Path, *, production: bool = Fa
             await connection.commit()
             for location, version_table in ((RUNTIME, "runtime_version"), (folder, "alembic_version")):
                 if location.is_dir():
-                    await connection.run_sync(_upgrade, location, service, version_table)
+                    async with _ALEMBIC:
+                        await connection.run_sync(_upgrade, location, service, version_table)
                     await connection.commit()
             await connection.execute(text("RESET ROLE"))
             await connection.execute(text("SELECT pg_advisory_unlock(7401)"))

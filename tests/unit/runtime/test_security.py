@@ -1,13 +1,23 @@
 """Tokens and row scope."""
 
+import base64
+import hmac
+import json
+import threading
 import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import Any
 
 import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from shared.errors import Problem
+from shared.security import tokens as tokens_module
 from shared.security.principal import Principal, within
 from shared.security.tokens import Tokens
 from shared.settings import Settings
@@ -46,7 +56,7 @@ def test_without_any_admin_token_the_empty_one_opens_nothing(tmp_path: Path) -> 
 def test_forged_unsigned_expired_and_foreign_tokens_are_refused(tokens: Tokens, tmp_path: Path) -> None:
     good, _ = tokens.issue("li", ["admin"])
     head, body, signature = good.split(".")
-    refused(tokens, f"{head}.{body}.{signature[:-2]}AA")
+    refused(tokens, f"{head}.{body}.{signature[:-4]}{'AAAA' if signature[-4:-2] != 'AA' else 'BBBA'}")
     refused(tokens, jwt.encode({"sub": "x", "exp": time.time() + 60, "roles": ["admin"]}, "", algorithm="none"))
     refused(tokens, jwt.encode({"sub": "x", "exp": time.time() + 60, "roles": ["admin"]}, "k" * 32, algorithm="HS256"))
     stranger = Ed25519PrivateKey.generate()
@@ -95,3 +105,106 @@ def test_handler_without_units_sees_no_unit() -> None:
     assert not Principal("x", frozenset({"handler"})).sees_unit("u1")
     assert Principal("x", frozenset({"seat"})).sees_unit("u1")
     assert not Principal("x", frozenset({"handler"}), units=frozenset({"u2"})).sees_unit("u1", None)
+
+
+class Issuer:
+    """An outside issuer with an Ed25519 and an RSA key; `away` makes it answer nonsense."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.away = False
+        self.ed = Ed25519PrivateKey.generate()
+        self.rsa = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        keys = [
+            jwt.algorithms.OKPAlgorithm.to_jwk(self.ed.public_key(), as_dict=True) | {"kid": "ed", "use": "sig"},
+            jwt.algorithms.RSAAlgorithm.to_jwk(self.rsa.public_key(), as_dict=True)
+            | {"kid": "rsa", "use": "sig", "alg": "RS256"},
+        ]
+        body = json.dumps({"keys": keys}).encode()
+        issuer = self
+
+        class Answer(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                issuer.asked += 1
+                self.send_response(503 if issuer.away else 200)
+                self.end_headers()
+                self.wfile.write(b"<html>" if issuer.away else body)
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self.server = HTTPServer(("127.0.0.1", 0), Answer)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def tokens(self, folder: Path) -> Tokens:
+        port = self.server.server_address[1]
+        url = f"http://127.0.0.1:{port}/jwks"
+        return Tokens(Settings(env="production", data_dir=folder, jwks_url=url, jwt_issuer="https://id.example"))
+
+    def token(self, kid: str = "ed", **claims: Any) -> str:
+        whole = {"iss": "https://id.example", "aud": "sushu", "sub": "li", "exp": time.time() + 60, "roles": ["seat"]}
+        key, algorithm = (self.rsa, "RS256") if kid == "rsa" else (self.ed, "EdDSA")
+        return jwt.encode(whole | claims, key, algorithm=algorithm, headers={"kid": kid})
+
+
+@pytest.fixture
+def issuer() -> Iterator[Issuer]:
+    found = Issuer()
+    yield found
+    found.server.shutdown()
+    found.server.server_close()
+
+
+def test_tokens_of_the_outside_issuer_open_what_they_say(issuer: Issuer, tmp_path: Path) -> None:
+    tokens = issuer.tokens(tmp_path)
+    assert tokens.check(issuer.token("ed")).roles == {"seat"}
+    assert tokens.check(issuer.token("rsa")).roles == {"seat"}
+    for wrong in ({"aud": "other"}, {"iss": "https://evil.example"}, {"exp": time.time() - 5}):
+        refused(tokens, issuer.token(**wrong))
+
+
+def test_a_token_that_names_another_algorithm_than_its_key_is_refused(issuer: Issuer, tmp_path: Path) -> None:
+    tokens = issuer.tokens(tmp_path)
+    claims = {"iss": "https://id.example", "aud": "sushu", "sub": "x", "exp": time.time() + 60, "roles": ["admin"]}
+    public = issuer.rsa.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    refused(tokens, jwt.encode(claims, issuer.rsa, algorithm="RS256", headers={"kid": "ed"}))
+    refused(tokens, jwt.encode(claims, issuer.ed, algorithm="EdDSA", headers={"kid": "rsa"}))
+    signed = ".".join(
+        base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=")
+        for part in ({"alg": "HS256", "typ": "JWT", "kid": "rsa"}, claims)
+    )
+    mac = base64.urlsafe_b64encode(hmac.digest(public, signed.encode(), "sha256")).decode().rstrip("=")
+    refused(tokens, f"{signed}.{mac}")  # the public key as if it were a shared secret
+    refused(tokens, jwt.encode(claims, "", algorithm="none", headers={"kid": "rsa"}))
+
+
+def test_a_nested_header_is_refused_not_an_accident(tokens: Tokens) -> None:
+    head = base64.urlsafe_b64encode(b'{"alg":' + b"[" * 100_000).decode().rstrip("=")
+    refused(tokens, f"{head}.e30.AAAA")
+
+
+def test_an_issuer_that_is_away_is_a_503_and_its_last_keys_hold(
+    issuer: Issuer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens = issuer.tokens(tmp_path)
+    issuer.away = True
+    for _ in range(20):
+        with pytest.raises(Problem) as caught:
+            tokens.check(issuer.token())
+        assert caught.value.status == 503
+    assert issuer.asked == 1  # not asked for every caller
+    issuer.away = False
+    monkeypatch.setattr(tokens_module, "ASK_AGAIN_S", 0.0)
+    monkeypatch.setattr(tokens._issuer, "_next", 0.0)
+    assert tokens.check(issuer.token()).sub == "li"
+    issuer.away = True
+    assert tokens._issuer is not None
+    monkeypatch.setattr(tokens._issuer, "jwk_set_cache", None)  # as if it had run out
+    assert tokens.check(issuer.token()).sub == "li"
+
+
+def test_unknown_key_ids_do_not_make_us_ask_the_issuer_again_and_again(issuer: Issuer, tmp_path: Path) -> None:
+    tokens = issuer.tokens(tmp_path)
+    for number in range(20):
+        refused(tokens, issuer.token(f"made-up-{number}"))
+    assert issuer.asked <= 2
