@@ -86,15 +86,8 @@ class Gateway:
             for route in self.routes
         ]
         routes.append(self._route(["/", "/docs", "/health/*"], self.front_port))
-        routes.append(
-            {
-                "handle": [
-                    _problem(
-                        404, "not_found", "Not found", "No service answers this path; see /docs for those that do."
-                    )
-                ]
-            }
-        )
+        # a path of nobody: any service tells so, in its own words and with a traceparent
+        routes.append(self._route(["*"], next(iter(self.service_ports.values()))))
         limit = {"handle": [{"handler": "request_body", "max_size": MAX_BODY_BYTES}]}
         address = f"[{self.host}]" if ":" in self.host else self.host
         return {
@@ -150,8 +143,14 @@ def _error_routes() -> list[dict[str, Any]]:
         "The service behind this path does not answer just now. Nothing is lost; try again shortly.",
         {"Retry-After": ["2"]},
     )
+    malformed = _problem(400, "bad_request", "Bad Request", "The body's chunked encoding is broken; send it again.")
     return [
         {"match": [{"expression": "{http.error.status_code} == 413"}], "handle": [too_large], "terminal": True},
+        {
+            "match": [{"expression": '{http.error.message}.contains("chunk")'}],
+            "handle": [malformed],
+            "terminal": True,
+        },
         {"match": [{"expression": "{http.error.status_code} >= 500"}], "handle": [unavailable], "terminal": True},
         {"handle": [{"handler": "static_response", "status_code": "{http.error.status_code}"}]},
     ]
@@ -160,7 +159,14 @@ def _error_routes() -> list[dict[str, Any]]:
 def _problem(
     status: int, code: str, title: str, detail: str, headers: Mapping[str, list[str]] | None = None
 ) -> dict[str, Any]:
-    body = {"type": f"/problems/{code}", "title": title, "status": status, "detail": detail, "code": code, "errors": []}
+    body = {
+        "type": f"urn:sushu:problem:{code}",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "code": code,
+        "errors": [],
+    }
     return {
         "handler": "static_response",
         "status_code": str(status),
