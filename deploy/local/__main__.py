@@ -4,6 +4,7 @@ import argparse
 import sys
 
 from deploy.local.errors import StackError
+from shared.city import CityError
 
 
 def main() -> int:
@@ -36,7 +37,7 @@ def main() -> int:
         if arguments.command == "up":
             return up.up()
         return up.supervise(arguments.lock_handle)
-    except StackError as error:
+    except (StackError, CityError) as error:
         print(f"sushu: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

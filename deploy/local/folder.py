@@ -60,9 +60,9 @@ class DataFolder:
             if not foreign and not marker.exists():
                 root.chmod(0o700)
                 write_atomically(marker, json.dumps({"format": FORMAT}) + "\n", 0o644)
-        except PermissionError as denied:
+        except OSError as trouble:
             raise StackError(
-                f"No permission to use {root} ({denied}). Set SUSHU_DATA_DIR to a folder of yours."
+                f"{root} cannot be used ({trouble.strerror}). Set SUSHU_DATA_DIR to a folder that you may write to."
             ) from None
         if foreign:
             raise StackError(

@@ -49,6 +49,7 @@ log = logging.getLogger(__name__)
 def run() -> int:
     """Run until Ctrl-C or SIGTERM; exit status."""
     settings = LocalSettings.from_environment().model_copy(update={"kafka_bootstrap_servers": ""})
+    settings.require_city()
     stack = Stack.take(settings, "embedded", local_services())
     ports.require_free(settings.port, "SUSHU_PORT", "the base URL", settings.host)
     run_async(_Hub(stack).run())

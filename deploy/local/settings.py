@@ -6,6 +6,7 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsConfigDict
 
 from deploy.local.errors import StackError
+from shared import city, regions
 from shared.settings import Settings
 
 DEFAULT_PORT = 8000
@@ -36,6 +37,18 @@ class LocalSettings(Settings):
             "base_url": settings.base_url or settings.local_url,
         }
         return settings.model_copy(update=found)
+
+    def require_city(self) -> None:
+        """Before anything is made: the city folder can be read and the platform is a division; raises StackError."""
+        try:
+            city.load(self.city)
+        except city.CityError as error:
+            raise StackError(str(error)) from None
+        if regions.load().get(self.platform) is None:
+            raise StackError(
+                f"SUSHU_PLATFORM={self.platform} is no division of China. Set it to the code of a city, such as 460100\n"
+                "(the four municipalities: 110000, 120000, 310000 and 500000)."
+            )
 
     @property
     def local_url(self) -> str:

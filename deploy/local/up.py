@@ -40,6 +40,7 @@ _ERROR, _READY = "error: ", "ready"
 def up() -> int:
     """Start the stack in the background and return when it is ready; exit status."""
     settings = LocalSettings.from_environment()
+    settings.require_city()
     folder = DataFolder.open(settings.data_dir)
     if not folder.claim():
         print(already_running(folder))

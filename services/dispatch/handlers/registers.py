@@ -14,6 +14,7 @@ from services.dispatch.domain.sheets import LineError, SheetError, decode
 from services.dispatch.domain.unit_import import compare, read_units
 from services.dispatch.domain.units import Unit, UnitDirectory
 from services.dispatch.domain.work_order import WorkOrder
+from shared.city import CityError
 from shared.db import audit
 from shared.db.database import Database
 from shared.errors import Problem, Transient, invalid, not_found
@@ -106,7 +107,7 @@ class Registers:
     async def set_up(self, units_csv: bytes, duties_csv: bytes | None) -> None:
         """Units and duties of the city for a database that has none; safe to repeat and from two processes at once.
 
-        Raises ValueError that names every wrong line.
+        Raises CityError that names every wrong line.
         """
         async with self.database.transaction() as uow:
             await uow.pg.execute("SELECT pg_advisory_xact_lock(hashtextextended('dispatch/set-up', 0))")
@@ -127,8 +128,8 @@ class Registers:
 
 def _require(file: str, errors: Sequence[LineError]) -> None:
     if errors:
-        lines = "; ".join(f"line {error.line}, {error.column}: {error.detail}" for error in errors[:20])
-        raise ValueError(f"{file} cannot be imported: {lines}")
+        lines = "\n".join(f"line {error.line}, {error.column}: {error.detail}" for error in errors[:20])
+        raise CityError(f"{file} of the city cannot be imported, {len(errors)} faults:\n{lines}")
 
 
 def wrong_lines(errors: Sequence[LineError]) -> Problem:

@@ -50,6 +50,29 @@ def test_bad_variable_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value
         LocalSettings.from_environment()
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("SUSHU_PLATFORM", "110100"), ("SUSHU_PLATFORM", "999999"), ("SUSHU_CITY", "/nowhere")]
+)
+def test_city_that_is_not_there_is_named_before_anything_is_made(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(StackError, match=value):
+        LocalSettings.from_environment().require_city()
+
+
+def test_cities_and_municipalities_can_be_platforms(monkeypatch: pytest.MonkeyPatch) -> None:
+    for code in ("460100", "440300", "110000"):
+        monkeypatch.setenv("SUSHU_PLATFORM", code)
+        LocalSettings.from_environment().require_city()
+
+
+def test_folder_that_cannot_be_made_says_so(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StackError, match="SUSHU_DATA_DIR"):
+        DataFolder.open(tmp_path / "file" / "data")
+
+
 def test_every_segment_belongs_to_one_service() -> None:
     table = yaml.safe_load(TABLE.read_text(encoding="utf-8"))["services"]
     routes = local_routes(table)
