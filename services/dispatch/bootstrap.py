@@ -7,6 +7,7 @@ from services.dispatch.book import SUSPENSION_END
 from services.dispatch.consumer import subscriptions
 from services.dispatch.desk import RoutingDesk
 from services.dispatch.handlers import Actions, Reactions, Registers
+from services.dispatch.handlers.reactions import LINK
 from services.dispatch.platforms import DirectoryError, load_platforms, neighbours
 from services.dispatch.reconcile import Reconciliation
 from services.dispatch.rules.loading import RulesError, load_rules
@@ -64,7 +65,7 @@ def build(settings: Settings, clock: Clock, bus: Transport, database: Database) 
         router=router(desk, registers, Actions(desk), database, clock),
         migrations=Path(__file__).parent / "migrations",
         subscriptions=subscriptions(reactions),
-        timers={SUSPENSION_END: reactions.on_suspension_end},
+        timers={SUSPENSION_END: reactions.on_suspension_end, LINK: reactions.on_link},
         setup=setup,
         not_ready=lambda: [trouble] if trouble else [],
         reconcile=Reconciliation(database),

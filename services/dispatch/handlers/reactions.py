@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from services.dispatch import repository
 from services.dispatch.book import Book, Trail
@@ -25,6 +25,13 @@ from shared.events.catalog import appeals, clocks, labels, ratings
 from shared.events.event import Message
 from shared.ids import uuid7
 from shared.outbox.uow import Timer, Uow
+
+RECEIVED = "received"
+"""intake's status of an appeal that nobody has ended"""
+
+LINK = "link"
+LINK_AGAIN = timedelta(seconds=5)
+"""how soon a link is tried again while the other appeal has no order"""
 
 
 class Reactions:
@@ -55,7 +62,7 @@ class Reactions:
                 case appeals.AppealWithdrawn() | appeals.AppealDeclined():
                     await self._withdraw(book, case, message)
                 case appeals.AppealLinkRequested(link=link):
-                    await self._link(book, case, link, message)
+                    await self._link(book, case, link.to, link.relation, message.time)
                 case appeals.AppealUnlinkRequested():
                     await self._unlink(book, case, message)
         await book.save()
@@ -139,6 +146,17 @@ class Reactions:
                 book.attempt(timer.key, Resume(note="挂账到期，自动恢复"), SYSTEM, timer.due_at)
         await book.save()
 
+    async def on_link(self, timers: Sequence[Timer], uow: Uow) -> None:
+        """Links to appeals that had no order yet."""
+        await self.desk.refresh(uow.pg)
+        book = Book(uow, self.desk)
+        known = await repository.lock_cases(uow.pg, [timer.key for timer in timers])
+        for timer in timers:
+            case = known.get(timer.key)
+            if case is not None and case.appeal is not None and case.appeal.status == RECEIVED:
+                await self._link(book, case, timer.payload["to"], timer.payload["relation"], timer.due_at)
+        await book.save()
+
     # --- orders for cases ----------------------------------------------------------------------------------------
 
     async def _open_missing(self, book: Book, known: Iterable[KnownCase], at: datetime) -> None:
@@ -149,7 +167,7 @@ class Reactions:
             if case.work_order_id is None
             and case.appeal is not None
             and case.label is not None
-            and case.appeal.status == "received"
+            and case.appeal.status == RECEIVED
         ]
         if not waiting:
             return
@@ -282,26 +300,33 @@ class Reactions:
         else:
             book.attempt(order.id, Cancel(reason=reason), SYSTEM, at)
 
-    async def _link(
-        self, book: Book, case: KnownCase, link: appeals.Link, message: Message[appeals.AppealEvent]
-    ) -> None:
+    async def _link(self, book: Book, case: KnownCase, to: str, relation: str, at: datetime) -> None:
         """A person's link: the appeal's own order ends, the other one answers both; finished ones stay as they are."""
-        target = (await repository.read_cases(book.uow.pg, [link.to])).get(link.to)
-        if target is None or target.work_order_id is None or target.work_order_id == case.work_order_id:
+        target = (await repository.read_cases(book.uow.pg, [to])).get(to)
+        if (
+            target is None
+            or target.appeal is None
+            or (target.work_order_id is None and target.appeal.status == RECEIVED)
+        ):
+            # the other appeal is still on its way to its order
+            book.uow.arm(Timer(LINK, case.appeal_id, at + LINK_AGAIN, {"to": to, "relation": relation}))
+            return
+        if target.work_order_id is None or target.work_order_id == case.work_order_id:
             return
         await book.lock([key for key in (target.work_order_id, case.work_order_id) if key])
         own = book.orders.get(case.work_order_id or "")
         if own is not None and own.status not in UNFINISHED:
             return
-        command = JoinAppeal(appeal_id=case.appeal_id, relation=link.relation)
-        if book.attempt(target.work_order_id, command, SYSTEM, message.time) is None:
+        command = JoinAppeal(appeal_id=case.appeal_id, relation=relation)
+        if book.attempt(target.work_order_id, command, SYSTEM, at) is None:
             return
         if case.work_order_id is not None:
-            await self._leave(book, case, "已并入另一件相同诉求的工单", message.time)
+            await self._leave(book, case, "已并入另一件相同诉求的工单", at)
         await repository.assign_cases(book.uow.pg, {case.appeal_id: target.work_order_id})
 
     async def _unlink(self, book: Book, case: KnownCase, message: Message[appeals.AppealEvent]) -> None:
         """The join is undone: the appeal gets an order of its own, its clocks start at its own `received_at`."""
+        book.uow.disarm(LINK, case.appeal_id)
         if case.work_order_id is None or case.appeal is None or case.label is None:
             return
         await book.lock([case.work_order_id])

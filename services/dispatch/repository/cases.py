@@ -146,6 +146,13 @@ async def read_cases(pg: Any, appeal_ids: Iterable[str]) -> dict[str, KnownCase]
     return {row["appeal_id"]: _case(row) for row in rows}
 
 
+async def lock_cases(pg: Any, appeal_ids: Iterable[str]) -> dict[str, KnownCase]:
+    """Cases under their row locks, taken in one order."""
+    sql = f"SELECT {_CASE} FROM {tables.cases.fullname} WHERE appeal_id = ANY($1) ORDER BY appeal_id FOR UPDATE"
+    rows = await pg.fetch(sql, list(appeal_ids))
+    return {row["appeal_id"]: _case(row) for row in rows}
+
+
 async def assign_cases(pg: Any, orders: Mapping[str, str]) -> None:
     """Say which order answers each appeal."""
     rows = [{"appeal_id": appeal, "work_order_id": order} for appeal, order in sorted(orders.items())]

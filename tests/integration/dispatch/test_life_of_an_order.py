@@ -216,6 +216,33 @@ async def test_two_links_share_an_order_and_part_again(hub: Harness) -> None:
     assert (await order_of(hub, other))["status"] == "cancelled"
 
 
+async def test_a_link_to_an_appeal_without_an_order_yet_is_kept_until_it_has_one(hub: Harness) -> None:
+    other = await received(hub)
+    order = await new_order(hub)
+    [key] = order["appeal_ids"]
+    link = appeals.Link(to=other, relation="same_event")
+    wish = appeals.AppealLinkRequested(actor="user:seat", after=appeal(hub, key, link=link), link=link)
+    await hub.emit(wish, key=key, sequence=2)
+    assert (await order_of(hub, key))["id"] == order["id"]
+    await classified(hub, other)
+    target = await order_of(hub, other)
+    await hub.advance(60)
+    assert (await order_of(hub, key))["id"] == target["id"]
+    assert (await order_of(hub, other))["appeal_ids"] == [other, key]
+
+
+async def test_a_finished_order_is_not_taken_apart_by_a_link(hub: Harness) -> None:
+    target, order = await new_order(hub), await new_order(hub)
+    await act(hub, order["id"], "accept")
+    await act(hub, order["id"], "complete", {"result": "已清理", "solved": True})
+    [key], [other] = order["appeal_ids"], target["appeal_ids"]
+    link = appeals.Link(to=other, relation="repeat")
+    wish = appeals.AppealLinkRequested(actor="user:seat", after=appeal(hub, key, link=link), link=link)
+    await hub.emit(wish, key=key, sequence=2)
+    assert (await order_of(hub, key))["id"] == order["id"]
+    assert (await order_of(hub, other))["appeal_ids"] == [other]
+
+
 async def test_a_sure_repeat_of_the_same_reporter_joins_the_open_order(hub: Harness) -> None:
     order = await new_order(hub)
     again = await received(hub)
