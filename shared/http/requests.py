@@ -121,7 +121,7 @@ class Incoming:
 
     async def read_out(self) -> bool:
         """Read what nobody wanted. False: it is too much, or too slow, and the connection must be closed."""
-        if self._promised and not self._received:
+        if self._complete or (self._promised and not self._received):
             return self._complete
         with suppress(TimeoutError):
             async with asyncio.timeout(READ_OUT_S):
