@@ -418,11 +418,10 @@ def test_hostile_cursors_are_refused_or_find_nothing(
     assert tried > 300
 
 
-HOSTILE_VALUES = (
-    "%00", "%ff%fe", "%ed%a0%80", "", "a" * 10_000, "%27%3B--", "%25", "%5C", "_", "-1", "9" * 400, "nan", "1e999",
-    "true", quote("１２"), quote("路灯"), "2026-01-01", "9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00%2B23:59",
-    "%0d%0a", "%7B%7D",
-)  # fmt: skip
+HOSTILE_VALUES = [
+    *("%00", "%ff%fe", "%ed%a0%80", "", "a" * 10_000, "%27%3B--", "%25", "9" * 400, "1e999", "%0d%0a"),
+    *(quote("１２"), "9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00%2B23:59"),
+]
 
 
 def test_hostile_query_strings_break_nothing(
