@@ -30,7 +30,7 @@ CREATE TABLE IF NOT EXISTS bus.partitions (
   first_offset bigint NOT NULL DEFAULT 0, PRIMARY KEY (topic, partition));
 CREATE TABLE IF NOT EXISTS bus.log (
   topic text NOT NULL, partition int NOT NULL, log_offset bigint NOT NULL, key text NOT NULL,
-  headers jsonb NOT NULL, value bytea NOT NULL, appended_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+  headers jsonb NOT NULL, value bytea NOT NULL, appended_at timestamptz NOT NULL DEFAULT now(),
   PRIMARY KEY (topic, partition, log_offset));
 CREATE TABLE IF NOT EXISTS bus.positions (
   "group" text NOT NULL, topic text NOT NULL, partition int NOT NULL, next_offset bigint NOT NULL,
