@@ -13,6 +13,9 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Python compiles what it uses when it uses it; compiling all of it here takes longer than the rest of the installation
 export PIP_NO_COMPILE := 1
 
+# refuses a target whose variables were not given
+need = $(foreach wanted,$(1),$(if $($(wanted)),,$(error make $@ needs $(wanted)=…; make help shows the whole call)))
+
 $(PY):
 	@command -v $(PYTHON) >/dev/null 2>&1 || { echo "Sushu needs Python 3.11 or later and found no '$(PYTHON)'. Install it, or say which one: make PYTHON=/path/to/python3 …" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Sushu needs Python 3.11 or later; '$(PYTHON)' is $$($(PYTHON) -V 2>&1). Install a later one, or say which one: make PYTHON=/path/to/python3.12 …" >&2; exit 1; }
@@ -63,7 +66,7 @@ check: $(DEV)  ## format, types, import rules, freshness of generated files: wha
 	@$(PY) -m tools.check
 
 new-service: $(DEV)  ## write a consumer service of your own that works at once: name=rain [segment=rain-days]
-	@$(PY) -m tools.new_service '$(name)' $(if $(segment),--segment '$(segment)')
+	@$(call need,name)$(PY) -m tools.new_service '$(name)' $(if $(segment),--segment '$(segment)')
 
 # one target for each file of tests/bench that measures something
 BENCHES := $(patsubst tests/bench/%.py,%,$(shell grep -ls '__main__' tests/bench/*.py))
@@ -80,13 +83,13 @@ generate: $(LOCAL)  ## write docs/generated anew from the event catalog
 ##@ Data and operation
 .PHONY: feed train evaluate reconcile dlt
 feed: $(LOCAL)  ## send another platform's export through the running hub: file=F mapping=M [rate=N a second]
-	@$(PY) -m tools.feed --file '$(file)' --mapping '$(mapping)' $(if $(rate),--rate '$(rate)') $(if $(url),--url '$(url)')
+	@$(call need,file mapping)$(PY) -m tools.feed --file '$(file)' --mapping '$(mapping)' $(if $(rate),--rate '$(rate)') $(if $(url),--url '$(url)')
 
 train: $(LOCAL)  ## train a classifier: data=F text=COL label=COL [date=COL until=YYYY-MM-DD] [min_count=N] out=DIR
-	@$(PY) -m tools.train --data '$(data)' --text '$(text)' --label '$(label)' $(if $(date),--date '$(date)') $(if $(until),--until '$(until)') $(if $(min_count),--min-count '$(min_count)') --out '$(out)'
+	@$(call need,data text label out)$(PY) -m tools.train --data '$(data)' --text '$(text)' --label '$(label)' $(if $(date),--date '$(date)') $(if $(until),--until '$(until)') $(if $(min_count),--min-count '$(min_count)') --out '$(out)'
 
 evaluate: $(LOCAL)  ## measure one: model=DIR data=F text=COL label=COL [date=COL since=YYYY-MM-DD] predictions=OUT
-	@$(PY) -m tools.evaluate --model '$(model)' --data '$(data)' --text '$(text)' --label '$(label)' $(if $(date),--date '$(date)') $(if $(since),--since '$(since)') --predictions '$(predictions)'
+	@$(call need,model data text label predictions)$(PY) -m tools.evaluate --model '$(model)' --data '$(data)' --text '$(text)' --label '$(label)' $(if $(date),--date '$(date)') $(if $(since),--since '$(since)') --predictions '$(predictions)'
 
 reconcile: $(LOCAL)  ## compare every service's tables with the event log; 0 differences is well
 	@$(PY) -m deploy.local.operate reconcile
@@ -97,7 +100,7 @@ dlt: $(LOCAL)  ## dead letters: list, or service=NAME id=N do=replay|discard [va
 ##@ Deploy
 .PHONY: k8s-render k8s-check image
 k8s-render: $(LOCAL)  ## print the Kubernetes manifests of env=local-kafka or env=production
-	@$(PY) -m tools.k8s render '$(env)'
+	@$(call need,env)$(PY) -m tools.k8s render '$(env)'
 
 k8s-check: $(DEV)  ## validate every overlay strictly and offline
 	@$(PY) -m tools.k8s check

@@ -46,7 +46,7 @@ class LocalSettings(Settings):
             raise StackError(str(error)) from None
         if regions.load().get(self.platform) is None:
             raise StackError(
-                f"SUSHU_PLATFORM={self.platform} is no division of China. Set it to the code of a city, such as 460100\n"
+                f"SUSHU_PLATFORM={self.platform} is no division of China. Set it to a city's code, such as 460100\n"
                 "(the four municipalities: 110000, 120000, 310000 and 500000)."
             )
 

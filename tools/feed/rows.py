@@ -35,7 +35,11 @@ def read(
                 yield from _csv(path, text, "\t" if ".tsv" in path.suffixes else delimiter, columns, done)
             else:
                 yield from _lines(text, done)
-    except (OSError, EOFError, UnicodeDecodeError, LookupError, csv.Error) as error:
+    except UnicodeDecodeError as error:
+        raise ExportError(
+            f"{path} is not {encoding}; name its encoding in the mapping, e.g. encoding: gb18030"
+        ) from error
+    except (OSError, EOFError, LookupError, csv.Error) as error:
         raise ExportError(f"{path}: {error}") from error
 
 

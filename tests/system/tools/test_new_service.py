@@ -61,7 +61,7 @@ def test_the_new_service_passes_the_checks(checkout: Path, check: list[str]) -> 
 
 
 def test_the_new_service_is_part_of_the_local_stack(checkout: Path) -> None:
-    program = "from deploy.local.services import local_services; print(*local_services())"
+    program = "from deploy.local.routes import local_services; print(*local_services())"
     done = subprocess.run([sys.executable, "-c", program], cwd=checkout, capture_output=True, text=True, check=True)
     assert done.stdout.split()[-1] == "rain"
 
