@@ -92,6 +92,12 @@ class DutyBody(Body):
     note: Note = ""
 
 
+class UnitsFile(Body):
+    """What stands for an imported file when equal calls are told apart."""
+
+    sha256: str
+
+
 class PreviewBody(Body):
     """A case that is only tried: nothing is stored."""
 

@@ -177,7 +177,7 @@ def _disputed(event: work_orders.WorkOrderDisputed) -> str:
 
 def _ruled(event: work_orders.WorkOrderRuled) -> str:
     scope = "今后同类事项同样办理" if event.scope == "matter_territory" else "仅限本件"
-    return f"中心裁定由{event.after.lead_name}承办（{scope}）"
+    return f"中心对派单争议作出裁定（{scope}）"  # who leads is said by the dispatch that follows
 
 
 def _shirked(event: work_orders.WorkOrderShirked) -> str:
@@ -250,7 +250,7 @@ def _clock_started(event: clocks.ClockStarted) -> str:
 
 
 def _clock_stopped(event: clocks.ClockStopped) -> str:
-    return f"{_clock_names(event.clocks)}{'按时完成' if event.in_time else '超时完成'}"
+    return f"{_clock_names(event.clocks)}停止计时，{'在时限内' if event.in_time else '已超时限'}"
 
 
 def _clock_rebased(event: clocks.ClockRebased) -> str:

@@ -397,6 +397,35 @@ async def test_an_extension_is_at_most_the_original_length(hub: Harness) -> None
     await act(hub, order, "extend", {**wish, "seconds": 5 * 7 * HOUR})
 
 
+async def test_two_units_that_name_each_other_are_ruled_and_the_timeline_tells_it_truly(hub: Harness) -> None:
+    appeal, order = await dispatched(hub)
+    first = order["lead"]
+    other = (await act(hub, order, "return", {"reason": "not_my_duty", "suggested_unit": "460106-cityadmin"}))["lead"]
+    assert other != first
+    order = await act(hub, order, "return", {"reason": "not_my_duty", "suggested_unit": first})
+    assert order["status"] == "disputed"
+    clocks = await clocks_of(hub, order)
+    assert [clocks["accept", number]["stop_reason"] for number in (1, 2)] == ["returned", "returned"]
+    assert clocks["ruling", 1]["allowed_s"] == 4 * HOUR
+    assert clocks["ruling", 1]["unit_of_time"] == "working"
+    assert clocks["complete", 1]["stopped_at"] is None, "the citizen's clocks keep running"
+    body = {"lead": first, "scope": "case", "reason": "管养单位为该中心"}
+    await call(hub, "POST", f"/v1/disputes/{order['dispute_id']}/ruling", body)
+    await hub.settle()
+    clocks = await clocks_of(hub, order)
+    assert clocks["ruling", 1]["stop_reason"] == "ruled"
+    assert clocks["accept", 3]["stopped_at"] is None
+    shirked = await act(hub, order, "return", {"reason": "not_my_duty"})
+    assert (shirked["status"], shirked["lead"]) == ("dispatched", first)
+    items = (await call(hub, "GET", f"/v1/appeals/{appeal}/timeline"))["items"]
+    told = {item["type"]: f"{item['words']} {item.get('reason')}" for item in items}
+    assert shirked["lead_name"] in told["work_order.disputed"], "people read names, not codes"
+    assert "12345" not in told["work_order.ruled"], "the centre rules, it does not lead"
+    assert shirked["lead_name"] in told["work_order.dispatched"]
+    assert "not_my_duty" not in str(told)
+    assert "完成" not in told["clock.stopped"], "a return completes nothing"
+
+
 async def test_rates_of_a_mixed_month_equal_a_hand_count(hub: Harness) -> None:
     # a month of its own
     hub.clock.set(datetime(2026, 12, 1, 1, 30, tzinfo=UTC))

@@ -1,6 +1,7 @@
 """Duties, units, platforms, and the preview of routing."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from hashlib import sha256
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Response
@@ -16,6 +17,7 @@ from services.dispatch.schemas import (
     DutyBody,
     NoteBody,
     PreviewBody,
+    UnitsFile,
 )
 from shared.clock import Clock, rfc3339
 from shared.db.database import Database
@@ -137,24 +139,35 @@ def add_routes(routes: APIRouter, desk: RoutingDesk, registers: Registers, datab
     @routes.post(
         "/v1/units/import",
         status_code=201,
+        responses={200: {"description": "The first answer of an equal call"}},
         openapi_extra={
             "requestBody": {"required": True, "content": {"text/csv": {"schema": {"type": "string"}}}},
         },
     )
-    async def import_units(request: Request, who: Keeper) -> dict[str, Any]:
+    async def import_units(
+        request: Request, who: Keeper, idempotency: Idempotency, response: Response
+    ) -> dict[str, Any]:
         """A CSV file of units (UTF-8 or GB 18030) as a new version: its diff and impact. It is not in force before
         `activate`. 422 names every wrong line."""
         data = await request.body()
         if not data.strip():
             raise invalid("/", "the body is empty; send the CSV file")
-        return (await jobs.submit(lambda uow: registers.propose_units(data, who, uow))).answer
+        key = idempotency(who, UnitsFile(sha256=sha256(data).hexdigest()))
+        outcome = await jobs.submit(lambda uow: registers.propose_units(data, who, uow), key)
+        if outcome.repeated:
+            response.status_code = 200
+        return outcome.answer
 
     @routes.post("/v1/units/import/{version}/activate")
     async def activate_units(
-        version: Annotated[int, Path(ge=1, le=2**62)], who: Keeper, body: NoteBody | None = None
+        version: Annotated[int, Path(ge=1, le=2**62)],
+        who: Keeper,
+        idempotency: Idempotency,
+        body: NoteBody | None = None,
     ) -> dict[str, Any]:
         """Put an imported version into force."""
-        return (await jobs.submit(lambda uow: registers.activate_units(version, who, uow))).answer
+        key = idempotency(who, body)
+        return (await jobs.submit(lambda uow: registers.activate_units(version, who, uow), key)).answer
 
     @routes.get("/v1/platforms")
     async def list_platforms(who: Caller) -> dict[str, Any]:

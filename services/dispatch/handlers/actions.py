@@ -162,7 +162,9 @@ class Actions:
         trail.step(self._command(command, order, table), actor, at)
         if command.action == "return" and trail.order.status is Status.PENDING:
             if trail.order.must_be_ruled:
-                trail.step(OpenDispute(dispute_id=uuid7()), SYSTEM, at)
+                units = dict.fromkeys(self.desk.units.name(entry.unit) for entry in trail.order.returns)
+                reason = f"多次退单或相互推荐：{'、'.join(units)}"
+                trail.step(OpenDispute(dispute_id=uuid7(), reason=reason), SYSTEM, at)
             else:
                 self._dispatch_again(trail, table)
 

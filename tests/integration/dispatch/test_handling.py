@@ -256,9 +256,14 @@ async def test_units_are_imported_with_a_diff_and_impact_before_they_are_in_forc
         assert CITYADMIN in [unit["code"] for unit in listed]
         lines = (CITY / "units.csv").read_text("utf-8").splitlines()
         kept = "\n".join(line for line in lines if not line.startswith("district,{region}-cityadmin"))
-        answer = await hub.http.post("/v1/units/import", content=kept.encode("gb18030"), headers=hub.admin)
+        once = hub.admin | {"Idempotency-Key": "units-of-november"}
+        answer = await hub.http.post("/v1/units/import", content=kept.encode("gb18030"), headers=once)
         assert answer.status_code == 201, answer.text
         proposal = answer.json()
+        again = await hub.http.post("/v1/units/import", content=kept.encode("gb18030"), headers=once)
+        assert (again.status_code, again.json()) == (200, proposal)
+        other = await hub.http.post("/v1/units/import", content=kept.encode("utf-8"), headers=once)
+        assert other.json()["code"] == "idempotency_conflict"
         assert proposal["diff"]["removed"] == [f"46010{n}-cityadmin" for n in (5, 6, 7, 8)]
         assert proposal["impact"]["orders_to_another_unit"] == 1
         assert (await new_order(hub))["lead"] == CITYADMIN

@@ -142,7 +142,7 @@ def test_the_second_return_must_be_ruled() -> None:
 
 def _ruled() -> WorkOrder:
     order = done(dispatched(), ReturnOrder(reason=ReturnReason.NOT_MY_DUTY), UNIT_A)
-    order = done(order, OpenDispute(dispute_id="d"), SYSTEM)
+    order = done(order, OpenDispute(dispute_id="d", reason="多次退单"), SYSTEM)
     assert (order.status, order.lead, order.dispute_id) == (Status.DISPUTED, "c", "d")
     order = done(order, Rule(scope="case", reason="归甲局"), CENTRE)
     until = NOW + timedelta(hours=8)

@@ -22,11 +22,11 @@ class OpenDispute(Command):
 
     sources: ClassVar[frozenset[Status]] = frozenset({Status.PENDING})
     dispute_id: str
+    reason: str
 
     def apply(self, order: WorkOrder, at: datetime, actor: Actor) -> tuple[WorkOrder, Fact]:
         after = replace(order, status=Status.DISPUTED, lead=order.centre, dispute_id=self.dispute_id, disputed_at=at)
-        units = "、".join(dict.fromkeys(entry.unit for entry in order.returns))
-        return after, Fact("disputed", {"dispute_id": self.dispute_id}, f"多次退单或相互推荐：{units}")
+        return after, Fact("disputed", {"dispute_id": self.dispute_id}, self.reason)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -129,7 +129,7 @@ class ReturnOrder(Command):
 
     def apply(self, order: WorkOrder, at: datetime, actor: Actor) -> tuple[WorkOrder, Fact]:
         if order.ruled_lead == order.lead:
-            return order, Fact("shirked", {"unit": order.lead}, self.note or self.reason)
+            return order, Fact("shirked", {"unit": order.lead}, self.note)
         entry = Return(order.lead, self.reason, at, self.suggested_unit, self.note)
         after = replace(
             order,
