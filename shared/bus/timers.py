@@ -67,7 +67,11 @@ class Timers:
         """Fire one batch of what is due and safe; returns how many."""
         now = self.database.clock.now()
         async with self.database.read() as raw:
-            earliest = await raw.fetchval(f"SELECT min(due_at) FROM {self.database.schema}.timers")
+            earliest = await raw.fetchval(
+                f"SELECT min(due_at) FROM {self.database.schema}.timers"
+                " WHERE kind = ANY($1) AND (retry_at IS NULL OR retry_at <= now())",
+                list(self.handlers),
+            )
             if earliest is None or earliest > now:
                 return 0
         until = await self._read_up_to(now)

@@ -51,6 +51,15 @@ class _Issuer(jwt.PyJWKClient):
             log.warning("the token issuer does not answer, its last keys hold", extra={"error": str(error)})
         return self._known
 
+    def need_not_ask(self, token: str) -> bool:
+        """Whether the key of `token` is at hand, or the token is none at all."""
+        try:
+            kid = jwt.get_unverified_header(token).get("kid")
+        except (jwt.PyJWTError, ValueError, RecursionError):
+            return True
+        keys = self.jwk_set_cache.get() if self.jwk_set_cache is not None else None
+        return isinstance(keys, jwt.PyJWKSet) and any(key.key_id == kid for key in keys.keys)
+
 
 class Tokens:
     """Checks bearer tokens; in local stacks it makes them too."""
@@ -63,8 +72,10 @@ class Tokens:
         self._issuer = _Issuer(settings.jwks_url) if settings.jwks_url else None
 
     async def principal(self, token: str) -> Principal:
-        """`check` where an answer of the issuer, which may take seconds, keeps nobody else waiting."""
-        return self.check(token) if self._issuer is None else await asyncio.to_thread(self.check, token)
+        """`check`; when the issuer has to be asked, which may take seconds, nobody else waits for it."""
+        if self._issuer is None or self._issuer.need_not_ask(token):
+            return self.check(token)
+        return await asyncio.to_thread(self.check, token)
 
     def _admin_token(self) -> str:
         if self._admin is None:

@@ -1,5 +1,6 @@
 """Tokens and row scope."""
 
+import asyncio
 import base64
 import hmac
 import json
@@ -113,6 +114,7 @@ class Issuer:
     def __init__(self) -> None:
         self.asked = 0
         self.away = False
+        self.slow = 0.0
         self.ed = Ed25519PrivateKey.generate()
         self.rsa = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         keys = [
@@ -126,6 +128,7 @@ class Issuer:
         class Answer(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 issuer.asked += 1
+                time.sleep(issuer.slow)
                 self.send_response(503 if issuer.away else 200)
                 self.end_headers()
                 self.wfile.write(b"<html>" if issuer.away else body)
@@ -181,6 +184,18 @@ def test_a_token_that_names_another_algorithm_than_its_key_is_refused(issuer: Is
 def test_a_nested_header_is_refused_not_an_accident(tokens: Tokens) -> None:
     head = base64.urlsafe_b64encode(b'{"alg":' + b"[" * 100_000).decode().rstrip("=")
     refused(tokens, f"{head}.e30.AAAA")
+
+
+async def test_the_loop_goes_on_while_the_issuer_thinks(issuer: Issuer, tmp_path: Path) -> None:
+    tokens = issuer.tokens(tmp_path)
+    issuer.slow = 0.5
+    asking = asyncio.create_task(tokens.principal(issuer.token()))
+    started = time.monotonic()
+    await asyncio.sleep(0.05)
+    assert time.monotonic() - started < 0.3
+    assert (await asking).sub == "li"
+    assert (await tokens.principal(issuer.token("rsa"))).sub == "li"
+    assert issuer.asked == 1
 
 
 def test_an_issuer_that_is_away_is_a_503_and_its_last_keys_hold(
