@@ -68,6 +68,23 @@ class Identity:
         return cls(str(entry["name"]), int(entry["pid"]), float(entry["started"]), str(entry["command"]))
 
 
+def services_of(data_dir: str) -> list[Identity]:
+    """Service processes of a data folder by their environment: also one that a supervisor had started and was killed
+    before it could record it."""
+    found: list[Identity] = []
+    for process in psutil.process_iter():
+        try:
+            command = process.cmdline()
+            module = next((word for word in command if word.startswith("services.")), None)
+            if module and "-m" in command and process.environ().get("SUSHU_DATA_DIR") == data_dir:
+                identity = Identity.of(module.removeprefix("services."), process.pid)
+                if identity is not None:
+                    found.append(identity)
+        except psutil.Error:
+            continue
+    return found
+
+
 def end_all(processes: Iterable[Identity], *, patience_s: float = 20.0) -> list[Identity]:
     """Ask recorded processes to stop, kill those that stay; returns the ones that were running.
 

@@ -11,7 +11,7 @@ from deploy.local import ports
 from deploy.local.errors import StackError
 from deploy.local.folder import DataFolder
 from deploy.local.postgres import PostgreSQL
-from deploy.local.process import Identity, end_all
+from deploy.local.process import Identity, end_all, services_of
 from deploy.local.settings import LocalSettings
 from shared.db.database import plain_url
 
@@ -84,7 +84,8 @@ def end_leftovers(folder: DataFolder, say: Callable[[str], None] = lambda line: 
 
     Only for a folder that this process has claimed.
     """
-    ended = end_all(process for process in folder.recorded() if process.pid != os.getpid())
+    known = {process.pid: process for process in (*services_of(str(folder.root)), *folder.recorded())}
+    ended = end_all(process for process in known.values() if process.pid != os.getpid())
     if ended:
         say("Ended what a killed stack had left: " + ", ".join(f"{process.name} ({process.pid})" for process in ended))
     folder.forget()

@@ -14,7 +14,7 @@ from deploy.local import ports
 from deploy.local.demo.people import places, sentences
 from deploy.local.errors import StackError
 from deploy.local.folder import DataFolder
-from deploy.local.process import Identity, end_all
+from deploy.local.process import Identity, end_all, services_of
 from deploy.local.routes import TABLE, in_process_routes, local_routes
 from deploy.local.settings import LocalSettings
 
@@ -163,3 +163,20 @@ def test_demo_has_many_sentences_and_places_of_the_platform() -> None:
     found = places("460100")
     assert len(found) > 30
     assert all(code.startswith("4601") for code, _ in found)
+
+
+def test_a_service_that_was_never_recorded_is_found_by_its_data_folder(tmp_path: Path) -> None:
+    package = tmp_path / "services"
+    package.mkdir()
+    (package / "rain.py").write_text("import time\ntime.sleep(60)\n")
+    environment = {**os.environ, "SUSHU_DATA_DIR": str(tmp_path / "data")}
+    orphan = subprocess.Popen([sys.executable, "-m", "services.rain"], cwd=tmp_path, env=environment)
+    try:
+        deadline = time.monotonic() + 10
+        while not services_of(str(tmp_path / "data")) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert [(found.name, found.pid) for found in services_of(str(tmp_path / "data"))] == [("rain", orphan.pid)]
+        assert services_of(str(tmp_path / "another")) == []
+    finally:
+        orphan.kill()
+        orphan.wait()
