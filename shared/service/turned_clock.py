@@ -17,7 +17,7 @@ import asyncpg
 
 from shared.bus.records import Transport
 from shared.clock import Clock, SystemClock
-from shared.db.database import plain_url
+from shared.db.database import is_transient, plain_url
 from shared.errors import Problem, invalid
 from shared.service.pipeline import backlog, schemas_of
 from shared.settings import Settings
@@ -36,6 +36,7 @@ CHANNEL = "sushu_clock"
 FOLLOW_S = 0.2
 READER_GONE_S = 3.0
 STEP_TIMEOUT_S = 120.0
+GO_ON_TRIES = 30
 LONGEST_ADVANCE_S = 5 * 366 * 86400
 FASTEST = 100_000.0
 
@@ -173,10 +174,25 @@ class ClockDesk:
                     await self._drain(connection, target)
                 finally:
                     now = self.clock.now()
-                    await self._set(connection, now, speed)
+                    await self._go_on(now, speed)
                 return now, fired
             finally:
                 await connection.close()
+
+    async def _go_on(self, now: datetime, speed: float) -> None:
+        """The clock must not stand still for ever because the database was away in the middle of an advance."""
+        for _ in range(GO_ON_TRIES):
+            try:
+                connection: Any = await asyncpg.connect(self.clock.url, timeout=10)
+                try:
+                    await self._set(connection, now, speed)
+                    return
+                finally:
+                    await connection.close(timeout=1)
+            except Exception as error:
+                if not is_transient(error) and not isinstance(error, OSError):
+                    raise
+                await asyncio.sleep(1)
 
     async def _set(self, connection: Any, business: datetime, speed: float) -> None:
         version = await connection.fetchval(
@@ -201,6 +217,8 @@ class ClockDesk:
         union = " UNION ALL ".join(
             f'SELECT due_at FROM "{schema}".timers WHERE retry_at IS NULL' for schema in await schemas_of(connection)
         )
+        if not union:
+            return None, 0
         row = await connection.fetchrow(
             f"SELECT due_at, count(*) AS n FROM ({union}) t WHERE due_at = (SELECT min(due_at) FROM ({union}) u)"
             " GROUP BY due_at"
