@@ -157,8 +157,8 @@ class Appeals:
         return best
 
 
-def in_words(label: Label) -> str | None:
-    """Why a person should look, for the timeline; None when nobody needs to."""
+def in_words(label: Label) -> str:
+    """Why a person should look, or why nobody needs to: the reason in the timeline."""
     if label.review is ReviewReason.SAFETY_WORD:
         return f"文中有安全词：{hazards(label.safety)}，按紧急处置并复核"
     if label.review is ReviewReason.URGENT_BY_MODEL:
@@ -169,4 +169,5 @@ def in_words(label: Label) -> str | None:
         return f"把握度 {label.probability:.0%}，低于自动派单门槛，由人工确认"
     if label.safety:
         return f"文中有安全词：{hazards(label.safety)}"
-    return None
+    seen = "".join(f"“{word}”" for word in label.candidates[0].evidence[:3]) if label.candidates else ""
+    return f"{f'依据文中{seen}，' if seen else ''}把握度 {label.probability:.0%}，达到自动派单门槛"

@@ -25,6 +25,8 @@ async def test_an_appeal_gets_its_matter_with_evidence_and_tags(hub: Harness) ->
     assert all(word in LAMP for word in after.matter.evidence)
     assert {tag.code for tag in after.tags} >= {"time.night"}
     assert after.needs_review is False
+    assert after.matter.evidence[0] in fact.data.reason
+    assert "达到自动派单门槛" in fact.data.reason
     assert after.degraded is False
     assert after.catalogue_version == "1"
     assert after.region_code == "460106"
