@@ -108,7 +108,8 @@ class DeadLetters:
         await self._lock(uow.pg)
         row = await self._open(uow.pg, letter_id)
         await uow.pg.execute(f"UPDATE {self.table} SET status = 'discarded', ended_at = now() WHERE id = $1", letter_id)
-        if worker.subscriptions[row["topic"]].order == "facts":
+        subscription = worker.subscriptions.get(row["topic"])
+        if subscription is not None and subscription.order == "facts":
             headers = tuple(
                 (name, GIVEN_UP.encode() if name == "ce_type" else value)
                 for name, value in headers_from(row["headers"])

@@ -16,7 +16,7 @@ from shared.bus.embedded import EmbeddedTransport
 from shared.bus.records import Consumer, partition_of
 from shared.bus.timers import Timers
 from shared.clock import ManualClock
-from shared.errors import Transient
+from shared.errors import Poison, Transient
 from shared.events.event import Message
 from shared.outbox.uow import Timer, Uow
 from tests.contract.bus.counting import PARTITIONS, Counting, fact, running
@@ -214,3 +214,24 @@ async def test_timers_do_not_wait_for_a_log_that_was_made_anew(
         while not fired:
             await timers.fire_due()
             await asyncio.sleep(0.02)
+
+
+async def test_too_many_dead_letters_in_a_row_stop_the_worker_and_the_rest_stays_unread(
+    local: Counting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_module, "DEAD_IN_A_ROW", 3)
+
+    def trouble(_message: Message[Any]) -> None:
+        raise Poison("a column is missing")
+
+    local.trouble = trouble
+    async with running(local) as (worker,):
+        await local.transport.publish([fact(f"key-{number}", 1, local.topic) for number in range(30)])
+        async with asyncio.timeout(20):
+            while "dead letters in a row" not in (worker.stopped_because or ""):
+                await asyncio.sleep(0.05)
+    async with local.database.read() as pg:
+        assert await pg.fetchval("SELECT count(*) FROM dead_letters") == 3
+    local.trouble = None
+    async with running(local):  # mended and started again
+        await local.until(27)
