@@ -61,7 +61,11 @@ def router(
             known = [handlers.default_formula, *await repository.list_formulas(pg)]
         return {"items": [_formula(formula) for formula in known], "next": None}
 
-    @routes.post("/v1/formulas", status_code=201)
+    @routes.post(
+        "/v1/formulas",
+        status_code=201,
+        responses={200: {"description": "The first answer to the same Idempotency-Key"}},
+    )
     async def add_formula(
         body: FormulaBody, who: Annotated[Principal, allowed("leader")], idempotency: Idempotency, response: Response
     ) -> dict[str, Any]:

@@ -200,7 +200,11 @@ def router(handlers: Handlers, database: Database, clock: Clock, commands: Comma
             rows = await repository.list_exclusions(pg, state=state, who=who, after=_last(asked), limit=asked.limit + 1)
         return page_of(rows, asked, lambda row: [row["id"]])
 
-    @routes.post("/v1/exclusions", status_code=201)
+    @routes.post(
+        "/v1/exclusions",
+        status_code=201,
+        responses={200: {"description": "The first answer to the same Idempotency-Key"}},
+    )
     async def ask_exclusion(
         body: ExclusionBody,
         who: Annotated[Principal, allowed("handler", "supervisor", "leader")],

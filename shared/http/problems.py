@@ -97,7 +97,8 @@ def _unsupported() -> Problem:
 def _methods(request: Request) -> list[str]:
     """The methods of all operations of this path (Starlette names those of the first route only)."""
     paths: dict[str, Any] = request.app.openapi()["paths"]
-    found = [item for path, item in paths.items() if compile_path(path)[0].match(request.url.path)]
+    asked = request.url.path
+    found = [paths[asked]] if asked in paths else [i for p, i in paths.items() if compile_path(p)[0].match(asked)]
     return sorted({method.upper() for item in found for method in item})
 
 

@@ -65,6 +65,14 @@ def posts(operations: list[Operation]) -> list[Operation]:
     return [(method, filled(path), operation) for method, path, operation in operations if method == "POST"]
 
 
+def test_a_repeated_creation_is_documented(operations: list[Operation]) -> None:
+    """A write that answers 201 answers 200 to the same Idempotency-Key (api.md)."""
+    for method, path, operation in operations:
+        keyed = any(one["name"] == "Idempotency-Key" for one in operation.get("parameters", []))
+        if keyed and "201" in operation["responses"]:
+            assert "200" in operation["responses"], f"{method} {path}"
+
+
 @pytest.fixture(autouse=True)
 def _stays_ready(http: httpx.Client) -> Iterator[None]:
     yield
@@ -501,7 +509,7 @@ def test_a_wrong_method_hears_all_right_ones(http: httpx.Client, operations: lis
     for path, methods in right.items():
         answer = harmless(http.request("TRACE", filled(path)))
         assert answer.status_code == 405, path
-        assert methods <= set(answer.headers["allow"].split(", ")), path
+        assert methods == set(answer.headers["allow"].split(", ")), path
 
 
 # --- the wire --------------------------------------------------------------------------------------------------------
