@@ -181,6 +181,7 @@ class Worker:
         if not fresh:
             return
         ends = await self.transport.ends({partition.topic for partition in fresh})
+        fresh = fresh & ends.keys()  # one that was added just now may not be known to all yet
         async with self.database.transaction() as uow:
             known = await self.inbox.positions(uow.pg, sorted({partition.topic for partition in fresh}))
             await self.inbox.begin(
