@@ -16,9 +16,9 @@ def test_load_gives_the_same_directory_every_time() -> None:
 
 def test_loading_is_quick_enough_for_a_start() -> None:
     load.cache_clear()
-    began = time.perf_counter()
+    began = time.process_time()
     load()
-    assert time.perf_counter() - began < 1.0  # 0.1 s alone; the bar leaves room for a busy machine
+    assert time.process_time() - began < 1.0  # work, not waiting: other programs of a busy machine do not count
 
 
 def test_a_township_knows_its_district_city_and_province() -> None:
