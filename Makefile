@@ -102,7 +102,7 @@ dlt: $(LOCAL)  ## dead letters: list, or service=NAME id=N do=replay|discard [va
 k8s-render: $(LOCAL)  ## print the Kubernetes manifests of env=local-kafka or env=production
 	@$(call need,env)$(PY) -m tools.k8s render '$(env)'
 
-k8s-check: $(DEV)  ## validate every overlay strictly and offline
+k8s-check: $(DEV)  ## validate every overlay strictly and offline (these two need kubectl or kustomize)
 	@$(PY) -m tools.k8s check
 
 image:  ## build the one container image of all services [tag=sushu:0.1.0]

@@ -19,6 +19,19 @@ for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
     os.environ.setdefault(name, "1")  # more threads only get into each other's way on a small machine
 
 
+NO_KAFKA = "KAFKA TESTS SKIPPED: "
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say loudly, and once, that a green result says nothing about Kafka."""
+    reasons = [str(report.longrepr) for report in terminalreporter.stats.get("skipped", [])]
+    without_kafka = [reason for reason in reasons if NO_KAFKA in reason]
+    if without_kafka:
+        terminalreporter.write_sep("!", f"{len(without_kafka)} KAFKA TESTS SKIPPED", bold=True, yellow=True)
+        terminalreporter.write_line(without_kafka[0].partition(NO_KAFKA)[2].rstrip("')").replace("\\n", "\n"))
+        terminalreporter.write_sep("!", "this result says nothing about Kafka", bold=True, yellow=True)
+
+
 @pytest.fixture(scope="session")
 def server_url() -> Iterator[str]:
     """URL of a PostgreSQL server; tests make their own databases on it (`Harness.fresh(server_url, …)`)."""
@@ -44,7 +57,7 @@ def kafka_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     command = [sys.executable, "-m", "deploy.local.kafka"]
     check = subprocess.run([*command, "--check"], capture_output=True, text=True, check=False)
     if check.returncode != 0:
-        pytest.skip(f"KAFKA TESTS SKIPPED: {(check.stdout + check.stderr).strip()}")
+        pytest.skip(f"{NO_KAFKA}{(check.stdout + check.stderr).strip()}")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -77,4 +90,4 @@ def kafka_possible() -> None:
         [sys.executable, "-m", "deploy.local.kafka", "--check"], capture_output=True, text=True, check=False
     )
     if check.returncode != 0:
-        pytest.skip(f"KAFKA TESTS SKIPPED: {(check.stdout + check.stderr).strip()}")
+        pytest.skip(f"{NO_KAFKA}{(check.stdout + check.stderr).strip()}")
