@@ -180,10 +180,12 @@ class Worker:
         fresh = consumer.unplaced()
         if not fresh:
             return
-        ends = await self.transport.ends({partition.topic for partition in fresh})
+        topics = sorted({partition.topic for partition in fresh})
+        async with self.database.read() as pg:
+            known = await self.inbox.positions(pg, topics)
+        ends = await self.transport.ends(topics)  # after the positions, which may still move: never behind them
         fresh = fresh & ends.keys()  # one that was added just now may not be known to all yet
         async with self.database.transaction() as uow:
-            known = await self.inbox.positions(uow.pg, sorted({partition.topic for partition in fresh}))
             await self.inbox.begin(
                 uow.pg, {partition: ends[partition][0] for partition in fresh if partition not in known}
             )

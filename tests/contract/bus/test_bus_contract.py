@@ -197,6 +197,8 @@ async def test_two_relays_send_each_row_once_and_keep_the_order_of_a_key(countin
         await asyncio.gather(*(write(f"key-{number}") for number in range(8)))
         await counting.until(80)
     assert await counting.seen() == {f"key-{number}": list(range(1, 11)) for number in range(8)}
+    ends = await counting.transport.ends([counting.topic])
+    assert sum(upcoming - first for first, upcoming in ends.values()) == 80
 
 
 async def test_timer_fires_only_after_the_input_was_read_up_to_its_instant(counting: Counting) -> None:

@@ -235,3 +235,35 @@ async def test_too_many_dead_letters_in_a_row_stop_the_worker_and_the_rest_stays
     local.trouble = None
     async with running(local):  # mended and started again
         await local.until(27)
+
+
+async def test_a_partition_whose_last_owner_is_still_at_work_is_not_read_from_its_start(
+    local: Counting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    local.order = "latest"
+    async with running(local):
+        await local.transport.publish([fact("k", n, local.topic, event_id=f"foreign-{n}") for n in range(1, 6)])
+        await local.until(5)
+    original = local.transport.ends
+    asked = asyncio.Event()
+
+    async def ends(topics: Any) -> Any:
+        found = await original(topics)
+        monkeypatch.setattr(local.transport, "ends", original)
+        async with local.database.transaction() as uow:  # the last owner handles a record that comes just now
+            await uow.pg.execute("UPDATE inbox_offsets SET next_offset = next_offset + 1 WHERE next_offset > 0")
+        await local.transport.publish([fact("k", 6, local.topic)])
+        asked.set()
+        return found
+
+    consumer = local.transport.consumer("counting", [local.topic])
+    await consumer.start()  # has asked for its share already
+    monkeypatch.setattr(local.transport, "consumer", lambda *_: consumer)
+    monkeypatch.setattr(consumer, "start", lambda: asyncio.sleep(0))
+    monkeypatch.setattr(local.transport, "ends", ends)
+    async with running(local):
+        await asked.wait()
+        await local.transport.publish([fact("k", 7, local.topic)])
+        await local.until(6)
+        await asyncio.sleep(0.3)
+    assert await local.seen() == {"k": [1, 2, 3, 4, 5, 7]}
