@@ -131,6 +131,8 @@ def router(
     ) -> dict[str, Any]:
         """Labels that wait for a person, oldest first, with the five candidates and the words that decided."""
         after = _texts(page.after, 1)
+        if _is_of_a_unit(who):
+            return {"items": [], "next": None}
         async with database.read() as pg:
             rows = await repository.review_queue(
                 pg,
@@ -150,6 +152,8 @@ def router(
         idempotency: Idempotency,
     ) -> dict[str, Any]:
         """Confirm or correct a label; the decision is stored, published and kept for the next training."""
+        if _is_of_a_unit(who):
+            raise not_found(f"A review of the appeal {appeal_id}")
         decision = Decision(
             body.matter,
             tuple(body.tags) if body.tags is not None else None,
@@ -303,6 +307,11 @@ async def _stored(imports: CommandQueue[Command], command: Command, key: Any) ->
     repeated = outcome.repeated or outcome.answer.get("repeated", False)
     answer = {name: value for name, value in outcome.answer.items() if name != "repeated"}
     return JSONResponse(answer, status_code=200 if repeated else 201)
+
+
+def _is_of_a_unit(who: Principal) -> bool:
+    """Reviews are the centre's work: a token limited to units sees none."""
+    return bool(who.units) and not who.has("admin")
 
 
 def _closest(sketch: Sequence[int], earlier: Sequence[Any], appeals: Appeals) -> Link | None:

@@ -365,6 +365,13 @@ def test_a_review_of_another_district_is_404(http: httpx.Client, scene: Scene, t
     assert http.post(f"/v1/reviews/{scene.here.appeal}", json=decision, headers=elsewhere).status_code == 404
 
 
+def test_reviews_are_the_work_of_the_centre_not_of_a_unit(http: httpx.Client, scene: Scene, token: Token) -> None:
+    of_a_unit = token("supervisor", units=["u2"])
+    assert http.get("/v1/reviews", headers=of_a_unit).json() == {"items": [], "next": None}
+    refused = http.post(f"/v1/reviews/{scene.here.appeal}", json={"matter": "01010101"}, headers=of_a_unit)
+    assert refused.status_code == 404
+
+
 def test_a_platform_sees_what_it_sent_and_nothing_else(http: httpx.Client, scene: Scene, token: Token) -> None:
     sender, other = token("platform", platform=STRANGER), token("platform", platform="460200")
     nameless = token("platform")
