@@ -66,7 +66,7 @@ class Queries:
         label = row["label"]
         live = {order["id"] for order in orders}
         region = self.regions.get(row["region_code"])
-        return {
+        answer = {
             "id": row["id"],
             "reference_no": row["reference_no"],
             "status": row["status"],
@@ -96,6 +96,7 @@ class Queries:
             "handoff": next((order["handoff"] for order in reversed(orders) if order["handoff"]), None),
             "links": _links(appeal_id, snapshot, label, orders),
         }
+        return {name: _in_zone(name, value) for name, value in answer.items()}
 
     async def _case_row(self, appeal_id: str) -> Any:
         rows = await self._fetch(_CASE, appeal_id)
@@ -240,6 +241,17 @@ class Queries:
             return None
         token = rules.rating_token(rules.appeal_secret(self.keys.codes, appeal_id), feedback["round"])
         return f"{self.base_url}/v1/ratings/{token}"
+
+
+def _in_zone(name: str, value: Any) -> Any:
+    """Instants of kept snapshots (`…_at`, `…_until`) in the platform's zone, like every other time of an answer."""
+    if isinstance(value, dict):
+        return {key: _in_zone(key, item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_in_zone(name, item) for item in value]
+    if isinstance(value, str) and (name == "at" or name.endswith(("_at", "_until"))):
+        return rfc3339(datetime.fromisoformat(value))
+    return value
 
 
 def _links(appeal_id: str, snapshot: Answer, label: Answer | None, orders: Sequence[Answer]) -> list[Answer]:

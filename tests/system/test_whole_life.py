@@ -4,6 +4,7 @@ dispatched → yellow → red → level 1, 2, 3 → complete → rated "not solv
 the month's rates. Everything is judged from outside.
 """
 
+import re
 from datetime import datetime
 from typing import Any
 
@@ -123,6 +124,8 @@ def test_every_step_of_a_life_is_seen_once_and_the_rates_equal_a_hand_count(http
     assert ok(http.get(f"/v1/appeals/{appeal}"))["status"] == "answered"
     assert ok(http.get(f"/v1/work-orders/{order_id}"))["status"] == "closed"
 
+    case_text = http.get(f"/v1/appeals/{appeal}").text
+    assert not re.search(r'"\d{4}-\d\d-\d\dT[^"]*Z"', case_text), "every time of an answer has the platform's offset"
     items = timeline(http, appeal)
     kinds = [item["type"] for item in items]
     assert kinds.count("work_order.reopened") == 1
