@@ -267,3 +267,25 @@ async def test_a_partition_whose_last_owner_is_still_at_work_is_not_read_from_it
         await local.until(6)
         await asyncio.sleep(0.3)
     assert await local.seen() == {"k": [1, 2, 3, 4, 5, 7]}
+
+
+async def test_transient_trouble_is_waited_out_however_often_it_comes(
+    local: Counting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_module, "BACK_OFF_S", (0.01, 0.02))
+    local.order = "latest"
+    failed = 0
+
+    def trouble(_message: Message[Any]) -> None:
+        nonlocal failed
+        if failed < 4 * worker_module.ATTEMPTS:
+            failed += 1
+            raise Transient("not yet")
+
+    local.trouble = trouble
+    async with running(local):
+        await local.transport.publish([fact("k", n, local.topic) for n in (1, 2, 3)])
+        await local.until(3)
+    assert await local.seen() == {"k": [1, 2, 3]}
+    async with local.database.read() as pg:
+        assert await pg.fetchval("SELECT count(*) FROM dead_letters") == 0
