@@ -20,8 +20,17 @@ _SAME_START_S = 2.0
 _PR_SET_PDEATHSIG = 1
 
 
+_COMMAND_S = 2.0
+
+
 def _command(process: psutil.Process) -> str:
-    return " ".join(process.cmdline())[:500]
+    """The command line. In the instant of its `exec` a process shows none: that instant is waited out."""
+    give_up = time.monotonic() + _COMMAND_S
+    while not (words := process.cmdline()) and time.monotonic() < give_up:
+        if process.status() == psutil.STATUS_ZOMBIE:
+            break
+        time.sleep(0.005)
+    return " ".join(words)[:500]
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,7 @@ def end_leftovers(folder: DataFolder, say: Callable[[str], None] = lambda line: 
 
     Only for a folder that this process has claimed.
     """
-    known = {process.pid: process for process in (*services_of(str(folder.root)), *folder.recorded())}
+    known = {process.pid: process for process in (*folder.recorded(), *services_of(str(folder.root)))}
     ended = end_all(process for process in known.values() if process.pid != os.getpid())
     if ended:
         say("Ended what a killed stack had left: " + ", ".join(f"{process.name} ({process.pid})" for process in ended))
