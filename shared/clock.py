@@ -9,6 +9,12 @@ ZONE = ZoneInfo("Asia/Shanghai")
 """The zone of every platform's business days (domain.md, "SLA")."""
 
 
+def loop_time() -> float:
+    """Seconds on the running event loop's own clock, for pauses and deadlines inside a process: the one clock by
+    which its sleeps are measured, and one that a simulation can turn."""
+    return asyncio.get_running_loop().time()
+
+
 class Clock(Protocol):
     """Business time. Tokens, leases, back-off and sessions use real time, never this."""
 

@@ -6,7 +6,6 @@ stop that is already in the log is always known first (domain.md, "SLA", event t
 
 import asyncio
 import logging
-import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
@@ -14,6 +13,7 @@ from shared.bus.dead_letters import reason_of
 from shared.bus.inbox import Inbox
 from shared.bus.records import Partition, Transport
 from shared.bus.subscriptions import TimerHandler
+from shared.clock import loop_time
 from shared.db.database import Database
 from shared.errors import Transient
 from shared.outbox.uow import Timer
@@ -85,7 +85,7 @@ class Timers:
             return now
         if self._seen is None:
             self._seen = (now, await self.transport.ends(self.topics))
-            self._asked = time.monotonic()
+            self._asked = loop_time()
         instant, ends = self._seen
         async with self.database.read() as raw:
             read = await self.inbox.positions(raw, self.topics)
@@ -93,8 +93,8 @@ class Timers:
         if not unread:
             self._seen = None
             return instant
-        if time.monotonic() > self._asked + ASK_AGAIN_S:  # a log that was made anew or cut never comes so far
-            self._asked = time.monotonic()
+        if loop_time() > self._asked + ASK_AGAIN_S:  # a log that was made anew or cut never comes so far
+            self._asked = loop_time()
             present = await self.transport.ends(self.topics)
             self._seen = (
                 instant,

@@ -18,6 +18,7 @@ from shared.bus.dead_letters import DeadLetters, reason_of
 from shared.bus.inbox import Inbox
 from shared.bus.records import Consumer, Partition, Received, Transport
 from shared.bus.subscriptions import Subscription
+from shared.clock import loop_time
 from shared.db.database import Database
 from shared.errors import Poison, Transient
 from shared.events import catalog
@@ -108,15 +109,15 @@ class Worker:
 
     async def _loop(self, consumer: Consumer) -> None:
         failures = 0
-        joined = time.monotonic()
+        joined = loop_time()
         next_batch = 0.0
         while True:
             try:
-                await asyncio.sleep(max(0.0, next_batch - time.monotonic()))
+                await asyncio.sleep(max(0.0, next_batch - loop_time()))
                 await self._care()
                 await self._take_over(consumer)
                 self._resume(consumer)
-                placed = consumer.assigned() or time.monotonic() > joined + JOIN_S
+                placed = consumer.assigned() or loop_time() > joined + JOIN_S
                 if placed and failures == 0 and self._dead_in_a_row < DEAD_IN_A_ROW:
                     self.stopped_because = None
                 records = await consumer.poll(self.batch, 0.5)
@@ -130,7 +131,7 @@ class Worker:
                     continue
                 if records:
                     full = len(records) >= self.batch // 2
-                    next_batch = 0.0 if full else time.monotonic() + self.pace_s
+                    next_batch = 0.0 if full else loop_time() + self.pace_s
                     await self._handle(consumer, records)
                 failures = 0
             except asyncio.CancelledError:
@@ -158,9 +159,9 @@ class Worker:
 
     async def _care(self) -> None:
         """House-keeping of the inbox, at the start and every hour. Its trouble never stops the work."""
-        if time.monotonic() < self._next_care:
+        if loop_time() < self._next_care:
             return
-        self._next_care = time.monotonic() + CARE_S
+        self._next_care = loop_time() + CARE_S
         try:
             async with self.database.transaction() as uow:
                 await self.inbox.care(uow.pg)
@@ -168,7 +169,7 @@ class Worker:
             for topic, key in overdue:
                 await self.release(topic, key)
         except Exception as error:
-            self._next_care = time.monotonic() + 60
+            self._next_care = loop_time() + 60
             log.error("house-keeping of the inbox failed", extra={"group": self.group}, exc_info=error)
 
     async def _take_over(self, consumer: Consumer) -> None:
@@ -207,7 +208,7 @@ class Worker:
             consumer.seek(partition, known[partition])
 
     def _resume(self, consumer: Consumer) -> None:
-        now = time.monotonic()
+        now = loop_time()
         for partition, (until, offset) in list(self._paused.items()):
             if now >= until:
                 del self._paused[partition]
@@ -261,7 +262,7 @@ class Worker:
                 )
                 metrics.PAUSES.labels(self.group).inc()
                 consumer.pause(partition)
-                self._paused[partition] = (time.monotonic() + pause, first)
+                self._paused[partition] = (loop_time() + pause, first)
 
     async def _first_open(self, partition: Partition, part: Sequence[Received]) -> int:
         try:
