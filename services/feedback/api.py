@@ -138,7 +138,7 @@ def router(handlers: Handlers, database: Database, clock: Clock, commands: Comma
     async def show_rating(token: Token, request: Request) -> Response:
         """What the citizen is asked: JSON, or a page without JavaScript with `Accept: text/html`."""
         try:
-            async with database.read() as pg:
+            async with database.look_up() as pg:
                 asked = await handlers.open_rating(pg, token, clock.now())
         except Problem as problem:
             if _wants_page(request):

@@ -210,7 +210,7 @@ def router(receiver: Receiver, cases: CommandQueue[CaseCommand], queries: Querie
         """
         identifier = _uuid(appeal_id)
         answer = (await cases.submit(Unmask(identifier, who, body.field, body.reason))).answer
-        async with queries.database.read() as raw:
+        async with queries.database.look_up() as raw:
             held = await repository.sealed(raw, identifier)
         fields = vault.open(identifier, *held) if held else {}
         return answer | {"value": fields.get(body.field)}

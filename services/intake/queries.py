@@ -52,8 +52,8 @@ class Queries:
         self.base_url = base_url
 
     async def _fetch(self, sql: str, *values: Any) -> list[Any]:
-        async with self.database.read() as raw:
-            return list(await raw.fetch(sql, *values))
+        async with self.database.look_up() as pg:
+            return list(await pg.fetch(sql, *values))
 
     async def case(self, appeal_id: str, who: Principal) -> Answer:
         """`GET /v1/appeals/{id}`. Raises `Problem` 404 for what is not there or not his."""
@@ -156,14 +156,15 @@ class Queries:
             values += after
             where.append(f"(c.received_at, c.appeal_id) < (${len(values) - 1}::timestamptz, ${len(values)}::uuid)")
         values.append(page.limit + 1)
-        rows = await self._fetch(
-            "SELECT c.appeal_id::text AS id, a.reference_no, c.status, c.received_at, c.channel, c.region_code,"
-            " c.matter, c.tags, c.units, a.snapshot->>'title' AS title, left(a.snapshot->>'text', 200) AS text"
-            " FROM intake.cases c JOIN intake.appeals a USING (appeal_id)"
-            f" WHERE {' AND '.join(where) or 'true'}"
-            f" ORDER BY c.received_at DESC, c.appeal_id DESC LIMIT ${len(values)}",
-            *values,
-        )
+        async with self.database.read() as pg:
+            rows = await pg.fetch(
+                "SELECT c.appeal_id::text AS id, a.reference_no, c.status, c.received_at, c.channel, c.region_code,"
+                " c.matter, c.tags, c.units, a.snapshot->>'title' AS title, left(a.snapshot->>'text', 200) AS text"
+                " FROM intake.cases c JOIN intake.appeals a USING (appeal_id)"
+                f" WHERE {' AND '.join(where) or 'true'}"
+                f" ORDER BY c.received_at DESC, c.appeal_id DESC LIMIT ${len(values)}",
+                *values,
+            )
         return _paged(
             [
                 dict(row)

@@ -15,7 +15,7 @@ from typing import Any
 import asyncpg
 
 from shared.bus.records import Partition, Received, Record, partition_of
-from shared.db.database import is_transient, plain_url
+from shared.db.database import PLANNED_ONCE, is_transient, nothing_to_reset, plain_url
 from shared.errors import Transient
 from shared.ids import uuid7
 from shared.outbox.uow import headers_from, headers_json
@@ -93,7 +93,12 @@ class EmbeddedTransport:
             max_size=8,
             timeout=10,
             command_timeout=60,
-            server_settings={"application_name": "sushu-bus", "jit": "off"},
+            server_settings={
+                "application_name": "sushu-bus",
+                "jit": "off",
+                "plan_cache_mode": PLANNED_ONCE,
+            },
+            reset=nothing_to_reset,
         )
         await self._pool.execute("SELECT pg_advisory_xact_lock(7402); " + SCHEMA)
         self._listener = asyncio.create_task(self._listen(), name="bus-listen")

@@ -66,7 +66,7 @@ class Timers:
     async def fire_due(self) -> int:
         """Fire one batch of what is due and safe; returns how many."""
         now = self.database.clock.now()
-        async with self.database.read() as raw:
+        async with self.database.look_up() as raw:
             earliest = await raw.fetchval(
                 f"SELECT min(due_at) FROM {self.database.schema}.timers"
                 " WHERE kind = ANY($1) AND (retry_at IS NULL OR retry_at <= now())",
@@ -87,7 +87,7 @@ class Timers:
             self._seen = (now, await self.transport.ends(self.topics))
             self._asked = loop_time()
         instant, ends = self._seen
-        async with self.database.read() as raw:
+        async with self.database.look_up() as raw:
             read = await self.inbox.positions(raw, self.topics)
         unread = {place: end for place, end in ends.items() if max(read.get(place, 0), end[0]) < end[1]}
         if not unread:

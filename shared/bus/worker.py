@@ -182,7 +182,7 @@ class Worker:
         if not fresh:
             return
         topics = sorted({partition.topic for partition in fresh})
-        async with self.database.read() as pg:
+        async with self.database.look_up() as pg:
             known = await self.inbox.positions(pg, topics)
         ends = await self.transport.ends(topics)  # after the positions, which may still move: never behind them
         fresh = fresh & ends.keys()  # one that was added just now may not be known to all yet
@@ -266,7 +266,7 @@ class Worker:
 
     async def _first_open(self, partition: Partition, part: Sequence[Received]) -> int:
         try:
-            async with self.database.read() as raw:
+            async with self.database.look_up() as raw:
                 known = await self.inbox.positions(raw, [partition.topic])
             return max(known.get(partition, 0), part[0].offset)
         except Transient:

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import asyncpg
@@ -21,6 +21,9 @@ _TRANSIENT_STATES = ("08", "40", "53", "55", "57", "58")
 """SQLSTATE classes that pass: connection, rollback (deadlock), resources, lock not available, shutdown, I/O; beside
 them 25006, a write on what has just become a standby"""
 STALLED_S = 60
+PLANNED_ONCE, PLANNED_ANEW = "force_generic_plan", "force_custom_plan"
+"""values of PostgreSQL's plan_cache_mode. Left to itself it plans a statement over monthly partitions anew at every
+call, which costs three times what running it does."""
 _LOST = re.compile(r"connection (is|was|has been) |closed|terminated", re.IGNORECASE)
 
 
@@ -53,7 +56,7 @@ class Database:
     """Connections of one service, bound to its schema and role.
 
     `transaction()` is the only way to write: everything in it, events and timers too, is committed together or not
-    at all. `read()` is for queries.
+    at all. `look_up()` and `read()` are for queries.
     """
 
     def __init__(
@@ -64,11 +67,15 @@ class Database:
         self.clock = clock
         self.platform = platform
         self.role = role
-        self._settings = {"search_path": schema, "application_name": f"sushu-{schema}", "jit": "off"}
+        self._settings = {
+            "search_path": schema,
+            "application_name": f"sushu-{schema}",
+            "jit": "off",
+        }
         if role:
             self._settings["role"] = role
         self._pool_size = pool_size
-        self._pool: Any = None
+        self._pools: dict[str, Any] = {}
         self._opening = asyncio.Lock()
         self.committed = asyncio.Event()
         """set after each commit that wrote to the outbox: wakes the relay of this process"""
@@ -83,32 +90,44 @@ class Database:
             command_timeout=60,
         )
 
-    async def _connections(self) -> Any:
-        if self._pool is None:
+    async def _connections(self, plans: str) -> Any:
+        if plans not in self._pools:
             async with self._opening:
-                if self._pool is None:
-                    self._pool = await asyncpg.create_pool(
+                if plans not in self._pools:
+                    self._pools[plans] = await asyncpg.create_pool(
                         self.url,
                         min_size=1,
                         max_size=2 * self._pool_size,
                         max_inactive_connection_lifetime=300,
                         timeout=10,
                         command_timeout=60,
-                        server_settings=self._settings,
+                        server_settings=self._settings | {"plan_cache_mode": plans},
                         init=_speak_json,
-                        reset=_nothing_to_reset,
+                        reset=nothing_to_reset,
                     )
-        return self._pool
+        return self._pools[plans]
 
-    @asynccontextmanager
-    async def read(self) -> AsyncIterator[Any]:
-        """An asyncpg connection for queries, outside any transaction.
+    def read(self) -> AbstractAsyncContextManager[Any]:
+        """An asyncpg connection for queries whose best plan depends on their values (lists, searches), outside any
+        transaction: each is planned anew, which costs up to a millisecond.
 
         Raises `Transient` when the database is away.
         """
+        return self._connection(PLANNED_ANEW)
+
+    def look_up(self) -> AbstractAsyncContextManager[Any]:
+        """An asyncpg connection for queries that find rows by their keys, outside any transaction: planned once, as in
+        transactions.
+
+        Raises `Transient` when the database is away.
+        """
+        return self._connection(PLANNED_ONCE)
+
+    @asynccontextmanager
+    async def _connection(self, plans: str) -> AsyncIterator[Any]:
         try:
             try:
-                pool = await self._connections()
+                pool = await self._connections(plans)
                 acquired = await pool.acquire(timeout=10)
             except OSError as error:  # also a name that is not found, a socket that is not there
                 raise Transient(f"database: {error or 'no connection is free'}") from error
@@ -128,7 +147,7 @@ class Database:
         Raises `Transient` for a trouble that passes (the caller tries again); `OutcomeUnknown` of these when the
         connection was lost while it committed.
         """
-        async with self.read() as connection:
+        async with self.look_up() as connection:
             transaction = connection.transaction()
             await transaction.start()
             uow = Uow(connection, self.schema, self.clock, self.platform)
@@ -155,12 +174,12 @@ class Database:
 
     async def close(self) -> None:
         """Give all connections back."""
-        if self._pool is not None:
+        pools, self._pools = list(self._pools.values()), {}
+        for pool in pools:
             try:
-                await asyncio.wait_for(self._pool.close(), 10)
+                await asyncio.wait_for(pool.close(), 10)
             except TimeoutError:
-                self._pool.terminate()
-            self._pool = None
+                pool.terminate()
 
 
 async def _speak_json(connection: Any) -> None:
@@ -171,5 +190,5 @@ async def _speak_json(connection: Any) -> None:
         )
 
 
-async def _nothing_to_reset(_connection: Any) -> None:
+async def nothing_to_reset(_connection: Any) -> None:
     """Connections carry no session state: the round trip of a reset is saved."""

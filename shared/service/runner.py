@@ -108,7 +108,7 @@ class Runner:
         """Records between the end of the log and the inbox, over all topics of the service."""
         topics = list(self.worker.subscriptions)
         ends = await self.transport.ends(topics)
-        async with self.service.database.read() as raw:
+        async with self.service.database.look_up() as raw:
             read = await self.worker.inbox.positions(raw, topics)
         return sum(
             max(0, upcoming - max(read.get(partition, 0), first)) for partition, (first, upcoming) in ends.items()
@@ -122,7 +122,7 @@ class Runner:
         """
         reasons = list(self.service.not_ready())
         try:
-            async with asyncio.timeout(3), self.service.database.read() as pg:
+            async with asyncio.timeout(3), self.service.database.look_up() as pg:
                 await pg.execute("SELECT 1")
         except (Transient, TimeoutError) as error:
             reasons.append(f"database: {error}"[:300])

@@ -135,7 +135,7 @@ def add_routes(routes: APIRouter, desk: RoutingDesk, actions: Actions, database:
     @routes.get("/v1/work-orders/{order_id}")
     async def show_work_order(order_id: Id, who: Staff, response: Response) -> dict[str, Any]:
         """One order with its appeals, every rule's answer, and the actions that the caller may take now."""
-        async with database.read() as pg:
+        async with database.look_up() as pg:
             await desk.refresh(pg)
             found = await repository.read_order(pg, uuid_of(order_id, "The work order"))
             if found is None or not sees(who, found[0]):

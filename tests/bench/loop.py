@@ -1,0 +1,170 @@
+"""bench-loop: whole lives of appeals through HTTP, as people and units lead them.
+
+    make bench-loop [transport=kafka] [n=3000] [rate=100] [users=64]
+
+One life is create, read until it is dispatched, accept, contact, complete, fetch the rating link, rate, read back:
+eight requests when nothing has to be waited for (quality.md counts seven; the link must be fetched before one rates).
+Two parts: `capacity`, where `users` people live one life after the other, and `open`, where lives begin at `rate` per
+second whatever the answers do. Reads that come too early are repeated and counted. The last line is one JSON object.
+"""
+
+import asyncio
+import json
+import sys
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from shared.service.process import run_async
+from tests.bench import load
+from tests.bench.stack import TOKEN, Stack, machine, running
+
+LOOK_AGAIN_S = 0.1
+GIVE_UP_S = 60.0
+
+
+class Failed(Exception):
+    """A request of a life was not answered as it should be."""
+
+
+@dataclass
+class Lives:
+    """What happened: seconds per whole life, per step, and what went wrong."""
+
+    client: load.Client
+    seconds: list[float] = field(default_factory=list)
+    steps: dict[str, list[float]] = field(default_factory=dict)
+    requests: int = 0
+    again: int = 0
+    errors: dict[str, int] = field(default_factory=dict)
+
+    async def live(self, body: bytes, planned: float) -> None:
+        """One life from `planned` (seconds of `time.time()`) on."""
+        try:
+            appeal = await self._ask("create", "POST", "/v1/appeals", body, 201)
+            case = await self._until("dispatched", f"/v1/appeals/{appeal['id']}", _has_owner)
+            order = case["work_orders"][0]["id"]
+            await self._ask("accept", "POST", f"/v1/work-orders/{order}/accept", b"{}", 200)
+            await self._ask("contact", "POST", f"/v1/work-orders/{order}/contact", b"{}", 200)
+            done = b'{"result": "\xe5\xb7\xb2\xe4\xbf\xae\xe5\xa4\x8d", "solved": true}'
+            await self._ask("complete", "POST", f"/v1/work-orders/{order}/complete", done, 200)
+            track = f"/v1/track?reference_no={appeal['reference_no']}&query_code={appeal['query_code']}"
+            link = (await self._until("rateable", track, lambda seen: bool(seen.get("rating_url"))))["rating_url"]
+            token = link.rstrip("/").rsplit("/", 1)[1]
+            answer = b'{"contacted": true, "solved": true, "satisfaction": 5}'
+            await self._ask("rate", "POST", f"/v1/ratings/{token}", answer, 200)
+            await self._until("answered", f"/v1/appeals/{appeal['id']}", lambda case: case["status"] == "answered")
+            self.seconds.append(time.time() - planned)
+        except Failed as failure:
+            self.errors[str(failure)] = self.errors.get(str(failure), 0) + 1
+
+    async def _ask(self, step: str, method: str, path: str, body: bytes, expected: int) -> dict[str, Any]:
+        start = time.time()
+        status, answer = await self.client.request(method, path, body)
+        self.requests += 1
+        self.steps.setdefault(step, []).append(time.time() - start)
+        if status != expected:
+            code = orjson.loads(answer).get("code") if answer[:1] == b"{" else ""
+            raise Failed(f"{step} {status} {code}".strip())
+        found: dict[str, Any] = orjson.loads(answer)
+        return found
+
+    async def _until(self, step: str, path: str, good: Any) -> dict[str, Any]:
+        start = time.time()
+        while True:
+            seen = await self._ask(step, "GET", path, b"", 200)
+            if good(seen):
+                return seen
+            if time.time() > start + GIVE_UP_S:
+                raise Failed(f"{step} not within {GIVE_UP_S:.0f} s")
+            self.again += 1
+            await asyncio.sleep(LOOK_AGAIN_S)
+
+    def told(self, wall: float) -> dict[str, object]:
+        """The figures of `wall` seconds."""
+        return {
+            "lives": len(self.seconds),
+            "lives_per_s": round(len(self.seconds) / wall, 1),
+            "requests_per_s": round(self.requests / wall, 1),
+            "read_again": self.again,
+            "errors": self.errors,
+            "life_ms": _quantiles(self.seconds),
+            "step_ms": {step: _quantiles(taken) for step, taken in self.steps.items()},
+        }
+
+
+def _has_owner(case: dict[str, Any]) -> bool:
+    return bool(case["work_orders"]) and case["work_orders"][0]["status"] == "dispatched"
+
+
+def _quantiles(seconds: list[float]) -> dict[str, int]:
+    return {name: round(load.percentile(seconds, share) * 1000) for name, share in (("p50", 0.5), ("p95", 0.95))}
+
+
+def bodies_of(count: int, seed: int) -> list[bytes]:
+    """Appeals of citizens who rate by link."""
+    items = load.appeals(count, seed=seed, prefix="loop")
+    return [orjson.dumps(item | {"channel": "web"}) for item in items]
+
+
+async def capacity(port: int, bodies: list[bytes], users: int) -> dict[str, object]:
+    """`users` people at once, each begins a new life when the last one is over."""
+    client = load.Client(port, TOKEN, connections=users)
+    lives = Lives(client)
+    waiting = list(reversed(bodies))
+
+    async def user() -> None:
+        while waiting:
+            await lives.live(waiting.pop(), time.time())
+
+    start = time.time()
+    await asyncio.gather(*(user() for _ in range(users)))
+    wall = time.time() - start
+    await client.close()
+    return lives.told(wall)
+
+
+async def at_rate(port: int, bodies: list[bytes], rate: float, connections: int = 128) -> dict[str, object]:
+    """Lives that begin at their planned instants."""
+    client = load.Client(port, TOKEN, connections=connections)
+    lives = Lives(client)
+    start = time.time() + 0.2
+    tasks = []
+    for number, body in enumerate(bodies):
+        planned = start + number / rate
+        await asyncio.sleep(max(0.0, planned - time.time()))
+        tasks.append(asyncio.create_task(lives.live(body, planned)))
+    await asyncio.gather(*tasks)
+    wall = time.time() - start
+    await client.close()
+    return lives.told(wall)
+
+
+def measure(stack: Stack, count: int, rate: float, users: int) -> dict[str, object]:
+    """Both parts on a running stack; CPU of the capacity part."""
+    run_async(capacity(stack.port, bodies_of(300, seed=7), users))
+    cpu = stack.cpu_ms()
+    found: dict[str, Any] = {}
+
+    async def part(name: str, work: Any) -> None:
+        found[name] = await work
+
+    run_async(part("capacity", capacity(stack.port, bodies_of(count, seed=8), users)))
+    used = {name: round((after - cpu.get(name, 0.0)) / count, 2) for name, after in stack.cpu_ms().items()}
+    if rate:
+        run_async(part("open", at_rate(stack.port, bodies_of(count, seed=9), rate)))
+    return found | {"cpu_ms_per_life": used, "rss_mb": stack.rss_mb()}
+
+
+def main(arguments: dict[str, str]) -> dict[str, object]:
+    transport = arguments.get("transport", "embedded")
+    count, rate = int(arguments.get("n", "3000")), float(arguments.get("rate", "100"))
+    with running(transport) as stack:
+        figures = measure(stack, count, rate, int(arguments.get("users", "64")))
+    return {"bench": "loop", **machine(), "transport": transport, "history": 300, "rate": rate, **figures}
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(dict(argument.split("=", 1) for argument in sys.argv[1:])), ensure_ascii=False))
