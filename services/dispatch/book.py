@@ -17,6 +17,7 @@ from shared.db import bulk
 from shared.errors import Problem
 from shared.ids import uuid7
 from shared.outbox.uow import Timer, Uow
+from shared.telemetry.tracing import current_traceparent
 
 SUSPENSION_END = "suspension-end"
 
@@ -30,6 +31,8 @@ class Change:
     fact: Fact
     actor: str
     at: datetime
+    traceparent: str | None = field(default_factory=current_traceparent)
+    """of the work at hand when it was made; it is told later, when others are at hand"""
 
 
 @dataclass(slots=True)
@@ -136,7 +139,13 @@ class Book:
         for change in self._changes:
             self._set_timer(change)
             event = event_of(change.after, change.fact, change.actor, self.desk.platform, self.desk.units)
-            self.uow.emit(event, key=change.after.id, sequence=change.after.version, time=change.at)
+            self.uow.emit(
+                event,
+                key=change.after.id,
+                sequence=change.after.version,
+                time=change.at,
+                traceparent=change.traceparent,
+            )
         self._changes = []
 
     def _set_timer(self, change: Change) -> None:
@@ -224,7 +233,7 @@ class Book:
                 continue
             path = self.desk.path(order.handoff.platform, change.at)
             event = handoff_offered(order, self.desk.platform, path, change.actor)
-            self.uow.emit(event, key=order.handoff.id, sequence=1, time=change.at)
+            self.uow.emit(event, key=order.handoff.id, sequence=1, time=change.at, traceparent=change.traceparent)
             rows.append(
                 {
                     "id": order.handoff.id,

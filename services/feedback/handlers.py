@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
+from itertools import zip_longest
 from typing import Any
 
 from services.feedback import repository
@@ -44,6 +45,7 @@ from shared.ids import uuid7
 from shared.outbox.uow import Timer, Uow
 from shared.redaction import redact
 from shared.security.principal import Principal
+from shared.telemetry.tracing import current_traceparent
 
 EXPIRY = "rating-expiry"
 
@@ -117,6 +119,7 @@ class Handlers:
         answers: list[dict[str, Any] | Problem] = []
         changed: dict[str, Case] = {}
         told: list[Fact] = []
+        traces: list[str | None] = []
         for command, (appeal_id, number) in zip(commands, places, strict=True):
             case = found.get(appeal_id)
             if case is None:
@@ -131,7 +134,8 @@ class Handlers:
             else:
                 changed[appeal_id] = case
                 answers.append(command.answer(case))
-        await self._write(uow, list(changed.values()), told)
+            traces += [current_traceparent()] * (len(told) - len(traces))
+        await self._write(uow, list(changed.values()), told, traces)
         return answers
 
     def attempt(self, seat: str, outcome: AttemptOutcome, answer: Answer, real_now: datetime) -> Rule:
@@ -200,10 +204,12 @@ class Handlers:
         changed = [case for key, case in found.items() if before[key] != (case.feedback, case.early)]
         await self._write(uow, changed, told)
 
-    async def _write(self, uow: Uow, changed: Sequence[Case], told: Iterable[Fact]) -> None:
+    async def _write(
+        self, uow: Uow, changed: Sequence[Case], told: Sequence[Fact], traces: Sequence[str | None] = ()
+    ) -> None:
+        """Save the cases and tell the facts; `traces`: the trace context of each fact, none for that at hand."""
         if not changed:
             return
-        told = list(told)
         await repository.save(uow.pg, changed, self.hours)
         await repository.save_exclusions(uow.pg, told)
         for case in changed:
@@ -215,7 +221,7 @@ class Handlers:
                     uow.arm(Timer(EXPIRY, key, asked.expires_at, {"appeal_id": case.appeal_id, "round": asked.number}))
                 else:
                     uow.disarm(EXPIRY, key)
-        for fact in told:
+        for fact, traceparent in zip_longest(told, traces):
             exclusion = fact.after.exclusion
             if exclusion is not None and fact.kind in (FactKind.EXCLUSION_REQUESTED, FactKind.EXCLUSION_DECIDED):
                 await audit.record(
@@ -226,7 +232,13 @@ class Handlers:
                     reason=fact.reason,
                     detail={"exclusion_id": exclusion.id, "unit": exclusion.unit, "granted": exclusion.granted},
                 )
-            uow.emit(event_of(fact), key=fact.after.appeal_id, sequence=fact.after.sequence, time=fact.at)
+            uow.emit(
+                event_of(fact),
+                key=fact.after.appeal_id,
+                sequence=fact.after.sequence,
+                time=fact.at,
+                traceparent=traceparent,
+            )
 
 
 def visible_to(who: Principal, rule: Rule) -> Rule:

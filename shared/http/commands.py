@@ -8,18 +8,26 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from contextvars import copy_context
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, overload
 
 import orjson
 
 from shared.db.database import Database
 from shared.errors import OutcomeUnknown, Problem, Transient
 from shared.outbox.uow import Uow
+from shared.telemetry.tracing import act_for, current_traceparent
 
 log = logging.getLogger(__name__)
 
 C = TypeVar("C")
+
+PACE_S = 0.015
+"""seconds from one commit of a queue to the next while several callers write at once (ADR 0008)"""
+CROWD_S = 1.0
+"""seconds for which two callers at once are a sign that more will come"""
 
 Answer = dict[str, Any]
 """the JSON object that answers a command"""
@@ -57,6 +65,29 @@ class _Waiting(Generic[C]):
     command: C
     key: IdempotencyKey | None
     future: asyncio.Future[Outcome]
+    traceparent: str | None
+
+
+class _Commands(Sequence[C]):
+    """The commands of one transaction. Whoever takes one out of it acts for its caller from there on, until he takes
+    the next: what he emits carries that caller's trace context, though many callers share the transaction."""
+
+    def __init__(self, items: Sequence[_Waiting[C]]) -> None:
+        self._items = items
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    @overload
+    def __getitem__(self, index: int) -> C: ...
+    @overload
+    def __getitem__(self, index: slice) -> "_Commands[C]": ...
+    def __getitem__(self, index: int | slice) -> "C | _Commands[C]":
+        if isinstance(index, slice):
+            return _Commands(self._items[index])
+        item = self._items[index]
+        act_for(item.traceparent)
+        return item.command
 
 
 CommandHandler = Callable[[Sequence[C], Uow], Awaitable[Sequence[Answer | Problem]]]
@@ -67,18 +98,31 @@ class CommandQueue(Generic[C]):
 
     `handler(commands, uow)` answers every command in order with a dict or a `Problem`; a command that it answers with
     a `Problem` must have changed nothing. `largest`: commands in one transaction; `waiting`: more than so many in the
-    queue are turned away with 503 before they are promised anything.
+    queue are turned away with 503 before they are promised anything. `pace_s`: while several callers write at once, at
+    most one commit in so many seconds of the event loop's clock, so that what streams in is committed in groups; one
+    caller alone, the first one after a pause and a full group never wait.
     """
 
     def __init__(
-        self, database: Database, handler: CommandHandler[C], *, largest: int = 200, waiting: int = 5000
+        self,
+        database: Database,
+        handler: CommandHandler[C],
+        *,
+        largest: int = 200,
+        waiting: int = 5000,
+        pace_s: float = PACE_S,
     ) -> None:
         self.database = database
         self.handler = handler
         self.largest = largest
         self.waiting = waiting
+        self.pace_s = pace_s
         self._queue: list[_Waiting[C]] = []
         self._task: asyncio.Task[None] | None = None
+        self._context = copy_context()  # of no caller
+        self._full = asyncio.Event()
+        self._last_commit = float("-inf")
+        self._last_crowd = float("-inf")
 
     async def submit(self, command: C, key: IdempotencyKey | None = None) -> Outcome:
         """The committed outcome of `command`.
@@ -88,14 +132,30 @@ class CommandQueue(Generic[C]):
         """
         if len(self._queue) >= self.waiting:
             raise unavailable("Too many writes are waiting.")
-        item = _Waiting(command, key, asyncio.get_running_loop().create_future())
+        loop = asyncio.get_running_loop()
+        item = _Waiting(command, key, loop.create_future(), current_traceparent())
         self._queue.append(item)
+        if len(self._queue) >= self.largest:
+            self._full.set()
         if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._drain(), name="commands")
+            self._task = loop.create_task(self._drain(), name="commands", context=self._context.copy())
+        else:
+            self._last_crowd = loop.time()
         return await item.future
+
+    async def _gather(self) -> None:
+        """Wait for others where others may come: see `pace_s`."""
+        clock = asyncio.get_running_loop().time
+        wait = self._last_commit + self.pace_s - clock()
+        if wait > 0 and len(self._queue) < self.largest and clock() < self._last_crowd + CROWD_S:
+            self._full.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._full.wait(), wait)
+        self._last_commit = clock()
 
     async def _drain(self) -> None:
         while self._queue:
+            await self._gather()
             batch, self._queue = self._queue[: self.largest], self._queue[self.largest :]
             batch = [item for item in batch if not item.future.cancelled()]
             if not batch:
@@ -145,7 +205,7 @@ class CommandQueue(Generic[C]):
                         results.append((item, _repeat(item.key, *stored)))
             place = {id(item): number for number, item in enumerate(batch)}
             fresh.sort(key=lambda item: place[id(item)])
-            answers = await self.handler([item.command for item in fresh], uow) if fresh else []
+            answers = await self.handler(_Commands(fresh), uow) if fresh else []
             done: dict[int, Outcome | Problem] = {}
             for item, answer in zip(fresh, answers, strict=True):
                 outcome = answer if isinstance(answer, Problem) else Outcome(answer)
@@ -172,16 +232,20 @@ class CommandQueue(Generic[C]):
         """Take the keys that are new; returns (digest, answer) of those known. A key in another open transaction is
         waited for, so two clients at once cannot both be first."""
         keys = sorted((item.key for item in keyed if item.key), key=lambda key: key.scope)
-        await uow.pg.execute(
+        taken = await uow.pg.fetch(
             f"INSERT INTO {uow.schema}.idempotency_keys (scope, body_digest)"
-            " SELECT * FROM unnest($1::bytea[], $2::bytea[]) ON CONFLICT DO NOTHING",
+            " SELECT * FROM unnest($1::bytea[], $2::bytea[]) ON CONFLICT DO NOTHING RETURNING scope",
             [key.scope for key in keys],
             [key.body_digest for key in keys],
         )
+        ours = {row["scope"] for row in taken}
+        known = [key.scope for key in keys if key.scope not in ours]
+        if not known:
+            return {}
         rows = await uow.pg.fetch(
             f"SELECT scope, body_digest, answer FROM {uow.schema}.idempotency_keys"
             " WHERE scope = ANY($1) AND answer IS NOT NULL",
-            [key.scope for key in keys],
+            known,
         )
         return {row["scope"]: (row["body_digest"], row["answer"]) for row in rows}
 

@@ -42,11 +42,20 @@ class Uow:
         self._records: list[Record] = []
         self._timers: dict[tuple[str, str], Timer | None] = {}
 
-    def emit(self, event: Event, *, key: str, sequence: int, time: datetime | None = None) -> str:
+    def emit(
+        self,
+        event: Event,
+        *,
+        key: str,
+        sequence: int,
+        time: datetime | None = None,
+        traceparent: str | None = None,
+    ) -> str:
         """Publish an event with this transaction; returns its id.
 
         `sequence` is the next number of the aggregate `key`, given by its owner under the row's lock; `time` is the
-        business instant of the fact (default: now).
+        business instant of the fact (default: now); `traceparent` the trace context of what caused it (default: of
+        the work at hand).
         """
         message = Message(
             id=uuid7(),
@@ -56,7 +65,7 @@ class Uow:
             sequence=sequence,
             time=(time or self.clock.now()).astimezone(UTC),
             data=event,
-            traceparent=current_traceparent(),
+            traceparent=traceparent or current_traceparent(),
         )
         headers, value = encode(message)
         self._records.append(Record(event.topic, key, headers, value))

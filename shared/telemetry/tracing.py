@@ -25,6 +25,11 @@ def accept_traceparent(given: str | None) -> str:
     return value
 
 
+def act_for(traceparent: str | None) -> None:
+    """From here on the work at hand is that of `traceparent`, the context of somebody who waits for it."""
+    _traceparent.set(traceparent)
+
+
 def current_traceparent() -> str | None:
     """The context to write into headers, or None outside any work."""
     context = trace.get_current_span().get_span_context()

@@ -217,3 +217,27 @@ async def test_two_migrations_at_once_make_one_role(server_url: str, tmp_path: P
             connection = await asyncpg.connect(server_url)
             await connection.execute(f'DROP ROLE "{role_of(name)}"')
             await connection.close()
+
+
+async def test_what_streams_in_is_committed_in_groups(counter: Counter) -> None:
+    queue = CommandQueue(counter.database, counter.handle, pace_s=2)
+    await asyncio.gather(queue.submit(1), queue.submit(1))  # two at once: more will come
+    stream = []
+    for _ in range(20):
+        stream.append(asyncio.create_task(queue.submit(1)))
+        await asyncio.sleep(0.005)
+    await asyncio.gather(*stream)
+    assert await counter.sum() == 22
+    assert counter.transactions == 2
+
+
+async def test_a_full_group_does_not_wait(counter: Counter) -> None:
+    queue = CommandQueue(counter.database, counter.handle, largest=10, pace_s=60)
+    await asyncio.gather(queue.submit(1), queue.submit(1))
+    await asyncio.wait_for(asyncio.gather(*(queue.submit(1) for _ in range(10))), 20)
+
+
+async def test_one_caller_alone_does_not_wait_for_others(counter: Counter) -> None:
+    queue = CommandQueue(counter.database, counter.handle, pace_s=60)
+    for n in range(5):
+        assert (await asyncio.wait_for(queue.submit(1), 20)).answer == {"sum": n + 1}
