@@ -51,7 +51,7 @@ down: $(LOCAL)  ## stop what `make up` started; clean=1 also deletes the data
 	@exec $(PY) -m deploy.local down $(if $(clean),--clean)
 
 ##@ Develop
-.PHONY: test test-unit test-kafka check new-service
+.PHONY: test test-unit test-kafka test-chaos check new-service
 test: $(DEV)  ## every test; the Kafka part is skipped, loudly, where Java is missing
 	@$(PY) -m pytest
 
@@ -61,6 +61,9 @@ test-unit: $(DEV)  ## the quick tests that need no server
 test-kafka: $(DEV)  ## the tests that need Apache Kafka
 	@$(PY) -m deploy.local.kafka --check
 	@$(PY) -m pytest -m kafka
+
+test-chaos: $(DEV)  ## nothing lost, nothing twice, under kills of everything (20 min) [rounds=N] [transport=embedded] [seed=N]
+	@$(PY) -m tests.chaos $(foreach word,rounds transport seed rate only,$(if $($(word)),'$(word)=$($(word))'))
 
 check: $(DEV)  ## format, types, import rules, freshness of generated files: what CI checks beside the tests
 	@$(PY) -m tools.check

@@ -24,6 +24,5 @@ def subscriptions(reactions: Reactions) -> tuple[Subscription, ...]:
                     "clock.corrected",
                 }
             ),
-            keyed=True,
         ),
     )

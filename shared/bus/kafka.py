@@ -24,6 +24,10 @@ log = logging.getLogger(__name__)
 
 MAX_RECORD_BYTES = 1_000_000
 PUBLISH_S = 30.0
+REBALANCE_S = 30.0
+"""longer than any rebalance may last: the broker itself ends one after a session's 10 s"""
+COMMIT_S = 5.0
+LEAVE_S = 10.0
 
 
 class KafkaTransport:
@@ -39,23 +43,32 @@ class KafkaTransport:
         self._counts: dict[str, int] = {}
         self._starting = asyncio.Lock()
         self._reading = asyncio.Lock()
+        self._leaving: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Nothing is opened before it is needed: the broker may come up after us."""
 
     async def stop(self) -> None:
-        await self._drop_producer()
-        await self._drop_reader()
+        self._drop_producer()
+        self._drop_reader()
+        if self._leaving:
+            await asyncio.wait(self._leaving, timeout=LEAVE_S)
 
-    async def _drop_producer(self) -> None:
+    def _drop_producer(self) -> None:
         producer, self._producer = self._producer, None
         if producer is not None:
-            await asyncio.gather(asyncio.wait_for(producer.stop(), 5), return_exceptions=True)
+            self._leave(producer)
 
-    async def _drop_reader(self) -> None:
+    def _drop_reader(self) -> None:
         reader, self._reader = self._reader, None
         if reader is not None:
-            await asyncio.gather(asyncio.wait_for(reader.stop(), 5), return_exceptions=True)
+            self._leave(reader)
+
+    def _leave(self, client: Any) -> None:
+        """Close beside the work: a client that has lost its broker may not end, and nobody must wait for it."""
+        task = asyncio.create_task(_closed(client), name="kafka-leave")
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
 
     async def _producing(self) -> AIOKafkaProducer:
         async with self._starting:
@@ -73,7 +86,7 @@ class KafkaTransport:
                 try:
                     await asyncio.wait_for(producer.start(), 15)
                 except BaseException:
-                    await asyncio.gather(producer.stop(), return_exceptions=True)
+                    self._leave(producer)
                     raise
                 self._producer = producer
             return self._producer
@@ -110,8 +123,8 @@ class KafkaTransport:
             if len(record.value) > MAX_RECORD_BYTES:
                 raise Rejected(record, f"{len(record.value)} bytes; a record may have {MAX_RECORD_BYTES}")
         try:
-            producer = await self._producing()
             async with asyncio.timeout(PUBLISH_S):  # an idempotent producer tries for ever
+                producer = await self._producing()
                 sent = []
                 for record in records:
                     partition = partition_of(record.key, await self._count(producer, record.topic))
@@ -129,7 +142,7 @@ class KafkaTransport:
             raise Rejected(max(records, key=lambda record: len(record.value)), str(error)) from error
         except (KafkaError, OSError, TimeoutError) as error:
             self._counts.clear()
-            await self._drop_producer()  # a broken idempotent producer never heals; a fresh one resends
+            self._drop_producer()  # a broken idempotent producer never heals; a fresh one resends
             raise Transient(f"kafka: {error!r}") from error
 
     def consumer(self, group: str, topics: Iterable[str]) -> "KafkaConsumer":
@@ -144,7 +157,7 @@ class KafkaTransport:
                     try:
                         await asyncio.wait_for(reader.start(), 15)
                     except BaseException:
-                        await asyncio.gather(reader.stop(), return_exceptions=True)
+                        self._leave(reader)
                         raise
                     self._reader = reader
                 reader = self._reader
@@ -157,9 +170,18 @@ class KafkaTransport:
                 first = await asyncio.wait_for(reader.beginning_offsets(places), 10)
                 upcoming = await asyncio.wait_for(reader.end_offsets(places), 10)
             except (KafkaError, OSError, TimeoutError) as error:
-                await self._drop_reader()
+                self._drop_reader()
                 raise Transient(f"kafka: {error!r}") from error
         return {Partition(place.topic, place.partition): (first[place], upcoming[place]) for place in places}
+
+
+async def _closed(client: Any) -> None:
+    """End a producer or consumer; its trouble interests nobody any more."""
+    try:
+        async with asyncio.timeout(LEAVE_S):
+            await client.stop()
+    except Exception as error:
+        log.debug("a client of Kafka did not end well", extra={"error": repr(error)})
 
 
 def security_of(settings: Settings) -> dict[str, Any]:
@@ -217,13 +239,13 @@ class KafkaConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         try:
             await asyncio.wait_for(consumer.start(), 30)
         except BaseException:
-            await asyncio.gather(consumer.stop(), return_exceptions=True)
+            await _closed(consumer)
             raise
         self._consumer = consumer
 
     async def stop(self) -> None:
         if self._consumer is not None:
-            await asyncio.gather(asyncio.wait_for(self._consumer.stop(), 10), return_exceptions=True)
+            await _closed(self._consumer)
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         """The worker learns it from `assigned`; a batch in flight is fenced by the inbox."""
@@ -263,7 +285,13 @@ class KafkaConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
 
     async def poll(self, limit: int, timeout: float) -> Sequence[Received]:
         try:
-            batches = await self._consumer.getmany(timeout_ms=int(timeout * 1000), max_records=limit)
+            async with asyncio.timeout(timeout + REBALANCE_S):  # aiokafka waits without end for a rebalance
+                batches = await self._consumer.getmany(timeout_ms=int(timeout * 1000), max_records=limit)
+        except TimeoutError as error:  # its coordination has died of something: nothing but a new member helps
+            await self.stop()
+            self._unplaced.clear()
+            await self.start()
+            raise Transient(f"kafka: no rebalance lasts {REBALANCE_S:.0f} s; joined the group anew") from error
         except KafkaError as error:
             raise Transient(f"kafka: {error!r}") from error
         return [
@@ -284,4 +312,5 @@ class KafkaConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         known = {TopicPartition(*partition): offset for partition, offset in positions.items()}
         known = {place: offset for place, offset in known.items() if place in owned}
         if known:
-            await self._consumer.commit(known)
+            async with asyncio.timeout(COMMIT_S):  # aiokafka tries for ever while the broker is away
+                await self._consumer.commit(known)

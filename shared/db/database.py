@@ -45,6 +45,8 @@ def is_transient(error: BaseException) -> bool:
             return True
         if isinstance(cause, asyncpg.InterfaceError) and _LOST.search(str(cause)):
             return True  # other interface errors are our own mistakes: wrong arguments, values out of range
+        if isinstance(cause, asyncpg.InternalClientError):
+            return True  # the server said goodbye between two statements of ours and the driver stumbled over it
         state = getattr(cause, "sqlstate", None)
         if isinstance(state, str) and (state[:2] in _TRANSIENT_STATES or state == "25006"):
             return True
@@ -133,6 +135,9 @@ class Database:
                 raise Transient(f"database: {error or 'no connection is free'}") from error
             try:
                 yield acquired
+            except asyncpg.InternalClientError:
+                acquired.terminate()  # the driver itself does not know any more what it waits for
+                raise
             finally:
                 await pool.release(acquired)
         except Exception as error:

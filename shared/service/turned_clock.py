@@ -29,10 +29,13 @@ CREATE SCHEMA IF NOT EXISTS sim;
 CREATE TABLE IF NOT EXISTS sim.clock (
   one bool PRIMARY KEY DEFAULT true CHECK (one), version bigint NOT NULL, real_at timestamptz NOT NULL,
   business_at timestamptz NOT NULL, speed double precision NOT NULL);
+ALTER TABLE sim.clock ADD COLUMN IF NOT EXISTS resume double precision;
 CREATE TABLE IF NOT EXISTS sim.readers (
   reader text PRIMARY KEY, version bigint NOT NULL, seen_at timestamptz NOT NULL);
 """
 CHANNEL = "sushu_clock"
+ADVANCING = 7404
+"""session lock of the desk that holds the clock still; while nobody has it, a clock that stands is to go on"""
 FOLLOW_S = 0.2
 READER_GONE_S = 3.0
 STEP_TIMEOUT_S = 120.0
@@ -50,6 +53,8 @@ class TurnedClock:
         self._real = datetime.now(UTC)
         self._business = self._real
         self._speed = 1.0
+        self._resume: float | None = None
+        """the speed after the advance that holds the clock still; None while nothing does"""
         self._heard = asyncio.Event()
         self._turned = asyncio.Event()
 
@@ -85,12 +90,28 @@ class TurnedClock:
             await connection.close()
 
     async def _read(self, connection: Any) -> None:
-        row = await connection.fetchrow("SELECT version, real_at, business_at, speed FROM sim.clock")
+        row = await connection.fetchrow("SELECT version, real_at, business_at, speed, resume FROM sim.clock")
         if row is not None and row["version"] != self.version:
             self.version = row["version"]
+            self._resume = row["resume"]
             self._real, self._business, self._speed = row["real_at"], row["business_at"], row["speed"]
             self._turned.set()
             self._turned = asyncio.Event()
+
+    async def _go_on_for_the_dead(self, connection: Any) -> None:
+        """A desk that was killed in the middle of an advance must not leave the clock standing for ever."""
+        if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", ADVANCING):
+            return  # it lives
+        try:
+            version = await connection.fetchval(
+                "UPDATE sim.clock SET version = version + 1, real_at = clock_timestamp(), speed = resume, resume = NULL"
+                " WHERE resume IS NOT NULL RETURNING version"
+            )
+            if version is not None:
+                log.warning("who advanced the clock is gone; it goes on")
+                await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, str(version))
+        finally:
+            await connection.execute("SELECT pg_advisory_unlock($1)", ADVANCING)
 
     async def follow(self, name: str) -> None:
         """Keep this process on the stack's clock; runs until cancelled."""
@@ -110,6 +131,8 @@ class TurnedClock:
                         reader,
                         self.version,
                     )
+                    if self._resume is not None:
+                        await self._go_on_for_the_dead(connection)
                     with contextlib.suppress(TimeoutError):
                         async with asyncio.timeout(FOLLOW_S):
                             await self._heard.wait()
@@ -155,11 +178,13 @@ class ClockDesk:
         async with self._lock:
             connection: Any = await asyncpg.connect(self.clock.url, timeout=10)
             try:
-                speed = self.clock.speed
+                await connection.execute("SELECT pg_advisory_lock($1)", ADVANCING)
+                await self.clock._read(connection)
+                speed = self.clock.speed if self.clock._resume is None else self.clock._resume
                 start = self.clock.now()
                 target = start + timedelta(seconds=seconds)
                 fired = 0
-                await self._set(connection, start, 0.0)
+                await self._set(connection, start, 0.0, resume=speed)
                 try:
                     await self._drain(connection, start)
                     while True:
@@ -167,10 +192,10 @@ class ClockDesk:
                         if due is None or due > target:
                             break
                         step = max(due, self.clock.now())
-                        await self._set(connection, step, 0.0)
+                        await self._set(connection, step, 0.0, resume=speed)
                         fired += count
                         await self._drain(connection, step)
-                    await self._set(connection, target, 0.0)
+                    await self._set(connection, target, 0.0, resume=speed)
                     await self._drain(connection, target)
                 finally:
                     now = self.clock.now()
@@ -194,12 +219,14 @@ class ClockDesk:
                     raise
                 await asyncio.sleep(1)
 
-    async def _set(self, connection: Any, business: datetime, speed: float) -> None:
+    async def _set(self, connection: Any, business: datetime, speed: float, resume: float | None = None) -> None:
+        """`resume`: the speed to go on with when this desk dies."""
         version = await connection.fetchval(
-            "UPDATE sim.clock SET version = version + 1, real_at = clock_timestamp(), business_at = $1, speed = $2"
-            " RETURNING version",
+            "UPDATE sim.clock SET version = version + 1, real_at = clock_timestamp(), business_at = $1, speed = $2,"
+            " resume = $3 RETURNING version",
             business,
             speed,
+            resume,
         )
         await self.clock._read(connection)
         await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, str(version))

@@ -36,36 +36,54 @@ class Client:
         for _ in range(self.connections):
             self._free.put_nowait(None)
 
-    def _head(self, method: str, path: str, length: int, kind: str) -> bytes:
+    def _head(self, method: str, path: str, length: int, kind: str, headers: str) -> bytes:
         return (
             f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\nAuthorization: Bearer {self.token}\r\n"
-            f"Content-Type: {kind}\r\nContent-Length: {length}\r\n\r\n"
+            f"Content-Type: {kind}\r\nContent-Length: {length}\r\n{headers}\r\n"
         ).encode()
 
     async def request(
-        self, method: str, path: str, body: bytes = b"", kind: str = "application/json"
+        self,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        kind: str = "application/json",
+        *,
+        headers: str = "",
+        timeout: float | None = None,
     ) -> tuple[int, bytes]:
-        """Status and body; (0, b"") when the connection broke."""
+        """Status and body; (0, b"") when the connection broke or `timeout` seconds brought no answer.
+
+        `headers`: more header lines, each with its line end.
+        """
         connection = await self._free.get()
         try:
-            if connection is None:
-                connection = await asyncio.open_connection("127.0.0.1", self.port)
-            reader, writer = connection
-            writer.write(self._head(method, path, len(body), kind) + body)
-            head = await reader.readuntil(b"\r\n\r\n")
-            status = int(head[9:12])
-            lower = head.lower()
-            if b"content-length:" in lower:
-                length = int(lower.split(b"content-length:", 1)[1].split(b"\r\n", 1)[0])
-                answer = await reader.readexactly(length) if length else b""
-            elif b"transfer-encoding: chunked" in lower:
-                answer = await _chunks(reader)
-            else:
-                answer = b""
-            return status, answer
-        except (OSError, asyncio.IncompleteReadError, ValueError):
-            connection = None
-            return 0, b""
+            async with asyncio.timeout(timeout):
+                if connection is not None and connection[0].at_eof():  # the server has closed it while it was idle
+                    connection[1].close()
+                    connection = None
+                if connection is None:
+                    connection = await asyncio.open_connection("127.0.0.1", self.port)
+                reader, writer = connection
+                writer.write(self._head(method, path, len(body), kind, headers) + body)
+                head = await reader.readuntil(b"\r\n\r\n")
+                status = int(head[9:12])
+                lower = head.lower()
+                if b"content-length:" in lower:
+                    length = int(lower.split(b"content-length:", 1)[1].split(b"\r\n", 1)[0])
+                    answer = await reader.readexactly(length) if length else b""
+                elif b"transfer-encoding: chunked" in lower:
+                    answer = await _chunks(reader)
+                else:
+                    answer = b""
+                return status, answer
+        except BaseException as error:
+            if connection is not None:
+                connection[1].close()  # half an answer may still come through it
+                connection = None
+            if isinstance(error, OSError | asyncio.IncompleteReadError | ValueError):  # a timeout is an OSError
+                return 0, b""
+            raise
         finally:
             self._free.put_nowait(connection)
 

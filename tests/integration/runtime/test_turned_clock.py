@@ -63,3 +63,31 @@ async def test_the_clock_goes_on_when_the_database_was_lost_in_the_middle_of_an_
     assert clocks[0].speed == 1.0
     await asyncio.sleep(1)
     assert clocks[0].now() > before
+
+
+async def test_the_clock_goes_on_when_who_advanced_it_was_killed(
+    stack: tuple[ClockDesk, list[TurnedClock], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk, clocks, _ = stack
+    await desk.set_speed(2.0)
+    standing = asyncio.Event()
+
+    async def drain(*_: Any) -> None:
+        standing.set()
+        await asyncio.Event().wait()
+
+    async def dead(*_: Any) -> None:
+        """kill -9: nothing is put right on the way out."""
+
+    monkeypatch.setattr(desk, "_drain", drain)
+    monkeypatch.setattr(desk, "_go_on", dead)
+    advancing = asyncio.create_task(desk.advance(60))
+    await standing.wait()
+    await asyncio.sleep(1)
+    assert clocks[1].speed == 0.0, "while the desk lives nobody takes the clock from it"
+    advancing.cancel()
+    await asyncio.gather(advancing, return_exceptions=True)
+    give_up = asyncio.get_running_loop().time() + 10
+    while clocks[1].speed != 2.0 and asyncio.get_running_loop().time() < give_up:
+        await asyncio.sleep(0.05)
+    assert clocks[1].speed == 2.0
