@@ -42,10 +42,10 @@ from services.classify.schemas import (
 )
 from shared.clock import Clock, rfc3339
 from shared.db.database import Database
-from shared.errors import Problem, invalid, not_found
+from shared.errors import invalid, not_found
 from shared.http.auth import Caller, Idempotency, allowed
 from shared.http.commands import CommandQueue
-from shared.http.pages import Paged, page_of
+from shared.http.pages import Paged, after_of, page_of
 from shared.http.requests import StrictRoute
 from shared.security.principal import Principal
 
@@ -130,15 +130,15 @@ def router(
         handling_class: Annotated[HandlingClassName | None, Query(alias="class")] = None,
     ) -> dict[str, Any]:
         """Labels that wait for a person, oldest first, with the five candidates and the words that decided."""
-        after = _texts(page.after, 1)
+        after = after_of(page, str)
         if _is_of_a_unit(who):
             return {"items": [], "next": None}
         async with database.read() as pg:
             rows = await repository.review_queue(
                 pg,
-                regions=_prefixes(who),
+                scope=who.scope,
                 handling_class=handling_class,
-                after=after[0] if after else None,
+                after=after,
                 limit=page.limit + 1,
             )
         answer = page_of(rows, page, lambda row: [row["appeal_id"]])
@@ -166,11 +166,11 @@ def router(
     async def list_matters(who: Caller, page: Paged, q: Annotated[str, Query(max_length=200)] = "") -> dict[str, Any]:
         """Matters of the catalogue in force; `q` looks in codes, names and synonyms."""
         knowledge = await knowledge_now()
-        after = _texts(page.after, 1)
+        after = after_of(page, str)
         matters = knowledge.catalogue.find(q)
-        if after:
+        if after is not None:
             codes = [matter.code for matter in matters]
-            matters = matters[codes.index(after[0]) + 1 :] if after[0] in codes else []
+            matters = matters[codes.index(after) + 1 :] if after in codes else []
         rows = [catalogue_matter_answer(matter) for matter in matters[: page.limit + 1]]
         answer = page_of(rows, page, lambda row: [row["code"]])
         return {**answer, "catalogue_version": knowledge.catalogue.version}
@@ -178,7 +178,7 @@ def router(
     @routes.get("/v1/catalogue/versions")
     async def list_catalogues(who: Caller, page: Paged) -> dict[str, Any]:
         """Imported versions, the newest first, and which is in force."""
-        after = _integer(page.after)
+        after = after_of(page, int)
         knowledge = await knowledge_now()
         async with database.read() as pg:
             rows = await repository.catalogue_list(pg, after, page.limit + 1)
@@ -229,12 +229,12 @@ def router(
     @routes.get("/v1/tags")
     async def list_tags(who: Caller, page: Paged, family: TagFamily | None = None) -> dict[str, Any]:
         """The tag dictionary by code."""
-        after = _texts(page.after, 1)
+        after = after_of(page, str)
         knowledge = await knowledge_now()
         rows = [
             tag_answer(tag)
             for code, tag in sorted(knowledge.tags.items())
-            if (not after or code > after[0]) and (family is None or tag.family is family)
+            if (after is None or code > after) and (family is None or tag.family is family)
         ]
         return page_of(rows[: page.limit + 1], page, lambda row: [row["code"]])
 
@@ -252,9 +252,8 @@ def router(
     @routes.get("/v1/tags/proposals")
     async def list_proposals(who: Reader, page: Paged) -> dict[str, Any]:
         """Words that reviewers' decisions suggest for a tag."""
-        after = _texts(page.after, 1)
         async with database.read() as pg:
-            rows = await repository.proposal_list(pg, after[0] if after else None, page.limit + 1)
+            rows = await repository.proposal_list(pg, after_of(page, str), page.limit + 1)
         answer = page_of(rows, page, lambda row: [row["id"]])
         return {
             **answer,
@@ -272,10 +271,9 @@ def router(
     @routes.get("/v1/models")
     async def list_models(who: Caller, page: Paged) -> dict[str, Any]:
         """Registered models; `in_use` is what labels are made with now, `trouble` says why no model is."""
-        after = _texts(page.after, 1)
         async with database.read() as pg:
             knowledge = await library.present(pg, clock.now())
-            rows = await repository.model_list(pg, after[0] if after else None, page.limit + 1)
+            rows = await repository.model_list(pg, after_of(page, str), page.limit + 1)
         answer = page_of(rows, page, lambda row: [row["version"]])
         chain = knowledge.chain
         return {
@@ -318,29 +316,3 @@ def _closest(sketch: Sequence[int], earlier: Sequence[Any], appeals: Appeals) ->
     scored = [(round(similarity(sketch, other), 4), appeal_id) for appeal_id, _, other in earlier]
     score, appeal_id = max(scored, default=(0.0, ""))
     return Link(appeal_id, score) if score >= appeals.settings.repeat_threshold else None
-
-
-def _prefixes(who: Principal) -> list[str]:
-    """The caller's regions as code prefixes; empty when he sees all."""
-    if "admin" in who.roles or not who.regions:
-        return []
-    return [
-        code[:2] if code.endswith("0000") else code[:4] if len(code) == 6 and code.endswith("00") else code
-        for code in who.regions
-    ]
-
-
-def _texts(after: list[Any] | None, count: int) -> list[str]:
-    if after is None:
-        return []
-    if len(after) != count or not all(isinstance(one, str) and "\0" not in one for one in after):
-        raise invalid("/after", "is no cursor of this list; take `next` of the page before")
-    return after
-
-
-def _integer(after: list[Any] | None) -> int | None:
-    if after is None:
-        return None
-    if len(after) != 1 or not isinstance(after[0], int) or not 0 <= after[0] < 2**62:
-        raise Problem(422, "invalid", "/after: is no cursor of this list; take `next` of the page before")
-    return after[0]

@@ -13,7 +13,9 @@ import orjson
 from services.classify.domain.labels import TagDefinition, TagFamily, TagTier
 from services.classify.tables import catalogue_versions, label_counts, labels, models, reviews, tag_proposals, tags
 from shared.db import bulk
+from shared.db.where import Where
 from shared.events.catalog.labels import Label
+from shared.security.scope import Scope
 
 PER_REPORTER = 20
 """earlier appeals of one reporter that a new one is compared with"""
@@ -289,20 +291,19 @@ async def add_reviews(pg: Any, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 async def review_queue(
-    pg: Any, *, regions: Sequence[str], handling_class: str | None, after: str | None, limit: int
+    pg: Any, *, scope: Scope, handling_class: str | None, after: str | None, limit: int
 ) -> list[dict[str, Any]]:
-    """Labels that a person should look at, oldest first; `regions` are code prefixes (empty: all)."""
+    """Labels in `scope` that a person should look at, oldest first."""
+    where = Where("needs_review")
+    scope.narrow(where, region="region_code")
+    if handling_class is not None:
+        where.add('"class" = ?', handling_class)
+    if after is not None:
+        where.add("appeal_id > ?", after)
     rows = await pg.fetch(
         "SELECT appeal_id, reference_no, received_at, region_code, title, text, review_reason, label"
-        f" FROM {labels.fullname} WHERE needs_review AND ($1::text IS NULL OR appeal_id > $1)"
-        ' AND ($2::text IS NULL OR "class" = $2)'
-        " AND (cardinality($3::text[]) = 0 OR EXISTS"
-        "  (SELECT 1 FROM unnest($3::text[]) AS p(prefix) WHERE starts_with(region_code, p.prefix)))"
-        " ORDER BY appeal_id LIMIT $4",
-        after,
-        handling_class,
-        list(regions),
-        limit,
+        f" FROM {labels.fullname} WHERE {where} ORDER BY appeal_id LIMIT {limit:d}",
+        *where.values,
     )
     return [dict(row) for row in rows]
 

@@ -16,11 +16,11 @@ from shared.db.database import Database
 from shared.errors import invalid
 from shared.http.auth import Caller, Idempotency, allowed
 from shared.http.commands import CommandQueue
-from shared.http.pages import Page, Paged, cursor_of, page_of
+from shared.http.pages import Page, Paged, after_of, page_of
 from shared.http.requests import StrictRoute
-from shared.security.principal import Principal
+from shared.security.principal import STAFF, Principal
 
-Reader = Annotated[Principal, allowed("seat", "handler", "supervisor", "leader", "auditor")]
+Reader = Annotated[Principal, allowed(*STAFF)]
 PeriodPath = Annotated[str, Path(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$", description="a month, YYYY-MM")]
 
 
@@ -42,8 +42,8 @@ def router(
         found = await month(period, level)
         items = [_item(found, standing) for standing in sorted(found.standings, key=lambda s: s.name)]
         visible = [item for item in items if _sees(who, level, item)]
-        after = cursor_of(asked, str)
-        rows = [item for item in visible if after is None or item["id"] > after[0]][: asked.limit + 1]
+        after = after_of(asked, str)
+        rows = [item for item in visible if after is None or item["id"] > after][: asked.limit + 1]
         return _head(found) | page_of(rows, asked, lambda item: [item["id"]])
 
     @routes.get("/v1/rankings/{period}")
@@ -124,9 +124,9 @@ def _sees(who: Principal, level: Level, item: dict[str, Any]) -> bool:
 
 def _after(items: list[dict[str, Any]], asked: Page) -> list[dict[str, Any]]:
     start = 0
-    after = cursor_of(asked, str)
+    after = after_of(asked, str)
     if after is not None:
-        start = next((n + 1 for n, item in enumerate(items) if item["id"] == after[0]), len(items))
+        start = next((n + 1 for n, item in enumerate(items) if item["id"] == after), len(items))
     return items[start : start + asked.limit + 1]
 
 

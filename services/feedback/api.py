@@ -28,7 +28,7 @@ from shared.db.database import Database
 from shared.errors import Problem, not_found
 from shared.http.auth import Idempotency, Public, allowed
 from shared.http.commands import CommandQueue
-from shared.http.pages import Page, Paged, cursor_of, page_of
+from shared.http.pages import Paged, after_of, cursor_of, page_of
 from shared.http.problems import RESPONSES, invalid_json, validation_problem
 from shared.http.requests import StrictRoute
 from shared.security.principal import Principal
@@ -101,7 +101,9 @@ def router(handlers: Handlers, database: Database, clock: Clock, commands: Comma
             return {"items": [], "next": None}
         async with database.read() as pg:
             if status == "awaiting_decision":
-                found = await repository.list_decisions(pg, who=who, after=_last(asked), limit=asked.limit + 1)
+                found = await repository.list_decisions(
+                    pg, who=who, after=after_of(asked, str) or "", limit=asked.limit + 1
+                )
                 return page_of([callback(case) for case in found], asked, lambda row: [row["id"]])
             found = await repository.list_callbacks(
                 pg,
@@ -197,7 +199,9 @@ def router(handlers: Handlers, database: Database, clock: Clock, commands: Comma
     ) -> dict[str, Any]:
         """Requests to leave a rating out, in the caller's scope."""
         async with database.read() as pg:
-            rows = await repository.list_exclusions(pg, state=state, who=who, after=_last(asked), limit=asked.limit + 1)
+            rows = await repository.list_exclusions(
+                pg, state=state, who=who, after=after_of(asked, str) or "", limit=asked.limit + 1
+            )
         return page_of(rows, asked, lambda row: [row["id"]])
 
     @routes.post(
@@ -275,8 +279,3 @@ def _wants_page(request: Request) -> bool:
 
 def _json(body: dict[str, Any]) -> Response:
     return Response(orjson.dumps(body), media_type="application/json", headers={"Cache-Control": "no-store"})
-
-
-def _last(asked: Page) -> str:
-    after = cursor_of(asked, str)
-    return str(after[0]) if after else ""

@@ -10,6 +10,7 @@ import msgspec
 from services.feedback.domain import Asking, CallingHours, Completion, Fact, FactKind, Feedback, Method
 from services.feedback.tables import cases, exclusions, links
 from shared.db import bulk
+from shared.db.where import Where
 from shared.security.principal import Principal
 
 _feedback = msgspec.json.Decoder(Feedback)
@@ -119,70 +120,44 @@ async def list_callbacks(
     pg: Any, *, due_by: datetime | None, who: Principal, after: tuple[datetime, str] | None, limit: int
 ) -> list[Case]:
     """Open call-backs in the scope of `who`, the next to call first. `due_by`: only those that may be made then."""
+    where = Where("next_attempt_at IS NOT NULL")
+    who.scope.narrow(where, region="region_code", units="unit = ANY(?)")
+    if due_by is not None:
+        where.add("next_attempt_at <= ?", due_by)
+    if after is not None:
+        where.add("(next_attempt_at, appeal_id) > (?, ?)", *after)
     rows = await pg.fetch(
-        f"SELECT {_COLUMNS} FROM {cases.fullname} WHERE next_attempt_at IS NOT NULL"
-        " AND ($1::timestamptz IS NULL OR next_attempt_at <= $1)"
-        " AND ($2::text[] IS NULL OR region_code LIKE ANY($2)) AND ($6::text[] IS NULL OR unit = ANY($6))"
-        " AND ($3::timestamptz IS NULL OR (next_attempt_at, appeal_id) > ($3, $4))"
-        " ORDER BY next_attempt_at, appeal_id LIMIT $5",
-        due_by,
-        _regions(who),
-        after[0] if after else None,
-        after[1] if after else "",
-        limit,
-        _units(who),
+        f"SELECT {_COLUMNS} FROM {cases.fullname} WHERE {where} ORDER BY next_attempt_at, appeal_id LIMIT {limit:d}",
+        *where.values,
     )
     return [_case(row) for row in rows]
 
 
 async def list_decisions(pg: Any, *, who: Principal, after: str, limit: int) -> list[Case]:
     """Cases in the scope of `who`, rated badly twice, that wait for the centre."""
+    where = Where("status = 'awaiting_decision'")
+    who.scope.narrow(where, region="region_code", units="unit = ANY(?)")
+    where.add("appeal_id > ?", after)
     rows = await pg.fetch(
-        f"SELECT {_COLUMNS} FROM {cases.fullname} WHERE status = 'awaiting_decision' AND appeal_id > $1"
-        " AND ($2::text[] IS NULL OR region_code LIKE ANY($2)) AND ($4::text[] IS NULL OR unit = ANY($4))"
-        " ORDER BY appeal_id LIMIT $3",
-        after,
-        _regions(who),
-        limit,
-        _units(who),
+        f"SELECT {_COLUMNS} FROM {cases.fullname} WHERE {where} ORDER BY appeal_id LIMIT {limit:d}", *where.values
     )
     return [_case(row) for row in rows]
 
 
 async def lease(pg: Any, who: Principal, *, due_by: datetime, until: datetime, now: datetime, limit: int) -> list[Case]:
     """Give a seat the next call-backs that may be made at `due_by` and that nobody holds at `now` (real time)."""
+    where = Where()
+    where.add("next_attempt_at <= ?", due_by)
+    where.add("(leased_until IS NULL OR leased_until <= ?)", now)
+    who.scope.narrow(where, region="region_code", units="unit = ANY(?)")
+    by, to = where.parameter(who.sub), where.parameter(until)
     rows = await pg.fetch(
-        f"UPDATE {cases.fullname} SET leased_by = $1, leased_until = $3 WHERE appeal_id IN ("
-        f"SELECT appeal_id FROM {cases.fullname} WHERE next_attempt_at <= $2"
-        " AND (leased_until IS NULL OR leased_until <= $4)"
-        " AND ($5::text[] IS NULL OR region_code LIKE ANY($5)) AND ($7::text[] IS NULL OR unit = ANY($7))"
-        f" ORDER BY next_attempt_at, appeal_id LIMIT $6 FOR UPDATE SKIP LOCKED) RETURNING {_COLUMNS}",
-        who.sub,
-        due_by,
-        until,
-        now,
-        _regions(who),
-        limit,
-        _units(who),
+        f"UPDATE {cases.fullname} SET leased_by = {by}, leased_until = {to} WHERE appeal_id IN ("
+        f"SELECT appeal_id FROM {cases.fullname} WHERE {where}"
+        f" ORDER BY next_attempt_at, appeal_id LIMIT {limit:d} FOR UPDATE SKIP LOCKED) RETURNING {_COLUMNS}",
+        *where.values,
     )
     return sorted((_case(row) for row in rows), key=lambda case: case.appeal_id)
-
-
-def _regions(who: Principal) -> list[str] | None:
-    """LIKE patterns of the region codes that he sees (GB/T 2260: 460000 holds 46…, 460100 4601…); None: no limit."""
-    if "admin" in who.roles or not who.regions:
-        return None
-    return [
-        f"{root[:2] if root.endswith('0000') else root[:4] if root.endswith('00') else root}%"
-        if len(root) == 6
-        else f"{root}%"
-        for root in sorted(who.regions)
-    ]
-
-
-def _units(who: Principal) -> list[str] | None:
-    """The units whose rows he sees; None: no limit (the rule of `Principal.sees_unit`)."""
-    return None if who.sees_unit() else sorted(who.units)
 
 
 async def save_exclusions(pg: Any, told: Sequence[Fact]) -> None:
@@ -233,14 +208,14 @@ async def list_exclusions(
     pg: Any, *, state: str | None, who: Principal, after: str, limit: int
 ) -> list[dict[str, Any]]:
     """Requests in the scope of `who`, by id."""
+    where = Where()
+    where.add("e.id > ?", after)
+    who.scope.narrow(where, region="c.region_code", units="e.unit = ANY(?)")
+    if state is not None:
+        where.add("e.state = ?", state)
     rows = await pg.fetch(
         f"SELECT e.* FROM {exclusions.fullname} e JOIN {cases.fullname} c USING (appeal_id)"
-        " WHERE e.id > $1 AND ($2::text IS NULL OR e.state = $2) AND ($3::text[] IS NULL OR e.unit = ANY($3))"
-        " AND ($4::text[] IS NULL OR c.region_code LIKE ANY($4)) ORDER BY e.id LIMIT $5",
-        after,
-        state,
-        _units(who),
-        _regions(who),
-        limit,
+        f" WHERE {where} ORDER BY e.id LIMIT {limit:d}",
+        *where.values,
     )
     return [dict(row) for row in rows]

@@ -38,7 +38,7 @@ from shared.http.commands import CommandQueue, IdempotencyKey, Outcome, unavaila
 from shared.http.pages import Page, Paged, decode_cursor
 from shared.http.problems import invalid_json, validation_problem
 from shared.http.requests import StrictRoute, parse_json
-from shared.security.principal import Principal
+from shared.security.principal import STAFF, Principal
 
 CHUNK = 250
 """appeals of a batch that are validated and committed together"""
@@ -49,7 +49,7 @@ BATCHES = 4
 """batch requests at work at once"""
 
 Sender = Annotated[Principal, allowed("seat", "platform")]
-Reader = Annotated[Principal, allowed("seat", "handler", "supervisor", "leader", "auditor", "platform")]
+Reader = Annotated[Principal, allowed(*STAFF, "platform")]
 Centre = Annotated[Principal, allowed("seat", "supervisor")]
 AppealId = Annotated[str, Path(description="UUIDv7 of the appeal")]
 

@@ -30,7 +30,7 @@ from shared.events.catalog.appeals import (
 from shared.http.commands import Answer
 from shared.outbox.uow import Uow
 from shared.redaction import redact
-from shared.security.principal import Principal
+from shared.security.principal import STAFF, Principal
 
 
 class FirstAnswer(dict[str, Any]):
@@ -269,7 +269,7 @@ class Intake:
 
 def visible(who: Principal, region_code: str, units: Sequence[str], source_platform: str) -> bool:
     """Row scope: region × unit; a platform sees what it sent (api.md, Errors: else 404)."""
-    if who.has("seat", "handler", "supervisor", "leader", "auditor"):
+    if who.has(*STAFF):
         return who.sees_region(region_code) and who.sees_unit(*units)
     return "platform" in who.roles and who.platform is not None and who.platform == source_platform
 

@@ -15,10 +15,12 @@ from services.intake.keys import Keys
 from services.intake.words import FOR_CITIZENS, role_of
 from shared.clock import rfc3339
 from shared.db.database import Database
+from shared.db.where import Where, prefixed
 from shared.errors import not_found
 from shared.http.pages import Page, cursor_of, page_of
 from shared.regions import RegionDirectory
-from shared.security.principal import Principal
+from shared.security.principal import STAFF, Principal
+from shared.security.scope import prefix
 
 Answer = dict[str, Any]
 
@@ -125,45 +127,35 @@ class Queries:
 
     async def find(self, who: Principal, page: Page, filters: dict[str, Any]) -> Answer:
         """`GET /v1/appeals`: newest first, inside the caller's row scope."""
-        values: list[Any] = []
-        where: list[str] = []
-
-        def add(condition: str, value: Any) -> None:
-            values.append(value)
-            where.append(condition.replace("?", f"${len(values)}"))
-
+        where = Where()
         if (status := filters.get("status")) is not None:
-            add("c.status = ?", status)
+            where.add("c.status = ?", status)
         if (channel := filters.get("channel")) is not None:
-            add("c.channel = ?", channel)
+            where.add("c.channel = ?", channel)
         if (matter := filters.get("matter")) is not None:
-            add("c.matter = ?", matter)
+            where.add("c.matter = ?", matter)
         if (tag := filters.get("tag")) is not None:
-            add("c.tags @> ARRAY[?::text]", tag)
+            where.add("c.tags @> ARRAY[?::text]", tag)
         if (unit := filters.get("unit")) is not None:
-            add("c.units @> ARRAY[?::text]", unit)
+            where.add("c.units @> ARRAY[?::text]", unit)
         if (region := filters.get("region")) is not None:
-            add("c.region_code LIKE ?", _subtree(region))
+            where.add("c.region_code LIKE ?", prefixed(prefix(region)))
         if (since := filters.get("from")) is not None:
-            add("c.received_at >= ?", since)
+            where.add("c.received_at >= ?", since)
         if (until := filters.get("to")) is not None:
-            add("c.received_at < ?", until)
+            where.add("c.received_at < ?", until)
         if (words := filters.get("q")) is not None:
-            self._add_words(words, add)
-        self._add_scope(who, add)
-        after = cursor_of(page, datetime, UUID)
-        if after is not None:
-            values += after
-            where.append(f"(c.received_at, c.appeal_id) < (${len(values) - 1}::timestamptz, ${len(values)}::uuid)")
-        values.append(page.limit + 1)
+            _add_words(where, words)
+        _add_scope(where, who)
+        if (after := cursor_of(page, datetime, UUID)) is not None:
+            where.add("(c.received_at, c.appeal_id) < (?::timestamptz, ?::uuid)", *after)
         async with self.database.read() as pg:
             rows = await pg.fetch(
                 "SELECT c.appeal_id::text AS id, a.reference_no, c.status, c.received_at, c.channel, c.region_code,"
                 " c.matter, c.tags, c.units, a.snapshot->>'title' AS title, left(a.snapshot->>'text', 200) AS text"
                 " FROM intake.cases c JOIN intake.appeals a USING (appeal_id)"
-                f" WHERE {' AND '.join(where) or 'true'}"
-                f" ORDER BY c.received_at DESC, c.appeal_id DESC LIMIT ${len(values)}",
-                *values,
+                f" WHERE {where} ORDER BY c.received_at DESC, c.appeal_id DESC LIMIT {page.limit + 1:d}",
+                *where.values,
             )
         return _paged(
             [
@@ -173,28 +165,6 @@ class Queries:
             ],
             page,
         )
-
-    def _add_words(self, words: str, add: Any) -> None:
-        terms = search.query(words)
-        if terms is None:
-            add("?::text IS NULL", words)  # nothing can match blanks and punctuation
-            return
-        add("a.search @@ ?::tsquery", terms)
-        for run in search.long_runs(words):
-            # pairs that all occur need not stand side by side; `position` rather than LIKE, whose pattern the planner
-            # would take for a rare one
-            add("position(? IN coalesce(a.snapshot->>'title', '') || ' ' || (a.snapshot->>'text')) > 0", run)
-
-    def _add_scope(self, who: Principal, add: Any) -> None:
-        if "admin" in who.roles:
-            return
-        if not who.has("seat", "handler", "supervisor", "leader", "auditor"):
-            add("a.source_platform = ?", who.platform or "")
-            return
-        if who.regions:
-            add("c.region_code LIKE ANY(?::text[])", [_subtree(region) for region in sorted(who.regions)])
-        if who.units or not who.sees_unit():
-            add("c.units && ?::text[]", sorted(who.units))
 
     async def track(self, reference_no: str, code: str) -> Answer:
         """`GET /v1/track`: what the citizen may see. Raises `Problem` 404 for any pair that does not fit."""
@@ -244,6 +214,26 @@ class Queries:
         return f"{self.base_url}/v1/ratings/{token}"
 
 
+def _add_words(where: Where, words: str) -> None:
+    terms = search.query(words)
+    if terms is None:
+        where.add("false")  # nothing can match blanks and punctuation
+        return
+    where.add("a.search @@ ?::tsquery", terms)
+    for run in search.long_runs(words):
+        # pairs that all occur need not stand side by side; `position` rather than LIKE, whose pattern the planner
+        # would take for a rare one
+        where.add("position(? IN coalesce(a.snapshot->>'title', '') || ' ' || (a.snapshot->>'text')) > 0", run)
+
+
+def _add_scope(where: Where, who: Principal) -> None:
+    """The rule of `handlers.visible` as SQL."""
+    if who.has(*STAFF):
+        who.scope.narrow(where, region="c.region_code", units="c.units && ?::text[]")
+    else:
+        where.add("a.source_platform = ?", who.platform or "")
+
+
 def _in_zone(name: str, value: Any) -> Any:
     """Instants of kept snapshots (`…_at`, `…_until`) in the platform's zone, like every other time of an answer."""
     if isinstance(value, dict):
@@ -289,12 +279,3 @@ def _paged(items: list[Answer], page: Page) -> Answer:
     for item in items:
         item.pop("_key", None)
     return answer
-
-
-def _subtree(region: str) -> str:
-    """LIKE pattern of a GB/T 2260 subtree."""
-    if len(region) == 6 and region.endswith("0000"):
-        return region[:2] + "%"
-    if len(region) == 6 and region.endswith("00"):
-        return region[:4] + "%"
-    return region + "%"

@@ -11,7 +11,8 @@ from services.journal.handlers import Handlers
 from shared.errors import Problem, invalid
 from shared.http.auth import allowed
 from shared.http.requests import StrictRoute
-from shared.security.principal import Principal, within
+from shared.security.principal import Principal
+from shared.security.scope import within
 
 LONGEST_WAIT_S = 30
 

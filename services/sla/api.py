@@ -20,9 +20,9 @@ from shared.http.auth import Idempotency, allowed
 from shared.http.commands import CommandQueue, IdempotencyKey
 from shared.http.pages import Paged, page_of
 from shared.http.requests import StrictRoute
-from shared.security.principal import Principal
+from shared.security.principal import STAFF, Principal
 
-Reader = Annotated[Principal, allowed("seat", "handler", "supervisor", "leader", "auditor")]
+Reader = Annotated[Principal, allowed(*STAFF)]
 Unit = Annotated[str | None, Query(max_length=64)]
 
 

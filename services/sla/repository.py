@@ -13,7 +13,8 @@ from services.sla.reactions import FeedbackFact
 from services.sla.tables import clock_sets, supervisions
 from shared.clock import rfc3339
 from shared.db import bulk
-from shared.http.pages import Page, cursor_of
+from shared.db.where import Where
+from shared.http.pages import Page, after_of, cursor_of
 from shared.security.principal import Principal
 
 _clock_set = msgspec.json.Decoder(ClockSet)
@@ -184,57 +185,27 @@ def supervision_answer(row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: rfc3339(value) if name in times and value else value for name, value in dict(row).items()}
 
 
-def _scope(who: Principal, conditions: list[str], values: list[Any]) -> None:
-    """Row scope of a principal as SQL (the same rule as `Principal.sees_unit` and `sees_region`)."""
-    if "admin" in who.roles:
-        return
-    if who.units:
-        values.append(sorted(who.units))
-        conditions.append(f"unit = ANY(${len(values)})")
-    elif not who.sees_unit():
-        conditions.append("false")
-    if who.regions:
-        values.append([f"{trimmed(region)}%" for region in sorted(who.regions)])
-        conditions.append(f"region_code LIKE ANY(${len(values)})")
-
-
-def trimmed(region: str) -> str:
-    """The part of a GB/T 2260 code that all codes below it share."""
-    if len(region) == 6 and region.endswith("00"):
-        return region[:2] if region.endswith("0000") else region[:4]
-    return region
-
-
-def _where(conditions: Sequence[str]) -> str:
-    return " AND ".join(conditions) or "true"
-
-
 async def lamps(
     pg: Any, who: Principal, unit: str | None, lamp: str | None, page: Page
 ) -> tuple[dict[str, int], list[dict[str, Any]]]:
     """How many orders with running clocks show which lamp, and those orders, the earliest deadline first."""
-    conditions: list[str] = ["running"]
-    values: list[Any] = []
-    _scope(who, conditions, values)
+    where = Where("running")
+    who.scope.narrow(where, region="region_code", units="unit = ANY(?)")
     if unit is not None:
-        values.append(unit)
-        conditions.append(f"unit = ${len(values)}")
+        where.add("unit = ?", unit)
     counted = await pg.fetch(
-        f"SELECT lamp, count(*) AS n FROM {clock_sets.fullname} WHERE {_where(conditions)} GROUP BY lamp", *values
+        f"SELECT lamp, count(*) AS n FROM {clock_sets.fullname} WHERE {where} GROUP BY lamp", *where.values
     )
     counts = {"green": 0, "yellow": 0, "red": 0} | {row["lamp"]: row["n"] for row in counted}
-    conditions.append("due_at IS NOT NULL")
+    where.add("due_at IS NOT NULL")
     if lamp is not None:
-        values.append(lamp)
-        conditions.append(f"lamp = ${len(values)}")
+        where.add("lamp = ?", lamp)
     if (after := cursor_of(page, datetime, str)) is not None:
-        values += after
-        conditions.append(f"(due_at, work_order_id) > (${len(values) - 1}, ${len(values)})")
-    values.append(page.limit + 1)
+        where.add("(due_at, work_order_id) > (?, ?)", *after)
     found = await pg.fetch(
         f"SELECT work_order_id, appeal_ids::text, unit, region_code, lamp, due_at FROM {clock_sets.fullname}"
-        f" WHERE {_where(conditions)} ORDER BY due_at, work_order_id LIMIT ${len(values)}",
-        *values,
+        f" WHERE {where} ORDER BY due_at, work_order_id LIMIT {page.limit + 1:d}",
+        *where.values,
     )
     return counts, [
         {**dict(row), "appeal_ids": _strings.decode(row["appeal_ids"]), "due_at": rfc3339(row["due_at"])}
@@ -246,21 +217,17 @@ async def supervisions_of(
     pg: Any, who: Principal, level: int | None, unit: str | None, acknowledged: bool | None, page: Page
 ) -> list[dict[str, Any]]:
     """Supervisions, the newest first."""
-    conditions: list[str] = []
-    values: list[Any] = []
-    _scope(who, conditions, values)
-    for name, value in (("level", level), ("unit", unit)):
-        if value is not None:
-            values.append(value)
-            conditions.append(f"{name} = ${len(values)}")
+    where = Where()
+    who.scope.narrow(where, region="region_code", units="unit = ANY(?)")
+    if level is not None:
+        where.add("level = ?", level)
+    if unit is not None:
+        where.add("unit = ?", unit)
     if acknowledged is not None:
-        conditions.append(f"acknowledged_at IS {'NOT ' if acknowledged else ''}NULL")
-    if (after := cursor_of(page, str)) is not None:
-        values += after
-        conditions.append(f"id < ${len(values)}")
-    values.append(page.limit + 1)
+        where.add(f"acknowledged_at IS {'NOT ' if acknowledged else ''}NULL")
+    if (last := after_of(page, str)) is not None:
+        where.add("id < ?", last)
     found = await pg.fetch(
-        f"SELECT * FROM {supervisions.fullname} WHERE {_where(conditions)} ORDER BY id DESC LIMIT ${len(values)}",
-        *values,
+        f"SELECT * FROM {supervisions.fullname} WHERE {where} ORDER BY id DESC LIMIT {page.limit + 1:d}", *where.values
     )
     return [supervision_answer(row) for row in found]

@@ -4,7 +4,7 @@ import base64
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
 import orjson
@@ -14,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from shared.errors import Problem, invalid
 from shared.http.bodies import Instant
 
+_One = TypeVar("_One", str, int)
 _INSTANT: TypeAdapter[datetime] = TypeAdapter(Instant)
 
 
@@ -58,6 +59,12 @@ def cursor_of(page: Page, *kinds: type) -> list[Any] | None:
     if len(page.after) != len(kinds):
         raise _foreign()
     return [_READERS[kind](value) for kind, value in zip(kinds, page.after, strict=True)]
+
+
+def after_of(page: Page, kind: type[_One]) -> _One | None:
+    """`cursor_of` for lists sorted by one value."""
+    after = cursor_of(page, kind)
+    return after[0] if after else None
 
 
 def _text(value: Any) -> str:

@@ -4,9 +4,12 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from shared.errors import Problem
+from shared.security.scope import Scope
 
 Role = Literal["seat", "handler", "supervisor", "leader", "auditor", "platform", "admin"]
 ROLES: frozenset[str] = frozenset(("seat", "handler", "supervisor", "leader", "auditor", "platform", "admin"))
+STAFF = ("seat", "handler", "supervisor", "leader", "auditor")
+"""the roles of people, whom row scope limits; `platform` is a machine that sees what it sent"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,24 +43,18 @@ class Principal:
                 f"{', '.join(sorted(self.roles)) or 'none'}.",
             )
 
+    @property
+    def scope(self) -> Scope:
+        """His row scope. admin has no limit, empty `units` or `regions` are none, but a mere handler needs units."""
+        if "admin" in self.roles:
+            return Scope()
+        mere_handler = "handler" in self.roles and not self.has("seat", "supervisor", "leader", "auditor")
+        return Scope(self.units if self.units or mere_handler else None, self.regions or None)
+
     def sees_unit(self, *units: str | None) -> bool:
         """Row scope by unit: true without a limit or when one of `units` is his."""
-        if "admin" in self.roles:
-            return True
-        if not self.units:
-            return "handler" not in self.roles or self.has("seat", "supervisor", "leader", "auditor")
-        return any(unit in self.units for unit in units if unit)
+        return self.scope.sees_unit(*units)
 
     def sees_region(self, code: str) -> bool:
-        """Row scope by region code: his regions hold everything below them (prefix of the GB/T 2260 code)."""
-        if "admin" in self.roles or not self.regions:
-            return True
-        return any(within(code, region) for region in self.regions)
-
-
-def within(code: str, root: str) -> bool:
-    """Whether region `code` lies in `root` by the shape of GB/T 2260 codes (6 digits to county, then longer)."""
-    trimmed = root
-    if len(root) == 6:
-        trimmed = root[:2] if root.endswith("0000") else root[:4] if root.endswith("00") else root
-    return code.startswith(trimmed)
+        """Row scope by region code: his regions hold everything below them."""
+        return self.scope.sees_region(code)

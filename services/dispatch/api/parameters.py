@@ -6,11 +6,9 @@ from uuid import UUID
 
 from fastapi import Header, Path, Query
 
-from services.dispatch.repository import Scope
 from shared.clock import rfc3339
 from shared.errors import invalid, not_found
 from shared.http.auth import allowed
-from shared.http.pages import Page, cursor_of
 from shared.security.principal import Principal
 
 Handling = Annotated[Principal, allowed("handler", "seat", "supervisor", "leader")]
@@ -43,28 +41,6 @@ def version_of(if_match: str | None) -> int | None:
     if found is None:
         raise invalid("/If-Match", 'is no ETag of a work order; send the one you got, e.g. "3"')
     return int(found[1] or found[2])
-
-
-def after_of(page: Page) -> str | None:
-    after = cursor_of(page, str)
-    return after[0] if after else None
-
-
-def region_prefix(region: str) -> str:
-    """What the codes below a region begin with (GB/T 2260)."""
-    if len(region) != 6:
-        return region
-    return region[:2] if region.endswith("0000") else region[:4] if region.endswith("00") else region
-
-
-def scope_of(who: Principal) -> Scope:
-    """Row scope as conditions: the same rule as `sees`."""
-    if "admin" in who.roles:
-        return Scope()
-    regions = tuple(region_prefix(region) for region in sorted(who.regions)) or None
-    if who.units:
-        return Scope(tuple(sorted(who.units)), regions)
-    return Scope(None if who.sees_unit() else (), regions)
 
 
 def plain(row: dict[str, Any]) -> dict[str, Any]:

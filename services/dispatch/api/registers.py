@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from services.dispatch import repository
-from services.dispatch.api.parameters import Digits, Keeper, Staff, after_of, region_prefix
+from services.dispatch.api.parameters import Digits, Keeper, Staff
 from services.dispatch.desk import RoutingDesk
 from services.dispatch.domain.case import Case
 from services.dispatch.domain.duties import Duty, DutyKind
@@ -24,9 +24,10 @@ from shared.db.database import Database
 from shared.errors import Problem, invalid
 from shared.http.auth import Caller, Idempotency
 from shared.http.commands import Answer, CommandQueue
-from shared.http.pages import Paged, page_of
+from shared.http.pages import Paged, after_of, page_of
 from shared.ids import uuid7
 from shared.outbox.uow import Uow
+from shared.security.scope import within
 
 Job = Callable[[Uow], Awaitable[Answer]]
 """a write to a register"""
@@ -52,7 +53,7 @@ def add_routes(routes: APIRouter, desk: RoutingDesk, registers: Registers, datab
         """职责清单 and the emergency roster."""
         async with database.read() as pg:
             await desk.refresh(pg)
-            rows = await repository.list_duties(pg, matter, region, kind, after_of(page), page.limit + 1)
+            rows = await repository.list_duties(pg, matter, region, kind, after_of(page, str), page.limit + 1)
         items = [duty_view(repository.duty_of(row), desk.units) for row in rows]
         return page_of(items, page, lambda row: [row["id"]])
 
@@ -125,14 +126,14 @@ def add_routes(routes: APIRouter, desk: RoutingDesk, registers: Registers, datab
         """The units in force, by code."""
         async with database.read() as pg:
             await desk.refresh(pg)
-        after = after_of(page) or ""
+        after = after_of(page, str) or ""
         found = [
             unit_view(unit)
             for code, unit in sorted(desk.units.units.items())
             if code > after
             and (kind is None or unit.kind is kind)
             and (state is None or unit.state is state)
-            and (region is None or unit.region_code.startswith(region_prefix(region)))
+            and (region is None or within(unit.region_code, region))
         ]
         return page_of(found[: page.limit + 1], page, lambda row: [row["code"]])
 

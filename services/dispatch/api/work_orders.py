@@ -14,10 +14,7 @@ from services.dispatch.api.parameters import (
     Id,
     IfMatch,
     Staff,
-    after_of,
     plain,
-    region_prefix,
-    scope_of,
     uuid_of,
     version_of,
 )
@@ -44,7 +41,7 @@ from shared.errors import not_found
 from shared.http.auth import Idempotency
 from shared.http.bodies import Body
 from shared.http.commands import CommandQueue, IdempotencyKey
-from shared.http.pages import Paged, page_of
+from shared.http.pages import Paged, after_of, page_of
 
 _ACTION_BODIES: dict[str, type[Body]] = {
     "accept": NoteBody,
@@ -121,10 +118,10 @@ def add_routes(routes: APIRouter, desk: RoutingDesk, actions: Actions, database:
         q: Annotated[str | None, Query(min_length=2, max_length=100)] = None,
     ) -> dict[str, Any]:
         """Orders in the caller's scope, newest first. `region` and `matter` take groups too; `q`: words."""
-        wanted = Wanted(unit, status, lamp, class_, region and region_prefix(region), matter, q)
+        wanted = Wanted(unit, status, lamp, class_, region, matter, q)
         async with database.read() as pg:
             await desk.refresh(pg)
-            found = await repository.list_orders(pg, wanted, scope_of(who), after_of(page), page.limit + 1)
+            found = await repository.list_orders(pg, wanted, who.scope, after_of(page, str), page.limit + 1)
         actor, now = actor_of(who), clock.now()
         rows = [
             view(order, desk.units, lamp=shown) | {"actions": list(allowed_actions(order, actor, now))}
@@ -168,7 +165,7 @@ def add_routes(routes: APIRouter, desk: RoutingDesk, actions: Actions, database:
     ) -> dict[str, Any]:
         """派单争议, newest first."""
         async with database.read() as pg:
-            rows = await repository.list_disputes(pg, status, scope_of(who), after_of(page), page.limit + 1)
+            rows = await repository.list_disputes(pg, status, who.scope, after_of(page, str), page.limit + 1)
         return page_of([plain(row) for row in rows], page, lambda row: [row["id"]])
 
     @routes.post("/v1/disputes/{dispute_id}/ruling")
@@ -187,7 +184,7 @@ def add_routes(routes: APIRouter, desk: RoutingDesk, actions: Actions, database:
     ) -> dict[str, Any]:
         """Requests for a suspension or an extension, newest first."""
         async with database.read() as pg:
-            rows = await repository.list_approvals(pg, status, scope_of(who), after_of(page), page.limit + 1)
+            rows = await repository.list_approvals(pg, status, who.scope, after_of(page, str), page.limit + 1)
         return page_of([plain(row) for row in rows], page, lambda row: [row["id"]])
 
     @routes.post("/v1/approvals/{approval_id}/approve")

@@ -13,9 +13,6 @@ from services.dispatch.repository.cases import (
     remember_feedback,
     remember_labels,
 )
-from services.dispatch.repository.conditions import (
-    Scope,
-)
 from services.dispatch.repository.orders import (
     Wanted,
     insert_orders,
@@ -47,7 +44,6 @@ __all__ = [
     "KnownAppeal",
     "KnownCase",
     "KnownLabel",
-    "Scope",
     "Wanted",
     "activate_units",
     "add_duties",

@@ -10,8 +10,9 @@ import orjson
 
 from services.dispatch import tables
 from services.dispatch.domain.work_order import WorkOrder
-from services.dispatch.repository.conditions import Scope, Where
 from shared.db import bulk
+from shared.db.where import Where, containing, prefixed
+from shared.security.scope import Scope, prefix
 
 _orders = msgspec.json.Decoder(WorkOrder)
 _json = msgspec.json.Encoder()
@@ -68,25 +69,27 @@ async def list_orders(
 ) -> list[tuple[WorkOrder, str]]:
     """Newest first, with the lamp; `limit` rows after the id `after`."""
     where = Where()
-    where.scope(scope, "w.lead", "w.region_code", helpers=True)
+    scope.narrow(
+        where, region="w.region_code", units="(w.lead = ANY(?) OR (w.co_handlers && ? AND w.co_handlers <> '{}'))"
+    )
     if wanted.unit:
-        where.add("(w.lead = ? OR (co_handlers @> ARRAY[?] AND co_handlers <> '{}'))", wanted.unit, wanted.unit)
+        where.add("(w.lead = ? OR (w.co_handlers @> ARRAY[?] AND w.co_handlers <> '{}'))", wanted.unit)
     if wanted.status:
         where.add("w.status = ?", wanted.status)
     if wanted.handling_class:
         where.add('w."class" = ?', wanted.handling_class)
     if wanted.region:
-        where.add("w.region_code LIKE ?", f"{wanted.region}%")
+        where.add("w.region_code LIKE ?", prefixed(prefix(wanted.region)))
     if wanted.matter:
-        where.add("w.matter LIKE ?", f"{wanted.matter}%")
+        where.add("w.matter LIKE ?", prefixed(wanted.matter))
     if wanted.lamp == "green":
         where.add("coalesce(l.lamp, 'green') = 'green'")
     elif wanted.lamp:
         where.add("l.lamp = ?", wanted.lamp)
     if wanted.words:
-        words = "%" + wanted.words.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
         where.add(
-            f"EXISTS (SELECT 1 FROM {tables.cases.fullname} c WHERE c.work_order_id = w.id AND c.appeal LIKE ?)", words
+            f"EXISTS (SELECT 1 FROM {tables.cases.fullname} c WHERE c.work_order_id = w.id AND c.appeal LIKE ?)",
+            containing(wanted.words),
         )
     if after:
         where.add("w.id < ?", after)
@@ -153,9 +156,7 @@ async def list_disputes(
     pg: Any, status: str | None, scope: Scope, after: str | None, limit: int
 ) -> list[dict[str, Any]]:
     where = Where()
-    if scope.units is not None:
-        where.add("units && ?", list(scope.units))
-    where.scope(Scope(regions=scope.regions), "", "region_code", helpers=False)
+    scope.narrow(where, region="region_code", units="units && ?")
     if status:
         where.add("status = ?", status)
     if after:
@@ -175,7 +176,7 @@ async def list_approvals(
     pg: Any, status: str | None, scope: Scope, after: str | None, limit: int
 ) -> list[dict[str, Any]]:
     where = Where()
-    where.scope(scope, "unit", "region_code", helpers=False)
+    scope.narrow(where, region="region_code", units="unit = ANY(?)")
     if status:
         where.add("status = ?", status)
     if after:

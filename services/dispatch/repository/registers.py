@@ -9,8 +9,8 @@ import msgspec
 from services.dispatch import tables
 from services.dispatch.domain.duties import Duty, DutyKind
 from services.dispatch.domain.units import Unit
-from services.dispatch.repository.conditions import Where
 from shared.db import bulk
+from shared.db.where import Where, prefixed
 
 _units = msgspec.json.Decoder(list[Unit])
 _json = msgspec.json.Encoder()
@@ -117,9 +117,9 @@ async def list_duties(
 ) -> list[dict[str, Any]]:
     where = Where()
     if matter:
-        where.add("matter LIKE ?", f"{matter}%")
+        where.add("matter LIKE ?", prefixed(matter))
     if region:
-        where.add("region_code LIKE ?", f"{region}%")
+        where.add("region_code LIKE ?", prefixed(region))
     if kind:
         where.add("kind = ?", kind)
     if after:

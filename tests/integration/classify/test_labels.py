@@ -163,6 +163,19 @@ async def test_a_review_refuses_what_is_not_in_force_and_what_is_not_yours(hub: 
     assert len(await labels(hub, appeal_id)) == 1
 
 
+async def test_a_token_for_a_county_written_with_twelve_digits_sees_that_county_only(hub: Harness) -> None:
+    here = await receive(hub, VAGUE, place=appeals.Place(region_code="460106000000"))
+    elsewhere = await receive(hub, VAGUE, place=appeals.Place(region_code="460200"))
+    await hub.settle()
+    seat = hub.token("seat", regions=["460106000000"])
+
+    answer = await hub.http.get("/v1/reviews", params={"limit": 200}, headers=seat)
+
+    seen = {item["appeal_id"] for item in answer.json()["items"]}
+    assert here in seen
+    assert elsewhere not in seen
+
+
 async def test_the_queue_pages_in_the_order_of_arrival_and_by_region(hub: Harness) -> None:
     mine = [await receive(hub, VAGUE, place=appeals.Place(region_code="460108001")) for _ in range(3)]
     await hub.settle()

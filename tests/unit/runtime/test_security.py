@@ -19,7 +19,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from shared.errors import Problem
 from shared.security import tokens as tokens_module
-from shared.security.principal import Principal, within
+from shared.security.principal import Principal
+from shared.security.scope import within
 from shared.security.tokens import Tokens
 from shared.settings import Settings
 
@@ -96,6 +97,9 @@ def test_production_makes_no_tokens_and_needs_an_issuer(tmp_path: Path) -> None:
         ("110101", "460000", False),
         ("460107", "460106", False),
         ("460106003", "460106003", True),
+        ("460200", "460106000000", False),
+        ("460106003", "460106000000", False),
+        ("460106000000", "460106", True),
     ],
 )
 def test_region_scope_holds_everything_below(code: str, root: str, inside: bool) -> None:
