@@ -233,6 +233,8 @@ class Intake:
                 actor=actor, reason=reason, link=link, after=msgspec.structs.replace(appeal, link=link)
             )
         else:
+            if appeal.status != rules.Status.RECEIVED:
+                return _forbidden(row["status"], "unlinked")
             after = msgspec.structs.replace(appeal, link=None)
             event = AppealUnlinkRequested(actor=actor, reason=reason, after=after)
         sequence = row["sequence"] + 1

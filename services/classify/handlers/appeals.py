@@ -18,6 +18,7 @@ from services.classify.knowledge import Knowledge, Library
 from services.classify.labelling import Case, Labelled, label_all, published
 from services.classify.settings import ClassifySettings
 from shared.clock import ZONE
+from shared.events.batch import newest
 from shared.events.catalog.appeals import Appeal, AppealEvent
 from shared.events.catalog.labels import LabelClassified
 from shared.events.event import Message
@@ -39,20 +40,16 @@ class Appeals:
 
     async def on_appeals(self, batch: Sequence[Message[AppealEvent]], uow: Uow) -> None:
         """Label each appeal once; note when one is withdrawn or declined."""
-        newest: dict[str, Message[AppealEvent]] = {}
-        for message in batch:
-            known = newest.get(message.key)
-            if known is None or message.sequence > known.sequence:
-                newest[message.key] = message
-        labelled = await repository.known_appeals(uow.pg, list(newest))
+        said = newest(batch)
+        labelled = await repository.known_appeals(uow.pg, list(said))
         ended = [
             {"appeal_id": key, "appeal_sequence": message.sequence, "status": message.data.after.status}
-            for key, message in newest.items()
+            for key, message in said.items()
             if labelled.get(key, message.sequence) < message.sequence
         ]
         if ended:
             await repository.end_appeals(uow.pg, ended)
-        fresh = [message for key, message in newest.items() if key not in labelled]
+        fresh = [message for key, message in said.items() if key not in labelled]
         if fresh:
             await self._label(fresh, uow)
 

@@ -21,6 +21,7 @@ from services.dispatch.domain.commands import (
 )
 from services.dispatch.domain.work_order import SYSTEM, Actor, Status, WorkOrder
 from services.dispatch.repository import KnownAppeal, KnownCase, KnownLabel
+from shared.events.batch import newest
 from shared.events.catalog import appeals, clocks, labels, ratings
 from shared.events.event import Message
 from shared.ids import uuid7
@@ -47,20 +48,18 @@ class Reactions:
     async def on_appeals(self, batch: Sequence[Message[appeals.AppealEvent]], uow: Uow) -> None:
         """Keep what routing needs of each appeal; open orders whose label came first; follow withdrawals and links."""
         await self.desk.refresh(uow.pg)
-        newest: dict[str, Message[appeals.AppealEvent]] = {}
-        for message in batch:
-            if message.key not in newest or newest[message.key].sequence < message.sequence:
-                newest[message.key] = message
+        said = newest(batch)
         known = await repository.remember_appeals(
-            uow.pg, {key: (message.sequence, _known_appeal(message.data.after)) for key, message in newest.items()}
+            uow.pg, {key: (message.sequence, _known_appeal(message.data.after)) for key, message in said.items()}
         )
         book = Book(uow, self.desk)
         await self._open_missing(book, known, uow.clock.now())
         for case in known:
-            message = newest[case.appeal_id]
+            message = said[case.appeal_id]
+            if message.data.after.status != RECEIVED:
+                await self._withdraw(book, case, message)
+                continue
             match message.data:
-                case appeals.AppealWithdrawn() | appeals.AppealDeclined():
-                    await self._withdraw(book, case, message)
                 case appeals.AppealLinkRequested(link=link):
                     await self._link(book, case, link.to, link.relation, message.time)
                 case appeals.AppealUnlinkRequested():
@@ -70,11 +69,10 @@ class Reactions:
     async def on_labels(self, batch: Sequence[Message[labels.LabelEvent]], uow: Uow) -> None:
         """Give every labelled appeal an order and an owner; let a person's label dispatch or change an order."""
         await self.desk.refresh(uow.pg)
-        newest: dict[str, tuple[int, KnownLabel]] = {}
-        for message in batch:
-            if message.key not in newest or newest[message.key][0] < message.sequence:
-                newest[message.key] = (message.sequence, _known_label(message.data.after))
-        known = await repository.remember_labels(uow.pg, newest)
+        known = await repository.remember_labels(
+            uow.pg,
+            {key: (m.sequence, _known_label(m.data.after)) for key, m in newest(batch).items()},
+        )
         book, at = Book(uow, self.desk), uow.clock.now()
         labelled = [case for case in known if case.work_order_id is not None]
         await self._open_missing(book, known, at)
@@ -86,17 +84,14 @@ class Reactions:
 
     async def on_feedback(self, batch: Sequence[Message[ratings.FeedbackEvent]], uow: Uow) -> None:
         """Second handling after the first bad rating of an appeal; closing when every appeal's feedback is closed."""
-        newest: dict[str, Message[ratings.FeedbackEvent]] = {}
-        for message in batch:
-            if message.key not in newest or newest[message.key].sequence < message.sequence:
-                newest[message.key] = message
+        said = newest(batch)
         known = await repository.remember_feedback(
-            uow.pg, {key: (m.sequence, m.data.after.status == "closed") for key, m in newest.items()}
+            uow.pg, {key: (m.sequence, m.data.after.status == "closed") for key, m in said.items()}
         )
         bad = [
             case
             for case in known
-            if newest[case.appeal_id].data.after.status == "second_handling" and not case.second_handled
+            if said[case.appeal_id].data.after.status == "second_handling" and not case.second_handled
         ]
         closed = [case for case in known if case.feedback_closed]
         if not bad and not closed:
@@ -105,23 +100,19 @@ class Reactions:
         book = Book(uow, self.desk)
         await book.lock(case.work_order_id for case in (*bad, *closed) if case.work_order_id)
         for case in bad:
-            message = newest[case.appeal_id]
+            message = said[case.appeal_id]
             if case.work_order_id in book.orders:
                 # an order that is open again already is simply joined: the citizen's second handling is under way
                 command = Reopen(appeal_id=case.appeal_id, reason=message.data.reason or "回访评价未解决或不满意")
                 book.attempt(case.work_order_id, command, SYSTEM, message.time)
         await repository.mark_second_handled(uow.pg, [case.appeal_id for case in bad])
-        await self._close(book, closed, newest)
+        await self._close(book, closed, said)
         await book.save()
 
     async def on_clocks(self, batch: Sequence[Message[clocks.ClockEvent]], uow: Uow) -> None:
         """Keep the lamp of each order for the lists, and when its `complete` clock is due."""
-        newest: dict[str, Message[clocks.ClockEvent]] = {}
-        for message in batch:
-            if message.key not in newest or newest[message.key].sequence < message.sequence:
-                newest[message.key] = message
         rows = []
-        for key, message in sorted(newest.items()):
+        for key, message in sorted(newest(batch).items()):
             after = message.data.after
             due = [clock.due_at for clock in after.clocks if clock.clock == "complete" and clock.stopped_at is None]
             rows.append(
@@ -285,15 +276,17 @@ class Reactions:
     # --- withdrawals, links, feedback ------------------------------------------------------------------------------
 
     async def _withdraw(self, book: Book, case: KnownCase, message: Message[appeals.AppealEvent]) -> None:
+        """The appeal ended at intake: told by its status, since a later wish may have come with the withdrawal."""
         if case.work_order_id is None:
             return
         await book.lock([case.work_order_id])
-        await self._leave(book, case, message.data.reason or "诉求人撤回", message.time)
+        ended = isinstance(message.data, appeals.AppealWithdrawn | appeals.AppealDeclined)
+        await self._leave(book, case, (ended and message.data.reason) or "诉求人撤回", message.time)
 
     async def _leave(self, book: Book, case: KnownCase, reason: str, at: datetime) -> None:
         """The appeal no longer belongs to its order, which is cancelled when it was the only one."""
         order = book.orders.get(case.work_order_id or "")
-        if order is None:
+        if order is None or case.appeal_id not in order.appeal_ids:
             return
         if len(order.appeal_ids) > 1:
             book.attempt(order.id, PartAppeal(appeal_id=case.appeal_id, reason=reason), SYSTEM, at)
@@ -340,7 +333,7 @@ class Reactions:
         await repository.assign_cases(book.uow.pg, {case.appeal_id: own.id})
 
     async def _close(
-        self, book: Book, closed: Sequence[KnownCase], newest: dict[str, Message[ratings.FeedbackEvent]]
+        self, book: Book, closed: Sequence[KnownCase], said: dict[str, Message[ratings.FeedbackEvent]]
     ) -> None:
         finished = [
             case.work_order_id
@@ -353,7 +346,7 @@ class Reactions:
         for case in closed:
             if case.work_order_id in together:
                 done = tuple(other.appeal_id for other in together[case.work_order_id] if other.feedback_closed)
-                book.attempt(case.work_order_id, Close(closed_appeals=done), SYSTEM, newest[case.appeal_id].time)
+                book.attempt(case.work_order_id, Close(closed_appeals=done), SYSTEM, said[case.appeal_id].time)
 
 
 def _known_appeal(appeal: appeals.Appeal) -> KnownAppeal:

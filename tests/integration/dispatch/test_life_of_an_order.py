@@ -186,6 +186,38 @@ async def test_a_withdrawn_appeal_cancels_its_order(hub: Harness) -> None:
     assert (refused.status_code, refused.json()["code"]) == (409, "invalid_transition")
 
 
+@pytest.mark.parametrize("order_of_arrival", [(2, 3), (3, 2), (3,)])
+async def test_a_withdrawal_counts_though_a_later_wish_comes_with_it_or_first(
+    hub: Harness, order_of_arrival: tuple[int, ...]
+) -> None:
+    order = await new_order(hub)
+    [key] = order["appeal_ids"]
+    gone = appeal(hub, key, status="withdrawn")
+    said = {
+        2: appeals.AppealWithdrawn(actor="citizen", after=gone),
+        3: appeals.AppealUnlinkRequested(actor="user:seat", after=gone),
+    }
+    for sequence in order_of_arrival:
+        await hub.emit(said[sequence], key=key, sequence=sequence)
+    assert (await order_of(hub, key))["status"] == "cancelled"
+
+
+async def test_a_withdrawn_appeal_leaves_a_shared_order_and_gets_none_of_its_own(hub: Harness) -> None:
+    first, second = await new_order(hub), await new_order(hub)
+    [other], [key] = first["appeal_ids"], second["appeal_ids"]
+    link = appeals.Link(to=other, relation="same_event")
+    wish = appeals.AppealLinkRequested(actor="user:seat", after=appeal(hub, key, link=link), link=link)
+    await hub.emit(wish, key=key, sequence=2)
+    assert (await order_of(hub, key))["id"] == first["id"]
+    gone = appeal(hub, key, status="withdrawn")
+    await hub.emit(appeals.AppealWithdrawn(actor="citizen", after=gone), key=key, sequence=3)
+    await hub.settle()
+    await hub.emit(appeals.AppealUnlinkRequested(actor="user:seat", after=gone), key=key, sequence=4)
+    shared = await order_of(hub, other)
+    assert (shared["id"], shared["appeal_ids"], shared["status"]) == (first["id"], [other], "dispatched")
+    assert (await order_of(hub, key))["id"] == first["id"]
+
+
 async def test_an_appeal_withdrawn_before_its_label_gets_no_order(hub: Harness) -> None:
     key = uuid7()
     gone = appeals.AppealWithdrawn(actor="citizen", after=appeal(hub, key, status="withdrawn"))

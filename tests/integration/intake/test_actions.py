@@ -63,6 +63,16 @@ async def test_a_repeated_key_withdraws_once(hub: Harness) -> None:
     assert again.json() == first.json()
 
 
+async def test_an_appeal_that_ended_cannot_be_unlinked(hub: Harness) -> None:
+    appeal_id = (await receive(hub))["id"]
+    assert (await act(hub, appeal_id, "withdraw", {}, hub.admin)).status_code == 200
+    refused = await act(hub, appeal_id, "unlink", {}, hub.admin)
+    assert (refused.status_code, refused.json()["code"]) == (409, "invalid_transition")
+    await hub.settle()
+    events = await hub.events("intake.appeals.v1", key=appeal_id)
+    assert [event.type for event in events] == ["appeal.received", "appeal.withdrawn"]
+
+
 async def test_link_and_unlink_are_wishes_that_dispatch_reads(hub: Harness) -> None:
     first, second = (await receive(hub))["id"], (await receive(hub))["id"]
     seat = hub.token("seat")
