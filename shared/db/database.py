@@ -37,6 +37,14 @@ def plain_url(url: str) -> str:
     return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
 
 
+def _is_broken(error: BaseException) -> bool:
+    """Whether the driver stumbled over a connection that had ended between two statements: the server said goodbye
+    (asyncpg's own error), or the network cut it (uvloop's)."""
+    return isinstance(error, asyncpg.InternalClientError) or (
+        isinstance(error, RuntimeError) and "handler is closed" in str(error)
+    )
+
+
 def is_transient(error: BaseException) -> bool:
     """Whether an error of the database passes by itself."""
     cause: BaseException | None = error
@@ -45,8 +53,8 @@ def is_transient(error: BaseException) -> bool:
             return True
         if isinstance(cause, asyncpg.InterfaceError) and _LOST.search(str(cause)):
             return True  # other interface errors are our own mistakes: wrong arguments, values out of range
-        if isinstance(cause, asyncpg.InternalClientError):
-            return True  # the server said goodbye between two statements of ours and the driver stumbled over it
+        if _is_broken(cause):
+            return True
         state = getattr(cause, "sqlstate", None)
         if isinstance(state, str) and (state[:2] in _TRANSIENT_STATES or state == "25006"):
             return True
@@ -135,8 +143,9 @@ class Database:
                 raise Transient(f"database: {error or 'no connection is free'}") from error
             try:
                 yield acquired
-            except asyncpg.InternalClientError:
-                acquired.terminate()  # the driver itself does not know any more what it waits for
+            except Exception as error:
+                if _is_broken(error):
+                    acquired.terminate()  # the pool takes it for alive and would give it out again
                 raise
             finally:
                 await pool.release(acquired)

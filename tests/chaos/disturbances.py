@@ -195,10 +195,8 @@ SHORT = {
     "kafka": (
         "kill:intake",
         "kill:dispatch",
-        "kill:sla",
         "kill:kafka",
         "kill:postgres",
-        "cut:tcp",
         "relay:dispatch",
         "stall:dispatch",
         "clock:forward",

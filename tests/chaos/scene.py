@@ -192,11 +192,11 @@ class Scene:
         self._second.append(process)
         return process
 
-    async def joined(self, service: str, process: "subprocess.Popen[bytes]", transport_sessions: int = 1) -> None:
+    async def joined(self, service: str, process: "subprocess.Popen[bytes]") -> None:
         """Until a second process of a service works: it has database sessions of its own."""
         give_up = time.monotonic() + 30
         while time.monotonic() < give_up and process.poll() is None:
-            if len(_established(process.pid, self._ports())) >= 3:
+            if len(_connections(process.pid, self._ports())) >= 3:
                 await asyncio.sleep(1)
                 return
             await asyncio.sleep(0.2)
@@ -221,23 +221,27 @@ class Scene:
         return {int(address.rsplit(":", 1)[1]) for address in addresses}
 
     def reset_connections(self, service: str) -> int:
-        """Cut every connection of a service to the broker and to PostgreSQL with a TCP reset; returns how many.
+        """Cut every connection of a service to the broker and to PostgreSQL with a TCP reset from over there; returns
+        how many.
 
         Raises `PermissionError` where this machine does not let one process touch another's sockets.
         """
-        pid, count = self.pid(service), 0
-        for fd in _established(pid, self._ports()):
-            count += _reset(pid, fd)
+        ports = self._ports()
+        own = {one.laddr.port for one in _connections(self.pid(service), ports)}
+        count = 0
+        for peer in psutil.net_connections("tcp"):
+            if peer.pid and peer.raddr and peer.raddr.port in own and peer.laddr.port in ports:
+                count += _reset(peer.pid, peer.fd)
         return count
 
 
-def _established(pid: int, ports: set[int]) -> list[int]:
-    """File descriptors of a process's connections to these ports."""
+def _connections(pid: int, ports: set[int]) -> list[Any]:
+    """A process's connections to these ports."""
     try:
         found = psutil.Process(pid).net_connections("tcp")
     except psutil.Error:
         return []
-    return [one.fd for one in found if one.raddr and one.raddr.port in ports and one.fd > 0]
+    return [one for one in found if one.raddr and one.raddr.port in ports]
 
 
 def _reset(pid: int, fd: int) -> bool:

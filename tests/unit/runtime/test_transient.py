@@ -19,6 +19,8 @@ from shared.errors import Transient
         asyncpg.DeadlockDetectedError(),
         # what asyncpg says when the server ended the session between two statements (seen after kill -9 of PostgreSQL)
         asyncpg.InternalClientError("cannot switch to state 12; another operation (2) is in progress"),
+        # what uvloop says of a connection that the network has cut
+        RuntimeError("unable to perform operation on <TCPTransport closed=True>; the handler is closed"),
     ],
 )
 def test_trouble_that_passes(error: Exception) -> None:
@@ -29,7 +31,13 @@ def test_trouble_that_passes(error: Exception) -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [ValueError(), asyncpg.UniqueViolationError(), asyncpg.InterfaceError("the server expects 1 argument")]
+    "error",
+    [
+        ValueError(),
+        RuntimeError(),
+        asyncpg.UniqueViolationError(),
+        asyncpg.InterfaceError("the server expects 1 argument"),
+    ],
 )
 def test_trouble_that_stays(error: Exception) -> None:
     assert not is_transient(error)
