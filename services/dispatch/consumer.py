@@ -24,5 +24,6 @@ def subscriptions(reactions: Reactions) -> tuple[Subscription, ...]:
                     "clock.corrected",
                 }
             ),
+            keyed=True,
         ),
     )

@@ -3,13 +3,15 @@
 from services.intake.projections import Projections
 from shared.bus.subscriptions import Subscription
 
+STREAMS = (
+    "classify.labels.v1",
+    "dispatch.work-orders.v1",
+    "dispatch.handoffs.v1",
+    "sla.clocks.v1",
+    "feedback.ratings.v1",
+)
+
 
 def subscriptions(projections: Projections) -> tuple[Subscription, ...]:
-    """The one table."""
-    return (
-        Subscription("classify.labels.v1", projections.on_labels),
-        Subscription("dispatch.work-orders.v1", projections.on_work_orders),
-        Subscription("dispatch.handoffs.v1", projections.on_handoffs),
-        Subscription("sla.clocks.v1", projections.on_clocks),
-        Subscription("feedback.ratings.v1", projections.on_feedback),
-    )
+    """The one table. Rows are kept by the highest `sequence`, the timeline by event id: repeats change nothing."""
+    return tuple(Subscription(topic, projections.on_streams, keyed=True) for topic in STREAMS)

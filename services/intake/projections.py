@@ -11,9 +11,7 @@ from typing import Any
 from services.intake import repository, tables, words
 from services.intake.domain.case import status_of
 from services.intake.repository import Facts, Row, as_json
-from shared.db import bulk
 from shared.events.catalog.clocks import ClockEvent
-from shared.events.catalog.handoffs import HandoffEvent
 from shared.events.catalog.labels import LabelEvent
 from shared.events.catalog.ratings import FeedbackEvent
 from shared.events.catalog.work_orders import WorkOrderAppealParted, WorkOrderEvent
@@ -24,63 +22,21 @@ from shared.outbox.uow import Uow
 class Projections:
     """Handlers of the streams that intake shows but does not own."""
 
-    async def on_labels(self, batch: Sequence[Message[LabelEvent]], uow: Uow) -> None:
-        """classify.labels.v1: matter, tags, class, place."""
-        await repository.upsert_newest(uow.pg, tables.case_labels, [_label(message) for message in batch], "appeal_id")
-        await self._tell(uow, batch, [[message.data.after.appeal_id] for message in batch])
-        await repository.derive_cases(uow.pg, [message.data.after.appeal_id for message in batch], derive)
-
-    async def on_work_orders(self, batch: Sequence[Message[WorkOrderEvent]], uow: Uow) -> None:
-        """dispatch.work-orders.v1: who owns the case and how far it is."""
-        await repository.upsert_newest(
-            uow.pg, tables.case_orders, [_order(message) for message in batch], "work_order_id"
-        )
-        pairs = sorted(
-            {(appeal_id, message.data.after.id) for message in batch for appeal_id in message.data.after.appeal_ids}
-        )
-        await bulk.insert(
-            uow.pg,
-            tables.order_appeals,
-            [{"appeal_id": appeal_id, "work_order_id": order_id} for appeal_id, order_id in pairs],
-            conflict=["appeal_id", "work_order_id"],
-        )
+    async def on_streams(self, batch: Sequence[Message[Any]], uow: Uow) -> None:
+        """Everything that was said about cases: the newest snapshot of each stream, the timeline, the status."""
+        labels = [message for message in batch if isinstance(message.data, LabelEvent)]
+        orders = [message for message in batch if isinstance(message.data, WorkOrderEvent)]
+        clocks = [message for message in batch if isinstance(message.data, ClockEvent)]
+        feedback = [message for message in batch if isinstance(message.data, FeedbackEvent)]
+        await repository.upsert_newest(uow.pg, tables.case_labels, [_label(m) for m in labels], "appeal_id")
+        await repository.upsert_newest(uow.pg, tables.case_orders, [_order(m) for m in orders], "work_order_id")
+        await repository.upsert_newest(uow.pg, tables.case_clocks, [_clocks(m) for m in clocks], "work_order_id")
+        await repository.upsert_newest(uow.pg, tables.case_feedback, [_feedback(m) for m in feedback], "appeal_id")
+        await repository.join_appeals(uow.pg, {(a, m.key) for m in orders for a in m.data.after.appeal_ids})
         concerned = [_appeals_of(message.data) for message in batch]
         await self._tell(uow, batch, concerned)
-        await repository.derive_cases(uow.pg, [appeal_id for ids in concerned for appeal_id in ids], derive)
-
-    async def on_handoffs(self, batch: Sequence[Message[HandoffEvent]], uow: Uow) -> None:
-        """dispatch.handoffs.v1: timeline only; the order carries the state of its hand-over."""
-        await self._tell(uow, batch, [message.data.after.appeal_ids for message in batch])
-
-    async def on_clocks(self, batch: Sequence[Message[ClockEvent]], uow: Uow) -> None:
-        """sla.clocks.v1: deadlines and lamps."""
-        rows = [
-            {
-                "work_order_id": message.data.after.work_order_id,
-                "sequence": message.sequence,
-                "clocks": as_json(message.data.after.clocks),
-            }
-            for message in batch
-        ]
-        await repository.upsert_newest(uow.pg, tables.case_clocks, rows, "work_order_id")
-        await self._tell(uow, batch, [message.data.after.appeal_ids for message in batch])
-
-    async def on_feedback(self, batch: Sequence[Message[FeedbackEvent]], uow: Uow) -> None:
-        """feedback.ratings.v1: was it solved."""
-        rows = [
-            {
-                "appeal_id": message.data.after.appeal_id,
-                "sequence": message.sequence,
-                "status": message.data.after.status,
-                "method": message.data.after.method,
-                "round": message.data.after.round,
-                "feedback": as_json(message.data.after),
-            }
-            for message in batch
-        ]
-        await repository.upsert_newest(uow.pg, tables.case_feedback, rows, "appeal_id")
-        await self._tell(uow, batch, [[message.data.after.appeal_id] for message in batch])
-        await repository.derive_cases(uow.pg, [message.data.after.appeal_id for message in batch], derive)
+        changed = {a for m, ids in zip(batch, concerned, strict=True) if _moves_the_case(m.data) for a in ids}
+        await repository.derive_cases(uow.pg, sorted(changed), derive)
 
     async def _tell(self, uow: Uow, batch: Sequence[Message[Any]], concerned: Sequence[Iterable[str]]) -> None:
         await repository.add_timeline(
@@ -118,10 +74,20 @@ def timeline_row(event: Any, event_id: str, time: Any, appeal_id: str) -> Row:
     }
 
 
-def _appeals_of(event: WorkOrderEvent) -> list[str]:
-    if isinstance(event, WorkOrderAppealParted) and event.appeal_id not in event.after.appeal_ids:
-        return [*event.after.appeal_ids, event.appeal_id]
-    return event.after.appeal_ids
+def _appeals_of(event: Any) -> list[str]:
+    match event:
+        case LabelEvent() | FeedbackEvent():
+            return [event.after.appeal_id]
+        case WorkOrderAppealParted(appeal_id=parted) if parted not in event.after.appeal_ids:
+            return [*event.after.appeal_ids, parted]
+    return list(event.after.appeal_ids)
+
+
+def _moves_the_case(event: Any) -> bool:
+    """Whether status, region, matter, tags or units of the case may be others after it."""
+    if isinstance(event, FeedbackEvent):  # only its end counts, and that a later round takes the end back
+        return event.after.status == "closed" or event.after.round > 1
+    return isinstance(event, LabelEvent | WorkOrderEvent)
 
 
 def _label(message: Message[LabelEvent]) -> Row:
@@ -134,6 +100,23 @@ def _label(message: Message[LabelEvent]) -> Row:
         "region_code": after.region_code,
         "needs_review": after.needs_review and after.reviewed_by is None,
         "label": as_json(after),
+    }
+
+
+def _clocks(message: Message[ClockEvent]) -> Row:
+    after = message.data.after
+    return {"work_order_id": after.work_order_id, "sequence": message.sequence, "clocks": as_json(after.clocks)}
+
+
+def _feedback(message: Message[FeedbackEvent]) -> Row:
+    after = message.data.after
+    return {
+        "appeal_id": after.appeal_id,
+        "sequence": message.sequence,
+        "status": after.status,
+        "method": after.method,
+        "round": after.round,
+        "feedback": as_json(after),
     }
 
 

@@ -164,6 +164,12 @@ async def upsert_newest(pg: Any, table: Any, rows: Sequence[Row], key: str) -> N
     )
 
 
+async def join_appeals(pg: Any, pairs: Iterable[tuple[str, str]]) -> None:
+    """Remember which appeals an order answers, or once answered: (appeal, work order)."""
+    rows = [{"appeal_id": appeal_id, "work_order_id": order_id} for appeal_id, order_id in sorted(pairs)]
+    await bulk.insert(pg, tables.order_appeals, rows, conflict=["appeal_id", "work_order_id"])
+
+
 async def add_timeline(pg: Any, rows: Sequence[Row]) -> None:
     """Timeline items; one that is there stays."""
     await bulk.insert(pg, tables.timeline, rows, conflict=["appeal_id", "event_id"])

@@ -8,5 +8,5 @@ from shared.events import topics
 def subscriptions(handlers: Handlers) -> tuple[Subscription, ...]:
     """The one table of subscriptions."""
     return tuple(
-        Subscription(topic, handlers.on(topic), order="facts", unrecognised=True) for topic in sorted(topics.load())
+        Subscription(topic, handlers.on_events, order="facts", unrecognised=True) for topic in sorted(topics.load())
     )

@@ -1,7 +1,7 @@
 """What the journal does: append every event, once, each aggregate in its order."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -9,8 +9,6 @@ from services.journal import repository
 from shared.db.database import Database
 from shared.events.event import Message
 from shared.outbox.uow import Uow
-
-BatchHandler = Callable[[Sequence[Message[Any]], Uow], Awaitable[None]]
 
 
 class Handlers:
@@ -23,18 +21,14 @@ class Handlers:
         """set after each commit: wakes readers that wait at the end of the feed"""
         self._cared_for: date | None = None
 
-    def on(self, topic: str) -> BatchHandler:
-        """The handler of one topic."""
-
-        async def on_events(batch: Sequence[Message[Any]], uow: Uow) -> None:
-            today = datetime.now(UTC).date()
-            if self._cared_for != today:
-                await repository.care(uow.pg, today)
-                uow.after_commit(lambda: setattr(self, "_cared_for", today))
-            await repository.append(uow.pg, self.platform, topic, batch)
-            uow.after_commit(self.appended.set)
-
-        return on_events
+    async def on_events(self, batch: Sequence[Message[Any]], uow: Uow) -> None:
+        """Append the facts of every topic."""
+        today = datetime.now(UTC).date()
+        if self._cared_for != today:
+            await repository.care(uow.pg, today)
+            uow.after_commit(lambda: setattr(self, "_cared_for", today))
+        await repository.append(uow.pg, self.platform, batch)
+        uow.after_commit(self.appended.set)
 
     async def reconcile(self) -> dict[str, int]:
         """Gaps or repeats in the positions; 0 is well."""

@@ -8,7 +8,7 @@ from services.journal.domain import Entry
 from shared.events.event import Event, Message
 
 
-async def append(pg: Any, platform: str, topic: str, messages: Sequence[Message[Event]]) -> int:
+async def append(pg: Any, platform: str, messages: Sequence[Message[Event]]) -> int:
     """Write `messages` behind the last position and return the new one.
 
     The head's row lock lets one writer give positions at a time, so positions rise in the order of commits and a reader
@@ -16,28 +16,26 @@ async def append(pg: Any, platform: str, topic: str, messages: Sequence[Message[
     """
     written_at = datetime.now(UTC)
     last: int = await pg.fetchval(
-        "INSERT INTO journal.head VALUES ($1, $2)"
-        " ON CONFLICT (platform) DO UPDATE SET position = journal.head.position + $2 RETURNING position",
+        "WITH head AS (INSERT INTO journal.head VALUES ($1, $2)"
+        " ON CONFLICT (platform) DO UPDATE SET position = journal.head.position + $2 RETURNING position),"
+        " written AS (INSERT INTO journal.events (written_at, position, id, type, source, subject, sequence, time,"
+        " topic, traceparent, data)"
+        " SELECT $3, head.position - $2 + n, id, type, source, subject, sequence, time, topic,"
+        " nullif(traceparent, ''), data::json"
+        " FROM head, unnest($4::text[], $5::text[], $6::text[], $7::text[], $8::bigint[], $9::timestamptz[],"
+        " $10::text[], $11::text[], $12::text[])"
+        " WITH ORDINALITY AS r(id, type, source, subject, sequence, time, topic, traceparent, data, n))"
+        " SELECT position FROM head",
         platform,
         len(messages),
-    )
-    first = last - len(messages) + 1
-    await pg.execute(
-        "INSERT INTO journal.events (written_at, position, id, type, source, subject, sequence, time, topic,"
-        " traceparent, data)"
-        " SELECT $1, $2 + n - 1, id, type, source, subject, sequence, time, $3, nullif(traceparent, ''), data::json"
-        " FROM unnest($4::text[], $5::text[], $6::text[], $7::text[], $8::bigint[], $9::timestamptz[], $10::text[],"
-        " $11::text[])"
-        " WITH ORDINALITY AS r(id, type, source, subject, sequence, time, traceparent, data, n)",
         written_at,
-        first,
-        topic,
         [message.id for message in messages],
         [message.type for message in messages],
         [message.source for message in messages],
         [message.key for message in messages],
         [message.sequence for message in messages],
         [message.time for message in messages],
+        [message.topic for message in messages],
         [message.traceparent or "" for message in messages],
         [message.raw.decode() for message in messages],
     )

@@ -165,8 +165,7 @@ class DeadLetters:
                 record = Received(
                     place, row["log_offset"], key, headers_from(row["headers"]), edited.get(letter_id, row["value"])
                 )
-                message = worker.decoder(record.headers, record.value)
-                await worker.deliver(uow, topic, [(message, record)], alone=True)
+                await worker.deliver(uow, [record], alone=True)
                 await uow.pg.execute(
                     f"UPDATE {self.table} SET status = 'replayed', ended_at = now() WHERE id = $1", letter_id
                 )

@@ -37,6 +37,11 @@ class Received:
     message: Message[Event] | None = field(default=None, compare=False, repr=False)
     """filled by the first worker of this process that decodes it; others of the process read the same object"""
 
+    @property
+    def type(self) -> str:
+        """The event type in the headers, unchecked; empty when there is none."""
+        return next((value.decode(errors="replace") for name, value in self.headers if name == "ce_type"), "")
+
 
 class Rejected(Exception):
     """The transport will never take this record (e.g. too large): park it, go on with the others."""

@@ -17,12 +17,12 @@ from typing import Any
 from shared.bus.dead_letters import DeadLetters, reason_of
 from shared.bus.inbox import Inbox
 from shared.bus.records import Consumer, Partition, Received, Transport
-from shared.bus.subscriptions import Subscription
+from shared.bus.subscriptions import BatchHandler, Subscription
 from shared.clock import loop_time
 from shared.db.database import Database
 from shared.errors import Poison, Transient
 from shared.events import catalog
-from shared.events.event import Event, Headers, Message, decode
+from shared.events.event import Event, Headers, Message, decode, read_from, without_body
 from shared.outbox.uow import Uow
 from shared.telemetry import metrics
 
@@ -326,7 +326,7 @@ class Worker:
                     if kept is None:
                         return
                     record = Received(Partition(topic, -1), -1, key, *kept)
-                    await self.deliver(uow, topic, [(self.decoder(*kept), record)], alone=True)
+                    await self.deliver(uow, [record], alone=True)
             except Exception as error:
                 if record is None or isinstance(error, Transient):
                     raise
@@ -346,60 +346,87 @@ class Worker:
             exc_info=None if isinstance(error, Poison) else error,
         )
         async with self.database.transaction() as uow:
-            fresh, _ = await self._claim(uow, [record])
+            fresh, _ = await self._claim(uow.pg, [record])
             if fresh:
                 await self.dead_letters.add(uow, [record], reason, attempts, "parked")
         metrics.DEAD_LETTERS.labels(self.group, record.partition.topic).inc()
         self._dead_in_a_row += 1
 
-    async def _claim(self, uow: Uow, records: Sequence[Received]) -> tuple[list[Received], bool]:
+    async def _claim(self, pg: Any, records: Sequence[Received]) -> tuple[list[Received], bool]:
         """Those of `records` that were not dealt with yet, and whether any dead letter is open."""
         upcoming: dict[Partition, int] = {}
         for record in records:
             upcoming[record.partition] = record.offset + 1
-        before, letters = await self.inbox.claim(uow.pg, upcoming)
+        before, letters = await self.inbox.claim(pg, upcoming)
         fresh = [record for record in records if record.offset >= before.get(record.partition, 0)]
         # who has waited for another reader of the partition does not see the letters that this one has just written
         return fresh, letters or len(fresh) < len(records)
 
     async def _apply(self, records: Sequence[Received], *, alone: bool = False) -> None:
         """One transaction over `records`."""
+        if not any(self._concerns_us(record) for record in records):
+            async with self.database.look_up() as pg:
+                await self._claim(pg, records)
+            return
         async with self.database.transaction() as uow:
-            fresh, letters = await self._claim(uow, records)
-            if not fresh:
-                return
-            by_topic: dict[str, list[tuple[Message[Event], Received]]] = {}
-            held = await self.dead_letters.held_keys(uow.pg, fresh) if letters else set()
-            waiting: list[Received] = []
-            for record in fresh:
-                if (record.partition.topic, record.key) in held:
-                    waiting.append(record)
-                    continue
-                if record.message is None:
-                    record.message = self.decoder(record.headers, record.value)
-                by_topic.setdefault(record.partition.topic, []).append((record.message, record))
-            if waiting:
+            fresh, letters = await self._claim(uow.pg, records)
+            held = await self.dead_letters.held_keys(uow.pg, fresh) if letters and fresh else set()
+            if held:
+                waiting = [record for record in fresh if (record.partition.topic, record.key) in held]
                 await self.dead_letters.add(uow, waiting, "waits behind a dead letter of its key", 0, "waiting")
-            for topic, pairs in by_topic.items():
-                await self.deliver(uow, topic, pairs, alone=alone)
+                fresh = [record for record in fresh if (record.partition.topic, record.key) not in held]
+            await self.deliver(uow, fresh, alone=alone)
         self._dead_in_a_row = 0
 
-    async def deliver(
-        self, uow: Uow, topic: str, pairs: Sequence[tuple[Message[Event], Received]], *, alone: bool = False
-    ) -> None:
-        """Hand the unseen messages of one topic to its handler, inside the caller's transaction. `alone`: without the
-        early facts that they let through."""
-        subscription = self.subscriptions[topic]
-        if subscription.order == "facts":
-            messages = await self.inbox.in_order(uow.pg, topic, pairs, self.decoder, alone=alone)
-            messages = [message for message in messages if subscription.wants(message)]
-        else:
-            wanted = [message for message, _ in pairs if subscription.wants(message)]
-            messages = await self.inbox.unseen(uow.pg, wanted) if wanted else []
-        if messages:
+    def _concerns_us(self, record: Received) -> bool:
+        """False for what needs neither a place in a sequence nor a handler: only the offset moves on."""
+        subscription = self.subscriptions[record.partition.topic]
+        return subscription.order == "facts" or not (kind := record.type) or subscription.reads(kind)
+
+    def _message(self, record: Received, subscription: Subscription) -> Message[Event]:
+        """The message in a record; the body of a type that is not read stays closed. Raises `Poison`."""
+        if record.message is not None:
+            return record.message
+        topic = record.partition.topic
+        if not subscription.reads(record.type):
+            return read_from(topic, without_body(record.headers))
+        record.message = read_from(topic, self.decoder(record.headers, record.value))
+        return record.message
+
+    async def deliver(self, uow: Uow, records: Sequence[Received], *, alone: bool = False) -> None:
+        """Hand the unseen messages in `records` to their handlers, inside the caller's transaction. `alone`: without
+        the early facts that they let through."""
+        facts: list[tuple[Message[Event], Received]] = []
+        latest: list[Message[Event]] = []
+        ready: dict[str, list[Message[Event]]] = {}
+        for record in records:
+            subscription = self.subscriptions[record.partition.topic]
+            message = self._message(record, subscription)
+            if subscription.order == "facts":
+                facts.append((message, record))
+            elif subscription.wants(message):
+                if subscription.keyed:
+                    ready.setdefault(record.partition.topic, []).append(message)
+                else:
+                    latest.append(message)
+        if latest:
+            for message in await self.inbox.unseen(uow.pg, latest):
+                ready.setdefault(message.topic, []).append(message)
+        if facts:
+            for message in await self.inbox.in_order(uow.pg, facts, self.decoder, alone=alone):
+                ready.setdefault(message.topic, []).append(message)
+        await self._hand_over(uow, ready)
+
+    async def _hand_over(self, uow: Uow, ready: Mapping[str, Sequence[Message[Event]]]) -> None:
+        together: dict[BatchHandler, list[Message[Event]]] = {}
+        for topic, subscription in self.subscriptions.items():
+            wanted = [message for message in ready.get(topic, ()) if subscription.wants(message)]
+            if wanted:
+                together.setdefault(subscription.handler, []).extend(wanted)
+                metrics.HANDLED.labels(self.group, topic).inc(len(wanted))
+        for handler, messages in together.items():
             uow.caused_by(messages)
-            await subscription.handler(messages, uow)
-            metrics.HANDLED.labels(self.group, topic).inc(len(messages))
+            await handler(messages, uow)
 
     async def replay(self, letter_id: int, *, value: bytes | None = None) -> dict[str, Any]:
         """Handle a dead letter again, see `DeadLetters.replay`."""

@@ -4,7 +4,7 @@ CloudEvents 1.0, Kafka binding, binary mode: attributes are headers `ce_*`, the 
 (architecture.md, "Events").
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -103,6 +103,16 @@ def attributes(headers: Headers) -> dict[str, str]:
         if not found.get(required):
             raise Poison(f"the CloudEvents attribute `{required}` is missing")
     return found
+
+
+def without_body(headers: Headers) -> Message[Event]:
+    """The attributes of a record whose body nobody reads. Raises `Poison` when they are damaged."""
+    return decode({}, {}, headers, b"")
+
+
+def read_from(topic: str, message: Message[Event]) -> Message[Event]:
+    """The message with the topic on which it stood."""
+    return message if message.topic == topic else replace(message, topic=topic)
 
 
 def decode(

@@ -12,7 +12,6 @@ from typing import Any
 
 from shared.bus.records import Record, Rejected, Transport
 from shared.db.database import Database, is_transient
-from shared.errors import Transient
 from shared.outbox.uow import headers_from
 from shared.telemetry import metrics
 
@@ -25,9 +24,12 @@ POLL_S = 0.1
 class Relay:
     """Sends the outbox of one service. Several may run; the advisory lock lets one work."""
 
-    def __init__(self, database: Database, transport: Transport) -> None:
+    def __init__(self, database: Database, transport: Transport, *, pace_s: float = 0.0) -> None:
+        """`pace_s`: at most one look in so many seconds. The first row after a pause leaves at once, a stream is
+        gathered (ADR 0008)."""
         self.database = database
         self.transport = transport
+        self.pace_s = pace_s
         self.trouble: str | None = None
         """what keeps rows from flowing; None when nothing does"""
 
@@ -36,6 +38,7 @@ class Relay:
         failures = 0
         while True:
             session: Any = None
+            sent: list[int] = []
             try:
                 session = await self.database.dedicated()
                 while not await session.fetchval(
@@ -44,18 +47,21 @@ class Relay:
                     await asyncio.sleep(1)
                 while True:
                     self.database.committed.clear()
-                    sent = await self._send(session)
+                    pace = asyncio.get_running_loop().time() + self.pace_s
+                    rows = await self._next(session, sent)
+                    sent = []
+                    sent = await self._send(session, rows)
                     failures = 0
                     self.trouble = None
-                    if sent < BATCH:
-                        with contextlib.suppress(TimeoutError):
-                            async with asyncio.timeout(POLL_S):  # wait_for of 3.11 may swallow a cancellation
-                                await self.database.committed.wait()
+                    if len(rows) < BATCH:
+                        await self._wait(pace, POLL_S if not sent else self.pace_s)
             except asyncio.CancelledError:
+                if sent:
+                    await asyncio.shield(asyncio.gather(self._next(session, sent), return_exceptions=True))
                 raise
             except Exception as error:
                 failures += 1
-                passing = is_transient(error) or isinstance(error, Transient)
+                passing = is_transient(error)
                 self.trouble = f"outbox waits: {error}"
                 log.log(
                     logging.WARNING if passing else logging.ERROR,
@@ -68,25 +74,45 @@ class Relay:
                 if session is not None and not session.is_closed():
                     await asyncio.shield(asyncio.gather(session.close(timeout=1), return_exceptions=True))
 
-    async def _send(self, session: Any) -> int:
-        schema = self.database.schema
-        rows = await session.fetch(
-            f"SELECT id, topic, key, headers, value FROM {schema}.outbox o WHERE parked IS NULL"
-            f" AND NOT EXISTS (SELECT 1 FROM {schema}.outbox p WHERE p.parked IS NOT NULL"
+    async def _wait(self, pace: float, longest: float) -> None:
+        """Until something is committed or `longest` seconds, and never before `pace`."""
+        loop = asyncio.get_running_loop()
+        if longest:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(longest):  # wait_for of 3.11 may swallow a cancellation
+                    await self.database.committed.wait()
+        if (left := pace - loop.time()) > 0:
+            await asyncio.sleep(left)
+
+    async def _next(self, session: Any, sent: list[int]) -> list[Any]:
+        """Delete what was sent and read what is to be sent next, in one statement."""
+        outbox = f"{self.database.schema}.outbox"
+        rows: list[Any] = await session.fetch(
+            f"WITH gone AS (DELETE FROM {outbox} WHERE id = ANY($2))"
+            f" SELECT id, topic, key, headers, value FROM {outbox} o WHERE parked IS NULL AND id <> ALL($2)"
+            f" AND NOT EXISTS (SELECT 1 FROM {outbox} p WHERE p.parked IS NOT NULL"
+            " AND p.topic = o.topic AND p.key = o.key) ORDER BY id LIMIT $1"
+            if sent
+            else f"SELECT id, topic, key, headers, value FROM {outbox} o WHERE parked IS NULL"
+            f" AND NOT EXISTS (SELECT 1 FROM {outbox} p WHERE p.parked IS NOT NULL"
             " AND p.topic = o.topic AND p.key = o.key) ORDER BY id LIMIT $1",
             BATCH,
+            *([sent] if sent else []),
         )
+        return rows
+
+    async def _send(self, session: Any, rows: list[Any]) -> list[int]:
+        """Hand `rows` to the bus; returns the ids of those that it has."""
         if not rows:
-            return 0
+            return []
         records = [Record(row["topic"], row["key"], headers_from(row["headers"]), row["value"]) for row in rows]
-        done = [row["id"] for row in rows]
+        sent = [row["id"] for row in rows]
         try:
             await self.transport.publish(records)
         except Rejected:
-            done = await self._one_by_one(session, rows, records)
-        await session.execute(f"DELETE FROM {schema}.outbox WHERE id = ANY($1)", done)
-        metrics.RELAYED.labels(schema).inc(len(done))
-        return len(rows)
+            sent = await self._one_by_one(session, rows, records)
+        metrics.RELAYED.labels(self.database.schema).inc(len(sent))
+        return sent
 
     async def _one_by_one(self, session: Any, rows: list[Any], records: list[Record]) -> list[int]:
         done: list[int] = []

@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 
 IDEMPOTENCY_DAYS = 30
 STOP_AGAIN_S = 1.0
+RELAY_PACE_S = 0.01
 
 
 class Runner:
@@ -33,7 +34,7 @@ class Runner:
             transport,
             pace_s=service.pace_s if paced else 0.0,
         )
-        self.relay = Relay(service.database, transport)
+        self.relay = Relay(service.database, transport, pace_s=RELAY_PACE_S if paced else 0.0)
         self.timers = Timers(
             service.database, transport, [subscription.topic for subscription in service.subscriptions], service.timers
         )
