@@ -222,7 +222,7 @@ class EmbeddedTransport:
                 log.debug("listener away", extra={"error": str(error)})
                 await asyncio.sleep(1)
 
-    def consumer(self, group: str, topics: Iterable[str]) -> "EmbeddedConsumer":
+    def consumer(self, group: str, topics: Iterable[str], *, pace_s: float = 0.0) -> "EmbeddedConsumer":
         return EmbeddedConsumer(self, group, frozenset(topics))
 
     async def ends(self, topics: Iterable[str]) -> dict[Partition, tuple[int, int]]:

@@ -28,6 +28,9 @@ REBALANCE_S = 30.0
 """longer than any rebalance may last: the broker itself ends one after a session's 10 s"""
 COMMIT_S = 5.0
 LEAVE_S = 10.0
+GATHER_BYTES = 64 * 1024
+TELL_S = 1.0
+"""positions are told to the broker at most so often"""
 
 
 class KafkaTransport:
@@ -125,19 +128,11 @@ class KafkaTransport:
         try:
             async with asyncio.timeout(PUBLISH_S):  # an idempotent producer tries for ever
                 producer = await self._producing()
-                sent = []
+                places: dict[Partition, list[Record]] = {}
                 for record in records:
-                    partition = partition_of(record.key, await self._count(producer, record.topic))
-                    sent.append(
-                        await producer.send(
-                            record.topic,
-                            value=record.value,
-                            key=record.key.encode(),
-                            partition=partition,
-                            headers=list(record.headers),
-                        )
-                    )
-                await asyncio.gather(*sent)
+                    number = partition_of(record.key, await self._count(producer, record.topic))
+                    places.setdefault(Partition(record.topic, number), []).append(record)
+                await asyncio.gather(*(self._append(producer, place, own) for place, own in places.items()))
         except (MessageSizeTooLargeError, RecordTooLargeError) as error:
             raise Rejected(max(records, key=lambda record: len(record.value)), str(error)) from error
         except (KafkaError, OSError, TimeoutError) as error:
@@ -145,8 +140,27 @@ class KafkaTransport:
             self._drop_producer()  # a broken idempotent producer never heals; a fresh one resends
             raise Transient(f"kafka: {error!r}") from error
 
-    def consumer(self, group: str, topics: Iterable[str]) -> "KafkaConsumer":
-        return KafkaConsumer(self.connection, group, list(topics))
+    async def _append(self, producer: AIOKafkaProducer, place: Partition, records: Sequence[Record]) -> None:
+        """Records of one partition, in order, as whole batches: a batch costs one future, not each record its own."""
+        sent = []
+        batch = producer.create_batch()
+        for record in records:
+            line = {
+                "timestamp": None,
+                "key": record.key.encode(),
+                "value": record.value,
+                "headers": list(record.headers),
+            }
+            if batch.append(**line) is None:  # full
+                sent.append(await producer.send_batch(batch, place.topic, partition=place.number))
+                batch = producer.create_batch()
+                if batch.append(**line) is None:
+                    raise Rejected(record, "larger than a batch of the producer")
+        sent.append(await producer.send_batch(batch, place.topic, partition=place.number))
+        await asyncio.gather(*sent)
+
+    def consumer(self, group: str, topics: Iterable[str], *, pace_s: float = 0.0) -> "KafkaConsumer":
+        return KafkaConsumer(self.connection, group, list(topics), pace_s)
 
     async def ends(self, topics: Iterable[str]) -> dict[Partition, tuple[int, int]]:
         wanted = list(topics)
@@ -215,12 +229,15 @@ def _new_topic(name: str, partitions: int) -> NewTopic:
 class KafkaConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships no types
     """A member of a Kafka consumer group."""
 
-    def __init__(self, connection: dict[str, Any], group: str, topics: list[str]) -> None:
+    def __init__(self, connection: dict[str, Any], group: str, topics: list[str], pace_s: float) -> None:
+        self.pace_s = pace_s
         self.connection = connection
         self.group = group
         self.topics = topics
         self._consumer: Any = None
         self._unplaced: set[TopicPartition] = set()
+        self._told = 0.0
+        self._to_tell: dict[TopicPartition, int] = {}
 
     async def start(self) -> None:
         consumer = AIOKafkaConsumer(
@@ -232,7 +249,9 @@ class KafkaConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
             heartbeat_interval_ms=2_000,
             max_poll_interval_ms=120_000,
             metadata_max_age_ms=30_000,
-            fetch_max_wait_ms=100,
+            # a paced reader lets the broker gather: an answer for every few records costs both sides more than they do
+            fetch_min_bytes=GATHER_BYTES if self.pace_s else 1,
+            fetch_max_wait_ms=int(self.pace_s * 1000) or 500,
             request_timeout_ms=40_000,
         )
         consumer.subscribe(self.topics, listener=self)
@@ -245,6 +264,8 @@ class KafkaConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
 
     async def stop(self) -> None:
         if self._consumer is not None:
+            self._told = 0.0
+            await asyncio.gather(self.commit({}), return_exceptions=True)
             await _closed(self._consumer)
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
@@ -308,9 +329,14 @@ class KafkaConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         ]
 
     async def commit(self, positions: Mapping[Partition, int]) -> None:
+        self._to_tell |= {TopicPartition(*partition): offset for partition, offset in positions.items()}
+        now = asyncio.get_running_loop().time()
+        if now < self._told + TELL_S:
+            return
+        self._told = now
         owned = self._consumer.assignment()
-        known = {TopicPartition(*partition): offset for partition, offset in positions.items()}
-        known = {place: offset for place, offset in known.items() if place in owned}
+        known = {place: offset for place, offset in self._to_tell.items() if place in owned}
+        self._to_tell.clear()
         if known:
             async with asyncio.timeout(COMMIT_S):  # aiokafka tries for ever while the broker is away
                 await self._consumer.commit(known)

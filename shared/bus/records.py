@@ -103,7 +103,9 @@ class Transport(Protocol):
         """
         ...
 
-    def consumer(self, group: str, topics: Iterable[str]) -> Consumer: ...
+    def consumer(self, group: str, topics: Iterable[str], *, pace_s: float = 0.0) -> Consumer:
+        """A new member of `group`. `pace_s`: records may be held back so long to come together."""
+        ...
 
     async def ends(self, topics: Iterable[str]) -> dict[Partition, tuple[int, int]]:
         """(first, next) offset of every partition: `next` is where the coming record will stand."""

@@ -90,7 +90,7 @@ class Worker:
     async def run(self) -> None:
         """Read and handle until cancelled."""
         while True:
-            consumer = self.transport.consumer(self.group, list(self.subscriptions))
+            consumer = self.transport.consumer(self.group, list(self.subscriptions), pace_s=self.pace_s)
             try:
                 await consumer.start()
             except Exception as error:  # the broker may come up after us
