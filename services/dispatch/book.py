@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from services.dispatch import repository, tables
-from services.dispatch.desk import RoutingDesk
+from services.dispatch.desk import NAMES_AGE_S, RoutingDesk
 from services.dispatch.domain.case import Case
 from services.dispatch.domain.command import Command, Fact
 from services.dispatch.domain.commands import open_dispatched, open_pending
@@ -75,6 +75,7 @@ class Book:
         self.uow = uow
         self.desk = desk
         self.orders: dict[str, WorkOrder] = {}
+        self.lamps: dict[str, repository.Lamp] = {}
         self._new: set[str] = set()
         self._changes: list[Change] = []
 
@@ -82,7 +83,8 @@ class Book:
         """Read orders under their row locks."""
         wanted = [order_id for order_id in ids if order_id not in self.orders]
         if wanted:
-            self.orders.update(await repository.lock_orders(self.uow.pg, wanted))
+            for key, (order, lamp) in (await repository.lock_orders(self.uow.pg, wanted)).items():
+                self.orders[key], self.lamps[key] = order, lamp
 
     def open(self, case: Case, path: Sequence[str], at: datetime, *, in_review: bool, pending: bool) -> WorkOrder:
         """A new order for a case: pending at the centre, or with the lead that the chain names."""
@@ -130,6 +132,7 @@ class Book:
         if not self._changes:
             return
         pg, at = self.uow.pg, self._changes[-1].at
+        await self.desk.refresh(pg, NAMES_AGE_S)  # events name the units
         touched = dict.fromkeys(change.after.id for change in self._changes)
         await repository.insert_orders(pg, [self.orders[key] for key in touched if key in self._new], at)
         await repository.update_orders(pg, [self.orders[key] for key in touched if key not in self._new], at)

@@ -1,4 +1,4 @@
-"""The routing desk: units, duties, rules and the calendar of one platform in memory, asked for every case.
+"""The routing desk: units, duties and rules of one platform in memory, asked for every case.
 
 Units and duties are read again when their version in the database changed, so every replica decides by what is in
 force, and a batch costs one small query instead of many.
@@ -35,6 +35,8 @@ RULE_FAILURES = Counter("sushu_routing_rule_failures_total", "Rules that raised 
 
 LOAD_AGE_S = 15.0
 """real seconds for which the counts of open orders are good enough"""
+NAMES_AGE_S = 1.0
+"""real seconds for which the units' names are good enough; routing looks at every batch"""
 
 
 @dataclass(slots=True)
@@ -50,6 +52,8 @@ class RoutingDesk:
     _units: UnitDirectory | None = None
     duties: DutyList = field(default_factory=DutyList)
     open_orders: dict[str, int] = field(default_factory=dict)
+    _limited: tuple[str, ...] = ()
+    _looked_at: float = 0.0
     _counted_at: float = 0.0
 
     @property
@@ -60,29 +64,37 @@ class RoutingDesk:
     def units(self) -> UnitDirectory:
         """Raises Transient before the first `refresh` and while no units are imported."""
         if self._units is None:
-            raise Transient("no units are in force yet: import them (POST /v1/units/import) or run the set-up")
+            raise _no_units()
         return self._units
 
     @property
     def ready(self) -> bool:
         return self._units is not None
 
-    async def refresh(self, pg: Any) -> None:
-        """Read again what changed. Raises Transient when no units are in force or the rules cannot be used."""
+    async def refresh(self, pg: Any, age_s: float = 0.0) -> None:
+        """Read again what changed; `age_s`: how long ago (real seconds) the last look may be, for who only names units.
+
+        Raises Transient when no units are in force or the rules cannot be used.
+        """
         if self.trouble is not None:
             raise Transient(self.trouble)
+        if self.ready and time.monotonic() - self._looked_at < age_s:
+            return
         versions = await repository.registry_versions(pg)
+        self._looked_at = time.monotonic()
         wanted = versions.get("units")
         if wanted is not None and (self._units is None or self._units.version != wanted):
             units = await repository.read_units(pg, wanted)
             if units is not None:
                 self._units = UnitDirectory.of(units, wanted)
+                self._limited = tuple(unit.code for unit in units if unit.capacity is not None)
         if versions.get("duties", 0) != self.duties.version:
             self.duties = DutyList(await repository.read_duties(pg), versions.get("duties", 0))
-        limited = [unit.code for unit in self.units.units.values() if unit.capacity is not None]
-        if limited and time.monotonic() - self._counted_at > LOAD_AGE_S:
+        if not self.ready:
+            raise _no_units()
+        if self._limited and time.monotonic() - self._counted_at > LOAD_AGE_S:
             self._counted_at = time.monotonic()
-            self.open_orders = await repository.open_orders(pg, limited)
+            self.open_orders = await repository.open_orders(pg, self._limited)
 
     def decide(
         self, case: Case, at: datetime, without: frozenset[str] = frozenset(), units: UnitDirectory | None = None
@@ -115,3 +127,7 @@ class RoutingDesk:
         """Whether a person may give a case to this unit."""
         unit = self.units.get(code)
         return unit is not None and unit.kind is not UnitKind.PROVIDER
+
+
+def _no_units() -> Transient:
+    return Transient("no units are in force yet: import them (POST /v1/units/import) or run the set-up")

@@ -18,7 +18,7 @@ from services.dispatch.api.parameters import (
     uuid_of,
     version_of,
 )
-from services.dispatch.desk import RoutingDesk
+from services.dispatch.desk import NAMES_AGE_S, RoutingDesk
 from services.dispatch.domain.case import HandlingClass
 from services.dispatch.domain.machine import allowed_actions
 from services.dispatch.domain.work_order import Status
@@ -120,7 +120,7 @@ def add_routes(routes: APIRouter, desk: RoutingDesk, actions: Actions, database:
         """Orders in the caller's scope, newest first. `region` and `matter` take groups too; `q`: words."""
         wanted = Wanted(unit, status, lamp, class_, region, matter, q)
         async with database.read() as pg:
-            await desk.refresh(pg)
+            await desk.refresh(pg, NAMES_AGE_S)
             found = await repository.list_orders(pg, wanted, who.scope, after_of(page, str), page.limit + 1)
         actor, now = actor_of(who), clock.now()
         rows = [
@@ -133,7 +133,7 @@ def add_routes(routes: APIRouter, desk: RoutingDesk, actions: Actions, database:
     async def show_work_order(order_id: Id, who: Staff, response: Response) -> dict[str, Any]:
         """One order with its appeals, every rule's answer, and the actions that the caller may take now."""
         async with database.look_up() as pg:
-            await desk.refresh(pg)
+            await desk.refresh(pg, NAMES_AGE_S)
             found = await repository.read_order(pg, uuid_of(order_id, "The work order"))
             if found is None or not sees(who, found[0]):
                 raise not_found(f"The work order {order_id}")

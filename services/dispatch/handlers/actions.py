@@ -7,7 +7,7 @@ from typing import Any
 
 from services.dispatch import repository
 from services.dispatch.book import Book, Trail, present
-from services.dispatch.desk import RoutingDesk
+from services.dispatch.desk import NAMES_AGE_S, RoutingDesk
 from services.dispatch.domain.case import Case
 from services.dispatch.domain.command import Command
 from services.dispatch.domain.commands import (
@@ -41,6 +41,9 @@ from shared.ids import uuid7
 from shared.outbox.uow import Uow
 from shared.redaction import redact
 from shared.security.principal import Principal
+
+ROUTING = frozenset({"return", "transfer", "co-handlers", "ruling"})
+"""what needs the units in force now, not only their names"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +90,6 @@ class _Table:
 
     book: Book
     at: datetime
-    lamps: dict[str, tuple[str, datetime | None]] = field(default_factory=dict)
     cases: dict[str, list[KnownCase]] = field(default_factory=dict)
     duties: list[tuple[Duty, str]] = field(default_factory=list)
     audits: list[dict[str, Any]] = field(default_factory=list)
@@ -101,12 +103,12 @@ class Actions:
 
     async def act(self, commands: Sequence[Act], uow: Uow) -> list[dict[str, Any] | Problem]:
         """Answers each command with the work order after it, or with the problem that left it as it was."""
-        await self.desk.refresh(uow.pg)
+        routes = any(command.action in ROUTING for command in commands)
+        await self.desk.refresh(uow.pg, 0.0 if routes else NAMES_AGE_S)
         table = _Table(Book(uow, self.desk), uow.clock.now())
         orders = await self._targets(commands, uow)
         ids = [found for found in orders if found]
         await table.book.lock(ids)
-        table.lamps = await repository.lamps_of(uow.pg, ids)
         if any(command.action == "return" for command in commands):
             table.cases = await repository.cases_of_orders(uow.pg, ids)
         answers: list[dict[str, Any] | Problem] = []
@@ -151,8 +153,9 @@ class Actions:
             case _:
                 self._step(trail, command, actor, table)
         after = table.book.take(trail)
-        lamp = table.lamps.get(after.id, ("green", None))[0]
-        return view(after, self.desk.units, lamp=lamp) | {"actions": list(allowed_actions(after, actor, table.at))}
+        return view(after, self.desk.units, lamp=table.book.lamps[after.id].lamp) | {
+            "actions": list(allowed_actions(after, actor, table.at))
+        }
 
     def _step(self, trail: Trail, command: Act, actor: Actor, table: _Table) -> None:
         order, at, body = trail.order, table.at, command.body
@@ -220,7 +223,7 @@ class Actions:
                     evidence=tuple(clean(entry) or "" for entry in body.get("evidence") or ()),
                 )
             case "extend":
-                due_at = table.lamps.get(order.id, ("green", None))[1]
+                due_at = table.book.lamps[order.id].complete_due_at
                 reason = clean(body["reason"]) or ""
                 return Extend(approval_id=uuid7(), seconds=body["seconds"], reason=reason, due_at=due_at)
             case "resume":

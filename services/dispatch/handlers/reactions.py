@@ -20,7 +20,7 @@ from services.dispatch.domain.commands import (
     Resume,
 )
 from services.dispatch.domain.work_order import SYSTEM, Actor, Status, WorkOrder
-from services.dispatch.repository import KnownAppeal, KnownCase, KnownLabel
+from services.dispatch.repository import CaseState, KnownAppeal, KnownCase, KnownLabel
 from shared.events.batch import newest
 from shared.events.catalog import appeals, clocks, labels, ratings
 from shared.events.event import Message
@@ -47,7 +47,6 @@ class Reactions:
 
     async def on_appeals(self, batch: Sequence[Message[appeals.AppealEvent]], uow: Uow) -> None:
         """Keep what routing needs of each appeal; open orders whose label came first; follow withdrawals and links."""
-        await self.desk.refresh(uow.pg)
         said = newest(batch)
         known = await repository.remember_appeals(
             uow.pg, {key: (message.sequence, _known_appeal(message.data.after)) for key, message in said.items()}
@@ -68,7 +67,6 @@ class Reactions:
 
     async def on_labels(self, batch: Sequence[Message[labels.LabelEvent]], uow: Uow) -> None:
         """Give every labelled appeal an order and an owner; let a person's label dispatch or change an order."""
-        await self.desk.refresh(uow.pg)
         known = await repository.remember_labels(
             uow.pg,
             {key: (m.sequence, _known_label(m.data.after)) for key, m in newest(batch).items()},
@@ -77,6 +75,7 @@ class Reactions:
         labelled = [case for case in known if case.work_order_id is not None]
         await self._open_missing(book, known, at)
         if labelled:
+            await self.desk.refresh(uow.pg)
             await book.lock(case.work_order_id for case in labelled if case.work_order_id)
             for case in labelled:
                 self._relabel(book, case, at)
@@ -96,7 +95,6 @@ class Reactions:
         closed = [case for case in known if case.feedback_closed]
         if not bad and not closed:
             return
-        await self.desk.refresh(uow.pg)
         book = Book(uow, self.desk)
         await book.lock(case.work_order_id for case in (*bad, *closed) if case.work_order_id)
         for case in bad:
@@ -105,7 +103,8 @@ class Reactions:
                 # an order that is open again already is simply joined: the citizen's second handling is under way
                 command = Reopen(appeal_id=case.appeal_id, reason=message.data.reason or "回访评价未解决或不满意")
                 book.attempt(case.work_order_id, command, SYSTEM, message.time)
-        await repository.mark_second_handled(uow.pg, [case.appeal_id for case in bad])
+        if bad:
+            await repository.mark_second_handled(uow.pg, [case.appeal_id for case in bad])
         await self._close(book, closed, said)
         await book.save()
 
@@ -128,7 +127,6 @@ class Reactions:
 
     async def on_suspension_end(self, timers: Sequence[Timer], uow: Uow) -> None:
         """A suspension ends by itself (domain.md, SLA)."""
-        await self.desk.refresh(uow.pg)
         book = Book(uow, self.desk)
         await book.lock(timer.key for timer in timers)
         for timer in timers:
@@ -139,7 +137,6 @@ class Reactions:
 
     async def on_link(self, timers: Sequence[Timer], uow: Uow) -> None:
         """Links to appeals that had no order yet."""
-        await self.desk.refresh(uow.pg)
         book = Book(uow, self.desk)
         known = await repository.lock_cases(uow.pg, [timer.key for timer in timers])
         for timer in timers:
@@ -162,6 +159,7 @@ class Reactions:
         ]
         if not waiting:
             return
+        await self.desk.refresh(book.uow.pg)
         repeated = await self._repeated(book, waiting)
         assigned: dict[str, str] = {}
         # the earlier of two that came together has its order when the later one repeats it
@@ -329,24 +327,24 @@ class Reactions:
         parted = book.attempt(order.id, PartAppeal(appeal_id=case.appeal_id, reason="解除并案"), SYSTEM, message.time)
         if parted is None:
             return
+        await self.desk.refresh(book.uow.pg)
         own = self._open(book, case.appeal_id, case.appeal, case.label, message.time)
         await repository.assign_cases(book.uow.pg, {case.appeal_id: own.id})
 
     async def _close(
-        self, book: Book, closed: Sequence[KnownCase], said: dict[str, Message[ratings.FeedbackEvent]]
+        self, book: Book, closed: Sequence[CaseState], said: dict[str, Message[ratings.FeedbackEvent]]
     ) -> None:
+        """An order is closed with the feedback of its last appeal."""
         finished = [
-            case.work_order_id
+            (case, order)
             for case in closed
-            if case.work_order_id in book.orders and book.orders[case.work_order_id].status is Status.COMPLETED
+            if (order := book.orders.get(case.work_order_id or "")) and order.status is Status.COMPLETED
         ]
-        if not finished:
-            return
-        together = await repository.cases_of_orders(book.uow.pg, [key for key in finished if key])
-        for case in closed:
-            if case.work_order_id in together:
-                done = tuple(other.appeal_id for other in together[case.work_order_id] if other.feedback_closed)
-                book.attempt(case.work_order_id, Close(closed_appeals=done), SYSTEM, said[case.appeal_id].time)
+        shared = [order.id for _, order in finished if len(order.appeal_ids) > 1]
+        together = await repository.closed_appeals(book.uow.pg, shared) if shared else {}
+        for case, order in finished:
+            done = tuple(together.get(order.id, [case.appeal_id]))
+            book.attempt(order.id, Close(closed_appeals=done), SYSTEM, said[case.appeal_id].time)
 
 
 def _known_appeal(appeal: appeals.Appeal) -> KnownAppeal:

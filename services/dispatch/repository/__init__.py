@@ -1,11 +1,13 @@
 """The SQL of dispatch."""
 
 from services.dispatch.repository.cases import (
+    CaseState,
     KnownAppeal,
     KnownCase,
     KnownLabel,
     assign_cases,
     cases_of_orders,
+    closed_appeals,
     lock_cases,
     mark_second_handled,
     read_cases,
@@ -14,9 +16,9 @@ from services.dispatch.repository.cases import (
     remember_labels,
 )
 from services.dispatch.repository.orders import (
+    Lamp,
     Wanted,
     insert_orders,
-    lamps_of,
     list_approvals,
     list_disputes,
     list_orders,
@@ -41,18 +43,20 @@ from services.dispatch.repository.registers import (
 )
 
 __all__ = [
+    "CaseState",
     "KnownAppeal",
     "KnownCase",
     "KnownLabel",
+    "Lamp",
     "Wanted",
     "activate_units",
     "add_duties",
     "add_units",
     "assign_cases",
     "cases_of_orders",
+    "closed_appeals",
     "duty_of",
     "insert_orders",
-    "lamps_of",
     "list_approvals",
     "list_disputes",
     "list_duties",

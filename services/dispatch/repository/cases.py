@@ -45,34 +45,42 @@ class KnownLabel:
     repeat_score: float = 0.0
 
 
-@dataclass(slots=True)
-class KnownCase:
-    """One row of `cases`."""
+@dataclass(slots=True, kw_only=True)
+class CaseState:
+    """How far the case of an appeal is."""
 
     appeal_id: str
-    appeal: KnownAppeal | None
-    label: KnownLabel | None
     work_order_id: str | None
     feedback_closed: bool
     second_handled: bool
+
+
+@dataclass(slots=True, kw_only=True)
+class KnownCase(CaseState):
+    """A case with what routing reads; intake's and classify's part may come in any order."""
+
+    appeal: KnownAppeal | None
+    label: KnownLabel | None
 
 
 _appeals = msgspec.json.Decoder(KnownAppeal)
 _labels = msgspec.json.Decoder(KnownLabel)
 _json = msgspec.json.Encoder()
 
-_CASE = "appeal_id, appeal, label, work_order_id, feedback_closed, second_handled"
+_STATE = "appeal_id, work_order_id, feedback_closed, second_handled"
+_CASE = f"{_STATE}, appeal, label"
 
 
 def _case(row: Mapping[str, Any]) -> KnownCase:
-    return KnownCase(
-        row["appeal_id"],
-        _appeals.decode(row["appeal"]) if row["appeal"] else None,
-        _labels.decode(row["label"]) if row["label"] else None,
-        row["work_order_id"],
-        row["feedback_closed"],
-        row["second_handled"],
-    )
+    return KnownCase(**{**row, "appeal": _appeal(row), "label": _label(row)})
+
+
+def _appeal(row: Mapping[str, Any]) -> KnownAppeal | None:
+    return _appeals.decode(row["appeal"]) if row["appeal"] else None
+
+
+def _label(row: Mapping[str, Any]) -> KnownLabel | None:
+    return _labels.decode(row["label"]) if row["label"] else None
 
 
 async def remember_appeals(pg: Any, appeals: Mapping[str, tuple[int, KnownAppeal]]) -> list[KnownCase]:
@@ -81,16 +89,8 @@ async def remember_appeals(pg: Any, appeals: Mapping[str, tuple[int, KnownAppeal
         {"appeal_id": key, "appeal_sequence": sequence, "appeal": orjson.Fragment(_json.encode(appeal))}
         for key, (sequence, appeal) in sorted(appeals.items())
     ]
-    changed = await bulk.insert(
-        pg,
-        tables.cases,
-        rows,
-        conflict=("appeal_id",),
-        update=("appeal_sequence", "appeal"),
-        where="excluded.appeal_sequence > t.appeal_sequence",
-        returning=_CASE,
-    )
-    return [_case(row) for row in changed]
+    changed = await _keep_newest(pg, rows, f"{_STATE}, label")
+    return [KnownCase(**{**row, "label": _label(row)}, appeal=appeals[row["appeal_id"]][1]) for row in changed]
 
 
 async def remember_labels(pg: Any, labels: Mapping[str, tuple[int, KnownLabel]]) -> list[KnownCase]:
@@ -99,34 +99,31 @@ async def remember_labels(pg: Any, labels: Mapping[str, tuple[int, KnownLabel]])
         {"appeal_id": key, "label_sequence": sequence, "label": orjson.Fragment(_json.encode(label))}
         for key, (sequence, label) in sorted(labels.items())
     ]
-    changed = await bulk.insert(
-        pg,
-        tables.cases,
-        rows,
-        conflict=("appeal_id",),
-        update=("label_sequence", "label"),
-        where="excluded.label_sequence > t.label_sequence",
-        returning=_CASE,
-    )
-    return [_case(row) for row in changed]
+    changed = await _keep_newest(pg, rows, f"{_STATE}, appeal")
+    return [KnownCase(**{**row, "appeal": _appeal(row)}, label=labels[row["appeal_id"]][1]) for row in changed]
 
 
-async def remember_feedback(pg: Any, states: Mapping[str, tuple[int, bool]]) -> list[KnownCase]:
+async def remember_feedback(pg: Any, states: Mapping[str, tuple[int, bool]]) -> list[CaseState]:
     """Keep whether each appeal's feedback is closed; returns the rows that it changed, locked."""
     rows = [
         {"appeal_id": key, "feedback_sequence": sequence, "feedback_closed": closed}
         for key, (sequence, closed) in sorted(states.items())
     ]
-    changed = await bulk.insert(
+    return [CaseState(**row) for row in await _keep_newest(pg, rows, _STATE)]
+
+
+async def _keep_newest(pg: Any, rows: Sequence[Mapping[str, Any]], returning: str) -> list[Any]:
+    """Each of three streams owns two columns of a case: `<stream>_sequence` guards them."""
+    _, sequence, value = rows[0]
+    return await bulk.insert(
         pg,
         tables.cases,
         rows,
         conflict=("appeal_id",),
-        update=("feedback_sequence", "feedback_closed"),
-        where="excluded.feedback_sequence > t.feedback_sequence",
-        returning=_CASE,
+        update=(sequence, value),
+        where=f"excluded.{sequence} > t.{sequence}",
+        returning=returning,
     )
-    return [_case(row) for row in changed]
 
 
 async def cases_of_orders(pg: Any, order_ids: Sequence[str]) -> dict[str, list[KnownCase]]:
@@ -136,6 +133,18 @@ async def cases_of_orders(pg: Any, order_ids: Sequence[str]) -> dict[str, list[K
         f"SELECT {_CASE} FROM {tables.cases.fullname} WHERE work_order_id = ANY($1) ORDER BY appeal_id", list(order_ids)
     ):
         found.setdefault(row["work_order_id"], []).append(_case(row))
+    return found
+
+
+async def closed_appeals(pg: Any, order_ids: Sequence[str]) -> dict[str, list[str]]:
+    """The appeals of each order whose feedback is closed."""
+    found: dict[str, list[str]] = {}
+    for row in await pg.fetch(
+        f"SELECT work_order_id, appeal_id FROM {tables.cases.fullname}"
+        " WHERE work_order_id = ANY($1) AND feedback_closed ORDER BY appeal_id",
+        list(order_ids),
+    ):
+        found.setdefault(row["work_order_id"], []).append(row["appeal_id"])
     return found
 
 

@@ -18,13 +18,23 @@ _orders = msgspec.json.Decoder(WorkOrder)
 _json = msgspec.json.Encoder()
 
 
-async def lock_orders(pg: Any, ids: Iterable[str]) -> dict[str, WorkOrder]:
+@dataclass(frozen=True, slots=True)
+class Lamp:
+    """What sla says of an order: its lamp, and when its `complete` clock is due while that runs."""
+
+    lamp: str = "green"
+    complete_due_at: datetime | None = None
+
+
+async def lock_orders(pg: Any, ids: Iterable[str]) -> dict[str, tuple[WorkOrder, Lamp]]:
     """The orders under their row locks, taken in one order so that two transactions cannot wait for each other."""
     rows = await pg.fetch(
-        f"SELECT id, state FROM {tables.work_orders.fullname} WHERE id = ANY($1) ORDER BY id FOR UPDATE",
+        f"SELECT w.id, w.state, coalesce(l.lamp, 'green') AS lamp, l.complete_due_at"
+        f" FROM {tables.work_orders.fullname} w LEFT JOIN {tables.lamps.fullname} l ON l.work_order_id = w.id"
+        " WHERE w.id = ANY($1) ORDER BY w.id FOR UPDATE OF w",
         sorted(set(ids)),
     )
-    return {row["id"]: _orders.decode(row["state"]) for row in rows}
+    return {row["id"]: (_orders.decode(row["state"]), Lamp(row["lamp"], row["complete_due_at"])) for row in rows}
 
 
 def _row(order: WorkOrder, at: datetime) -> dict[str, Any]:
@@ -141,15 +151,6 @@ async def save_lamps(pg: Any, rows: Sequence[Mapping[str, Any]]) -> None:
         update=("sequence", "lamp", "level", "complete_due_at"),
         where="excluded.sequence > t.sequence",
     )
-
-
-async def lamps_of(pg: Any, order_ids: Sequence[str]) -> dict[str, tuple[str, datetime | None]]:
-    """The lamp of each order and when its `complete` clock is due, as far as sla said so."""
-    rows = await pg.fetch(
-        f"SELECT work_order_id, lamp, complete_due_at FROM {tables.lamps.fullname} WHERE work_order_id = ANY($1)",
-        list(order_ids),
-    )
-    return {row["work_order_id"]: (row["lamp"], row["complete_due_at"]) for row in rows}
 
 
 async def list_disputes(
