@@ -150,10 +150,10 @@ def router(receiver: Receiver, cases: CommandQueue[CaseCommand], queries: Querie
         }
         return await queries.find(who, page, filters)
 
-    @routes.get("/v1/appeals/{appeal_id}")
-    async def read(appeal_id: AppealId, who: Reader) -> dict[str, Any]:
+    @routes.get("/v1/appeals/{appeal_id}", response_model=dict[str, Any])
+    async def read(appeal_id: AppealId, who: Reader) -> Response:
         """The case: a projection that may trail but never lies."""
-        return await queries.case(_uuid(appeal_id), who)
+        return Response(await queries.case(_uuid(appeal_id), who), media_type="application/json")
 
     @routes.get("/v1/appeals/{appeal_id}/timeline")
     async def timeline(
@@ -166,13 +166,13 @@ def router(receiver: Receiver, cases: CommandQueue[CaseCommand], queries: Querie
         page = Page(limit, decode_cursor(after) if after else None)
         return await queries.timeline(_uuid(appeal_id), who, page)
 
-    @routes.get("/v1/track", dependencies=[Public])
+    @routes.get("/v1/track", dependencies=[Public], response_model=dict[str, Any])
     async def track(
         reference_no: Annotated[str, Query(min_length=1, max_length=40)],
         query_code: Annotated[str, Query(min_length=1, max_length=20)],
-    ) -> dict[str, Any]:
+    ) -> Response:
         """What the citizen may see; no token."""
-        return await queries.track(reference_no, query_code)
+        return Response(await queries.track(reference_no, query_code), media_type="application/json")
 
     async def act(command: CaseCommand, who: Principal, body: Body, idempotency: Any) -> dict[str, Any]:
         return (await cases.submit(command, idempotency(who, body))).answer

@@ -6,7 +6,6 @@ from services.intake import api, partitions
 from services.intake.consumer import subscriptions
 from services.intake.handlers import CaseCommand, Intake
 from services.intake.keys import Keys
-from services.intake.projections import Projections
 from services.intake.queries import Queries
 from services.intake.receiving import Desk, Prepared
 from services.intake.reconcile import Reconciliation
@@ -50,7 +49,7 @@ def build(settings: Settings, clock: Clock, bus: Transport, database: Database) 
         database=database,
         router=router,
         migrations=Path(__file__).parent / "migrations",
-        subscriptions=subscriptions(Projections()),
+        subscriptions=subscriptions(),
         start=make_partitions,
         background=(care,),
         reconcile=Reconciliation(database, clock),

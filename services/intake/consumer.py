@@ -1,6 +1,6 @@
 """What intake reacts to: the streams of the loop, for the case view, the timeline and the search."""
 
-from services.intake.projections import Projections
+from services.intake.projections import on_streams
 from shared.bus.subscriptions import Subscription
 
 STREAMS = (
@@ -12,6 +12,6 @@ STREAMS = (
 )
 
 
-def subscriptions(projections: Projections) -> tuple[Subscription, ...]:
+def subscriptions() -> tuple[Subscription, ...]:
     """The one table. Rows are kept by the highest `sequence`, the timeline by event id: repeats change nothing."""
-    return tuple(Subscription(topic, projections.on_streams, keyed=True) for topic in STREAMS)
+    return tuple(Subscription(topic, on_streams, keyed=True) for topic in STREAMS)

@@ -11,9 +11,10 @@ import msgspec
 from services.intake import repository, tables
 from services.intake.domain import appeal as rules
 from services.intake.keys import Keys
-from services.intake.projections import derive, timeline_row
+from services.intake.projections import timeline_row
 from services.intake.receiving import Prepared
-from services.intake.repository import Known
+from services.intake.repository import Held, Known
+from services.intake.streams import Streams
 from shared.clock import rfc3339
 from shared.db import audit, bulk
 from shared.errors import Problem, not_found
@@ -101,7 +102,7 @@ class Intake:
         answers: list[Answer | Problem | None] = [None] * len(commands)
         fresh, holders = await self._sort_out_known(commands, uow)
         numbers = await repository.numbers(uow.pg, len(fresh)) if fresh else []
-        appeals, sealed, cases, references, items = [], [], [], [], []
+        appeals, sealed, cases, views, references, items = [], [], [], [], [], []
         for index, number in zip(fresh, numbers, strict=True):
             item = commands[index]
             reference_no = rules.reference_no(item.platform, now, number)
@@ -125,13 +126,14 @@ class Intake:
                     "appeal_id": item.id,
                     "received_at": now,
                     "status": rules.Status.RECEIVED,
-                    "own_status": rules.Status.RECEIVED,
                     "channel": snapshot.channel,
                     "region_code": snapshot.place.region_code,
                     "tags": [],
                     "units": [],
                 }
             )
+            known = Streams(rules.Status.RECEIVED, snapshot.place.region_code)
+            views.append({"appeal_id": item.id, "streams": known.encoded(), "order_ids": []})
             references.append({"reference_no": reference_no, "appeal_id": item.id})
             items.append(timeline_row(event, event_id, now, item.id))
             answers[index] = self._answer(item.id, reference_no, now)
@@ -140,6 +142,7 @@ class Intake:
         await bulk.insert(uow.pg, tables.appeals, appeals)
         await bulk.insert(uow.pg, tables.vault, sealed)
         await bulk.insert(uow.pg, tables.cases, cases)
+        await bulk.insert(uow.pg, tables.case_views, views)
         await bulk.insert(uow.pg, tables.reference_keys, references)
         await bulk.insert(uow.pg, tables.timeline, items)
         return [
@@ -200,17 +203,20 @@ class Intake:
 
     async def _one(self, command: CaseCommand, uow: Uow) -> Answer | Problem:
         row = await repository.appeal_for_update(uow.pg, command.appeal_id)
-        if row is None or not visible(command.who, row["region_code"], row["units"], row["source_platform"]):
+        case = (await repository.lock_cases(uow.pg, [command.appeal_id])).get(command.appeal_id)
+        if row is None or case is None:
+            return not_found(f"The appeal {command.appeal_id}")
+        if not visible(command.who, case.columns.region_code, case.columns.units, row["source_platform"]):
             return not_found(f"The appeal {command.appeal_id}")
         if isinstance(command, Unmask):
-            return await self._unmask(command, uow)
+            return await self._unmask(command, case, uow)
         appeal = msgspec.convert(row["snapshot"], Appeal)
         reason = redact(command.reason).text if command.reason else None
         actor = command.who.actor
         event: AppealEvent
         if isinstance(command, Withdraw | Decline):
-            if not rules.may_end(row["status"]):
-                return _forbidden(row["status"], "withdrawn or declined")
+            if not rules.may_end(case.columns.status):
+                return _forbidden(case.columns.status, "withdrawn or declined")
             withdrawn = isinstance(command, Withdraw)
             status = rules.Status.WITHDRAWN if withdrawn else rules.Status.DECLINED
             after = msgspec.structs.replace(appeal, status=status)
@@ -219,10 +225,10 @@ class Intake:
                 if withdrawn
                 else AppealDeclined(actor=actor, reason=reason, after=after)
             )
-            await repository.set_own_status(uow.pg, appeal.id, status)
+            case.streams.status, case.changed = status, True
         elif isinstance(command, Join):
-            if not rules.may_end(row["status"]):
-                return _forbidden(row["status"], "linked")
+            if not rules.may_end(case.columns.status):
+                return _forbidden(case.columns.status, "linked")
             if command.to == appeal.id:
                 return Problem(422, "invalid", "/to: is the appeal itself; name another one.")
             other = await repository.scope_of(uow.pg, command.to)
@@ -234,24 +240,26 @@ class Intake:
             )
         else:
             if appeal.status != rules.Status.RECEIVED:
-                return _forbidden(row["status"], "unlinked")
+                return _forbidden(case.columns.status, "unlinked")
             after = msgspec.structs.replace(appeal, link=None)
             event = AppealUnlinkRequested(actor=actor, reason=reason, after=after)
         sequence = row["sequence"] + 1
         event_id = uow.emit(event, key=appeal.id, sequence=sequence)
         await repository.save_appeal(uow.pg, event.after, sequence)
         await repository.add_timeline(uow.pg, [timeline_row(event, event_id, uow.clock.now(), appeal.id)])
-        await repository.derive_cases(uow.pg, [appeal.id], derive)
-        status_now = await uow.pg.fetchval("SELECT status FROM intake.cases WHERE appeal_id = $1::uuid", appeal.id)
+        await repository.save_cases(uow.pg, [case])
+        status_now = case.streams.columns(appeal.id).status
         return {"id": appeal.id, "reference_no": appeal.reference_no, "status": status_now}
 
-    async def _unmask(self, command: Unmask, uow: Uow) -> Answer | Problem:
+    async def _unmask(self, command: Unmask, case: Held, uow: Uow) -> Answer | Problem:
         """Permit and record; the value itself never passes through the stored answer (api.py opens the vault)."""
-        orders = await repository.open_orders(uow.pg, command.appeal_id)
         handles = command.who.has("handler") and any(
-            command.who.sees_unit(order["lead"], *order["co_handlers"]) for order in orders
+            command.who.sees_unit(order.lead, *order.co_handlers)
+            for order in case.streams.live(command.appeal_id)
+            if order.status not in ("closed", "cancelled", "handed_off")
         )
-        calls = command.who.has("seat") and await repository.feedback_is_open(uow.pg, command.appeal_id)
+        feedback = case.streams.feedback
+        calls = command.who.has("seat") and feedback is not None and feedback.status != "closed"
         if not (handles or calls):
             return Problem(
                 403,

@@ -1,16 +1,16 @@
-"""The case as readers see it, kept from every stream: snapshots by `sequence`, one status, one timeline.
+"""The case as readers see it, kept from every stream: one row, one status, one timeline.
 
-Each batch costs a constant number of statements whatever its size.
+Each batch costs a constant number of statements whatever its size and mixture.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from services.intake import repository, tables, words
-from services.intake.domain.case import status_of
-from services.intake.repository import Facts, Row, as_json
+from services.intake import repository, words
+from services.intake.repository import Held, Row
+from services.intake.streams import clocks_json, feedback_json, label_json, order_of
 from shared.events.catalog.clocks import ClockEvent
 from shared.events.catalog.labels import LabelEvent
 from shared.events.catalog.ratings import FeedbackEvent
@@ -19,46 +19,44 @@ from shared.events.event import Message
 from shared.outbox.uow import Uow
 
 
-class Projections:
-    """Handlers of the streams that intake shows but does not own."""
-
-    async def on_streams(self, batch: Sequence[Message[Any]], uow: Uow) -> None:
-        """Everything that was said about cases: the newest snapshot of each stream, the timeline, the status."""
-        labels = [message for message in batch if isinstance(message.data, LabelEvent)]
-        orders = [message for message in batch if isinstance(message.data, WorkOrderEvent)]
-        clocks = [message for message in batch if isinstance(message.data, ClockEvent)]
-        feedback = [message for message in batch if isinstance(message.data, FeedbackEvent)]
-        await repository.upsert_newest(uow.pg, tables.case_labels, [_label(m) for m in labels], "appeal_id")
-        await repository.upsert_newest(uow.pg, tables.case_orders, [_order(m) for m in orders], "work_order_id")
-        await repository.upsert_newest(uow.pg, tables.case_clocks, [_clocks(m) for m in clocks], "work_order_id")
-        await repository.upsert_newest(uow.pg, tables.case_feedback, [_feedback(m) for m in feedback], "appeal_id")
-        await repository.join_appeals(uow.pg, {(a, m.key) for m in orders for a in m.data.after.appeal_ids})
-        concerned = [_appeals_of(message.data) for message in batch]
-        await self._tell(uow, batch, concerned)
-        changed = {a for m, ids in zip(batch, concerned, strict=True) if _moves_the_case(m.data) for a in ids}
-        await repository.derive_cases(uow.pg, sorted(changed), derive)
-
-    async def _tell(self, uow: Uow, batch: Sequence[Message[Any]], concerned: Sequence[Iterable[str]]) -> None:
-        await repository.add_timeline(
-            uow.pg,
-            [
-                timeline_row(message.data, message.id, message.time, appeal_id)
-                for message, appeal_ids in zip(batch, concerned, strict=True)
-                for appeal_id in appeal_ids
-            ],
-        )
+async def on_streams(batch: Sequence[Message[Any]], uow: Uow) -> None:
+    """Every stream that intake shows but does not own: labels, orders, hand-overs, clocks, feedback, in any mixture."""
+    concerned = [_appeals_of(message.data) for message in batch]
+    moving = [
+        appeal_id
+        for message, appeal_ids in zip(batch, concerned, strict=True)
+        if isinstance(message.data, LabelEvent | WorkOrderEvent | FeedbackEvent)
+        for appeal_id in appeal_ids
+    ]
+    held = await repository.lock_cases(uow.pg, moving) if moving else {}
+    clocks: list[Row] = []
+    items: list[Row] = []
+    for message, appeal_ids in zip(batch, concerned, strict=True):
+        _hear(message, [held[appeal_id] for appeal_id in appeal_ids if appeal_id in held])
+        if isinstance(message.data, ClockEvent):
+            after = message.data.after
+            row = {"work_order_id": after.work_order_id, "sequence": message.sequence, "clocks": clocks_json(after)}
+            clocks.append(row)
+        items += [timeline_row(message.data, message.id, message.time, appeal_id) for appeal_id in appeal_ids]
+    await repository.save_cases(uow.pg, held.values())
+    await repository.save_clocks(uow.pg, clocks)
+    await repository.add_timeline(uow.pg, items)
 
 
-def derive(facts: Facts) -> tuple[str, str, str | None, list[str], list[str]]:
-    """Status, region, matter, tags and units of a case."""
-    status = status_of(
-        facts.own_status,
-        labelled=facts.labelled,
-        needs_review=facts.needs_review,
-        orders=facts.orders,
-        feedback_closed_on=facts.feedback_closed_on,
-    )
-    return status, facts.region_code, facts.matter, facts.tags, facts.units
+def _hear(message: Message[Any], cases: Sequence[Held]) -> None:
+    event = message.data
+    if isinstance(event, LabelEvent):
+        for case in cases:
+            if case.streams.hear_label(event.after, message.sequence):
+                case.label, case.changed = label_json(event.after), True
+    elif isinstance(event, WorkOrderEvent):
+        order = order_of(event.after, message.sequence)
+        for case in cases:
+            case.changed |= case.streams.hear_order(order)
+    elif isinstance(event, FeedbackEvent):
+        for case in cases:
+            if case.streams.hear_feedback(event.after, message.sequence):
+                case.feedback, case.changed = feedback_json(event.after), True
 
 
 def timeline_row(event: Any, event_id: str, time: Any, appeal_id: str) -> Row:
@@ -75,65 +73,9 @@ def timeline_row(event: Any, event_id: str, time: Any, appeal_id: str) -> Row:
 
 
 def _appeals_of(event: Any) -> list[str]:
-    match event:
-        case LabelEvent() | FeedbackEvent():
-            return [event.after.appeal_id]
-        case WorkOrderAppealParted(appeal_id=parted) if parted not in event.after.appeal_ids:
-            return [*event.after.appeal_ids, parted]
-    return list(event.after.appeal_ids)
-
-
-def _moves_the_case(event: Any) -> bool:
-    """Whether status, region, matter, tags or units of the case may be others after it."""
-    if isinstance(event, FeedbackEvent):  # only its end counts, and that a later round takes the end back
-        return event.after.status == "closed" or event.after.round > 1
-    return isinstance(event, LabelEvent | WorkOrderEvent)
-
-
-def _label(message: Message[LabelEvent]) -> Row:
-    after = message.data.after
-    return {
-        "appeal_id": after.appeal_id,
-        "sequence": message.sequence,
-        "matter": after.matter.code,
-        "tags": list(dict.fromkeys(tag.code for tag in after.tags)),
-        "region_code": after.region_code,
-        "needs_review": after.needs_review and after.reviewed_by is None,
-        "label": as_json(after),
-    }
-
-
-def _clocks(message: Message[ClockEvent]) -> Row:
-    after = message.data.after
-    return {"work_order_id": after.work_order_id, "sequence": message.sequence, "clocks": as_json(after.clocks)}
-
-
-def _feedback(message: Message[FeedbackEvent]) -> Row:
-    after = message.data.after
-    return {
-        "appeal_id": after.appeal_id,
-        "sequence": message.sequence,
-        "status": after.status,
-        "method": after.method,
-        "round": after.round,
-        "feedback": as_json(after),
-    }
-
-
-def _order(message: Message[WorkOrderEvent]) -> Row:
-    after = message.data.after
-    return {
-        "work_order_id": after.id,
-        "sequence": message.sequence,
-        "appeal_ids": after.appeal_ids,
-        "status": after.status,
-        "lead": after.lead,
-        "lead_name": after.lead_name,
-        "co_handlers": after.co_handlers,
-        "version": after.version,
-        "opened_at": after.opened_at,
-        "in_review": after.in_review,
-        "parent_id": after.parent_id,
-        "handoff": as_json(after.handoff) if after.handoff else None,
-        "result": after.result,
-    }
+    if isinstance(event, LabelEvent | FeedbackEvent):
+        return [event.after.appeal_id]
+    appeal_ids: list[str] = event.after.appeal_ids
+    if isinstance(event, WorkOrderAppealParted) and event.appeal_id not in appeal_ids:
+        return [*appeal_ids, event.appeal_id]
+    return appeal_ids

@@ -8,15 +8,20 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import msgspec
+import orjson
+
 from services.intake.domain import appeal as rules
 from services.intake.domain import case, search
 from services.intake.handlers import visible
 from services.intake.keys import Keys
+from services.intake.streams import Feedback, Label, Order, decode
 from services.intake.words import FOR_CITIZENS, role_of
 from shared.clock import rfc3339
 from shared.db.database import Database
 from shared.db.where import Where, prefixed
 from shared.errors import not_found
+from shared.events.catalog.appeals import Appeal, AppealDeclined, Link
 from shared.http.pages import Page, cursor_of, page_of
 from shared.regions import RegionDirectory
 from shared.security.principal import STAFF, Principal
@@ -25,23 +30,23 @@ from shared.security.scope import prefix
 Answer = dict[str, Any]
 
 _CASE = """
-SELECT a.appeal_id::text AS id, a.reference_no, a.received_at, a.source_platform, a.snapshot,
-  c.status, c.region_code, c.units, l.label, f.feedback, o.orders, k.clocks
-FROM intake.appeals a JOIN intake.cases c USING (appeal_id)
-LEFT JOIN intake.case_labels l USING (appeal_id)
-LEFT JOIN intake.case_feedback f USING (appeal_id)
-LEFT JOIN LATERAL (
-  SELECT json_agg(json_build_object('id', o.work_order_id, 'status', o.status, 'lead', o.lead, 'lead_name',
-    o.lead_name, 'co_handlers', o.co_handlers, 'version', o.version, 'result', o.result, 'handoff', o.handoff,
-    'appeal_ids', o.appeal_ids) ORDER BY o.opened_at, o.work_order_id) AS orders
-  FROM intake.order_appeals oa JOIN intake.case_orders o USING (work_order_id)
-  WHERE oa.appeal_id = a.appeal_id AND a.appeal_id = ANY(o.appeal_ids)) o ON true
-LEFT JOIN LATERAL (
-  SELECT json_agg(json_build_object('work_order_id', k.work_order_id, 'clocks', k.clocks)) AS clocks
-  FROM intake.order_appeals oa JOIN intake.case_clocks k USING (work_order_id)
-  WHERE oa.appeal_id = a.appeal_id) k ON true
-WHERE a.appeal_id = $1::uuid
+SELECT a.reference_no, a.received_at, a.source_platform, a.snapshot::text AS snapshot, v.streams, v.label, v.feedback,
+  ARRAY(SELECT k.clocks FROM unnest(v.order_ids) WITH ORDINALITY AS o(id, n)
+    JOIN intake.case_clocks k ON k.work_order_id = o.id ORDER BY o.n) AS clocks
+FROM intake.appeals a JOIN intake.case_views v USING (appeal_id) WHERE a.appeal_id = $1::uuid
 """
+_TRACK = """
+SELECT r.appeal_id::text AS id, c.received_at, c.status, c.region_code, v.streams,
+  ARRAY(SELECT ROW(t.at, t.type, t.words, t.reason) FROM intake.timeline t
+    WHERE t.appeal_id = r.appeal_id AND t.type = ANY($2) ORDER BY t.at, t.event_id) AS items
+FROM intake.reference_keys r JOIN intake.cases c USING (appeal_id) JOIN intake.case_views v USING (appeal_id)
+WHERE r.reference_no = $1
+"""
+_NO_APPEAL = "00000000-0000-0000-0000-000000000000"
+_FOR_CITIZENS = sorted(FOR_CITIZENS)
+
+_appeal = msgspec.json.Decoder(Appeal).decode
+_encode = msgspec.json.Encoder().encode
 
 
 class Queries:
@@ -57,52 +62,63 @@ class Queries:
         async with self.database.look_up() as pg:
             return list(await pg.fetch(sql, *values))
 
-    async def case(self, appeal_id: str, who: Principal) -> Answer:
-        """`GET /v1/appeals/{id}`. Raises `Problem` 404 for what is not there or not his."""
-        row = await self._case_row(appeal_id)
-        if row is None or not visible(who, row["region_code"], row["units"], row["source_platform"]):
+    async def case(self, appeal_id: str, who: Principal) -> bytes:
+        """`GET /v1/appeals/{id}` as JSON. Raises `Problem` 404 for what is not there or not his."""
+        async with self.database.look_up() as raw:
+            row = await raw.fetchrow(_CASE, appeal_id)
+        if row is None:
             raise not_found(f"The appeal {appeal_id}")
-        snapshot = row["snapshot"]
-        orders = row["orders"] or []
-        clocks = row["clocks"] or []
-        label = row["label"]
-        live = {order["id"] for order in orders}
-        region = self.regions.get(row["region_code"])
-        answer = {
-            "id": row["id"],
-            "reference_no": row["reference_no"],
-            "status": row["status"],
-            "received_at": rfc3339(row["received_at"]),
-            "occurred_at": snapshot["occurred_at"],
-            "channel": snapshot["channel"],
-            "kind": label["kind"] if label else snapshot["kind"],
-            "title": snapshot["title"],
-            "text": snapshot["text"],
-            "region_code": row["region_code"],
-            "region_name": region.name if region else None,
-            "place": snapshot["place"],
-            "reporter": snapshot["reporter"],
-            "emergency_action": snapshot["emergency_action"],
-            "labels": label,
-            "work_orders": [
-                {name: value for name, value in order.items() if name not in ("handoff", "appeal_ids")}
-                for order in orders
-            ],
-            "clocks": [
-                {"work_order_id": held["work_order_id"], **state}
-                for held in clocks
-                if held["work_order_id"] in live
-                for state in held["clocks"]
-            ],
-            "feedback": row["feedback"],
-            "handoff": next((order["handoff"] for order in reversed(orders) if order["handoff"]), None),
-            "links": _links(appeal_id, snapshot, label, orders),
-        }
-        return {name: _in_zone(name, value) for name, value in answer.items()}
-
-    async def _case_row(self, appeal_id: str) -> Any:
-        rows = await self._fetch(_CASE, appeal_id)
-        return rows[0] if rows else None
+        streams = decode(row["streams"])
+        columns = streams.columns(appeal_id)
+        if not visible(who, columns.region_code, columns.units, row["source_platform"]):
+            raise not_found(f"The appeal {appeal_id}")
+        appeal = _appeal(row["snapshot"])
+        label, orders = streams.label, streams.live(appeal_id)
+        region = self.regions.get(columns.region_code)
+        emergency = appeal.emergency_action
+        return orjson.dumps(
+            {
+                "id": appeal_id,
+                "reference_no": row["reference_no"],
+                "status": columns.status,
+                "received_at": rfc3339(row["received_at"]),
+                "occurred_at": rfc3339(appeal.occurred_at) if appeal.occurred_at else None,
+                "channel": appeal.channel,
+                "kind": label.kind if label else appeal.kind,
+                "title": appeal.title,
+                "text": appeal.text,
+                "region_code": columns.region_code,
+                "region_name": region.name if region else None,
+                "place": orjson.Fragment(_encode(appeal.place)),
+                "reporter": orjson.Fragment(_encode(appeal.reporter)),
+                "emergency_action": {
+                    "taken_at": rfc3339(emergency.taken_at),
+                    "by": emergency.by,
+                    "what": emergency.what,
+                }
+                if emergency
+                else None,
+                "labels": orjson.Fragment(row["label"]) if row["label"] else None,
+                "work_orders": [
+                    {
+                        "id": order.id,
+                        "status": order.status,
+                        "lead": order.lead,
+                        "lead_name": order.lead_name,
+                        "co_handlers": order.co_handlers,
+                        "version": order.version,
+                        "result": order.result,
+                    }
+                    for order in orders
+                ],
+                "clocks": orjson.Fragment(f"[{','.join(clocks for clocks in row['clocks'] if clocks)}]"),
+                "feedback": orjson.Fragment(row["feedback"]) if row["feedback"] else None,
+                "handoff": next(
+                    (orjson.Fragment(_encode(order.handoff)) for order in reversed(orders) if order.handoff), None
+                ),
+                "links": _links(appeal_id, appeal.link, label, orders),
+            }
+        )
 
     async def timeline(self, appeal_id: str, who: Principal, page: Page) -> Answer:
         """`GET /v1/appeals/{id}/timeline`: oldest first."""
@@ -166,51 +182,41 @@ class Queries:
             page,
         )
 
-    async def track(self, reference_no: str, code: str) -> Answer:
-        """`GET /v1/track`: what the citizen may see. Raises `Problem` 404 for any pair that does not fit."""
-        rows = await self._fetch(
-            "SELECT appeal_id::text AS id FROM intake.reference_keys WHERE reference_no = $1", reference_no
-        )
-        appeal_id = rows[0]["id"] if rows else "00000000-0000-0000-0000-000000000000"
+    async def track(self, reference_no: str, code: str) -> bytes:
+        """`GET /v1/track` as JSON: what the citizen may see. Raises `Problem` 404 for any pair that does not fit."""
+        async with self.database.look_up() as raw:
+            row = await raw.fetchrow(_TRACK, reference_no, _FOR_CITIZENS)
+        appeal_id = row["id"] if row else _NO_APPEAL
         given = code.strip().upper().encode()
         right = hmac.compare_digest(rules.query_code(self.keys.codes, appeal_id).encode(), given)
-        if not rows or not right:
+        if row is None or not right:
             raise not_found("An appeal with this reference number and query code")
-        row = await self._case_row(appeal_id)
-        items = await self._fetch(
-            "SELECT at, event_id, type, actor, words, reason FROM intake.timeline WHERE appeal_id = $1::uuid"
-            " AND type = ANY($2) ORDER BY at, event_id",
-            appeal_id,
-            sorted(FOR_CITIZENS),
-        )
-        label = row["label"]
-        orders = [order for order in row["orders"] or [] if order["status"] != "cancelled"]
+        streams = decode(row["streams"])
+        orders = [order for order in streams.live(appeal_id) if order.status != "cancelled"]
         region = self.regions.get(row["region_code"])
         answer = {
-            "reference_no": row["reference_no"],
+            "reference_no": reference_no,
             "status": row["status"],
             "words": case.PLAIN_WORDS[row["status"]],
             "received_at": rfc3339(row["received_at"]),
-            "matter": label["matter"]["path"][-1] if label and label["matter"]["path"] else None,
+            "matter": streams.label.matter_name if streams.label else None,
             "region": region.name if region else None,
-            "unit": orders[-1]["lead_name"] if orders else None,
-            "answers": [order["result"] for order in orders if order["result"]],
+            "unit": orders[-1].lead_name if orders else None,
+            "answers": [order.result for order in orders if order.result],
             "items": [
-                {"time": rfc3339(item["at"]), "words": item["words"]}
-                | ({"reason": item["reason"]} if item["type"] == "appeal.declined" else {})
-                for item in items
+                {"time": rfc3339(at), "words": words} | ({"reason": reason} if kind == AppealDeclined.type else {})
+                for at, kind, words, reason in row["items"]
             ],
         }
-        url = self._rating_url(appeal_id, row["feedback"])
-        return answer | ({"rating_url": url} if url else {})
+        url = self._rating_url(appeal_id, streams.feedback)
+        return orjson.dumps(answer | ({"rating_url": url} if url else {}))
 
-    def _rating_url(self, appeal_id: str, feedback: Answer | None) -> str | None:
-        if feedback is None or feedback["status"] == "closed" or feedback["method"] != "link":
+    def _rating_url(self, appeal_id: str, feedback: Feedback | None) -> str | None:
+        if feedback is None or feedback.status == "closed" or feedback.method != "link" or feedback.answered:
             return None
-        answered = any(answer["round"] == feedback["round"] for answer in feedback["answers"])
-        if answered or not 1 <= feedback["round"] <= rules.FEEDBACK_ROUNDS:
+        if not 1 <= feedback.round <= rules.FEEDBACK_ROUNDS:
             return None
-        token = rules.rating_token(rules.appeal_secret(self.keys.codes, appeal_id), feedback["round"])
+        token = rules.rating_token(rules.appeal_secret(self.keys.codes, appeal_id), feedback.round)
         return f"{self.base_url}/v1/ratings/{token}"
 
 
@@ -234,28 +240,14 @@ def _add_scope(where: Where, who: Principal) -> None:
         where.add("a.source_platform = ?", who.platform or "")
 
 
-def _in_zone(name: str, value: Any) -> Any:
-    """Instants of kept snapshots (`…_at`, `…_until`) in the platform's zone, like every other time of an answer."""
-    if isinstance(value, dict):
-        return {key: _in_zone(key, item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_in_zone(name, item) for item in value]
-    if isinstance(value, str) and (name == "at" or name.endswith(("_at", "_until"))):
-        return rfc3339(datetime.fromisoformat(value))
-    return value
-
-
-def _links(appeal_id: str, snapshot: Answer, label: Answer | None, orders: Sequence[Answer]) -> list[Answer]:
+def _links(appeal_id: str, wish: Link | None, label: Label | None, orders: Sequence[Order]) -> list[Answer]:
     """Wished by a person, joined by dispatch, or suggested by classify."""
     found: dict[tuple[str, str], Answer] = {}
-    for relation in ("repeat_of", "same_event"):
-        likeness = label.get(relation) if label else None
-        if likeness:
-            name = "repeat" if relation == "repeat_of" else relation
-            found[(likeness["appeal_id"], name)] = {"state": "suggested", "score": likeness["score"]}
-    if snapshot["link"]:
-        found[(snapshot["link"]["to"], snapshot["link"]["relation"])] = {"state": "requested"}
-    joined = {other for order in orders for other in order["appeal_ids"] if other != appeal_id}
+    for relation, other, score in label.likenesses if label else ():
+        found[(other, relation)] = {"state": "suggested", "score": score}
+    if wish:
+        found[(wish.to, wish.relation)] = {"state": "requested"}
+    joined = {other for order in orders for other in order.appeal_ids if other != appeal_id}
     links = []
     for (other, relation), state in found.items():
         links.append({"appeal_id": other, "relation": relation} | ({"state": "joined"} if other in joined else state))

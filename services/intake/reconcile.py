@@ -7,7 +7,6 @@ from datetime import timedelta
 from typing import Any, Final
 
 from services.intake import repository
-from services.intake.projections import derive
 from shared.clock import Clock
 from shared.db.database import Database
 
@@ -33,8 +32,8 @@ _CHECKS: Final = {
         WHERE NOT EXISTS (SELECT 1 FROM intake.appeals a WHERE a.appeal_id = k.appeal_id)""",
 }
 _LATE: Final = """
-    SELECT count(*) FROM intake.cases c WHERE c.received_at < $1 AND c.own_status = 'received'
-    AND NOT EXISTS (SELECT 1 FROM intake.order_appeals o WHERE o.appeal_id = c.appeal_id)"""
+    SELECT count(*) FROM intake.cases c JOIN intake.case_views v USING (appeal_id)
+    WHERE c.received_at < $1 AND c.status NOT IN ('withdrawn', 'declined') AND v.order_ids = '{}'"""
 
 
 class Reconciliation:
@@ -69,4 +68,4 @@ class Reconciliation:
             if not ids:
                 return differing
             last = ids[-1]
-            differing += len(await repository.cases_to_change(pg, ids, derive))
+            differing += await repository.cases_that_differ(pg, ids)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 import orjson
 
-from services.intake import tables
-from services.intake.domain.case import OrderFact
+from services.intake import streams, tables
+from services.intake.streams import Columns, Streams
 from shared.db import bulk
 from shared.events.catalog.appeals import Appeal
 
@@ -29,23 +29,17 @@ class Known:
     received_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What the projection of one case is derived from."""
+@dataclass(slots=True)
+class Held:
+    """The row of a case under its lock. `label` and `feedback` are the new JSON of these streams, None for no news."""
 
-    own_status: str
-    labelled: bool
-    needs_review: bool
-    feedback_closed_on: str | None
-    orders: Sequence[OrderFact]
-    matter: str | None
-    tags: list[str]
-    region_code: str
-    units: list[str]
-
-
-Derive = Callable[[Facts], tuple[str, str, str | None, list[str], list[str]]]
-"""status, region, matter, tags and units of a case"""
+    appeal_id: str
+    streams: Streams
+    columns: Columns
+    """of `cases`, as they stand in the table"""
+    label: str | None = None
+    feedback: str | None = None
+    changed: bool = False
 
 
 def as_json(value: Any) -> orjson.Fragment:
@@ -85,11 +79,9 @@ async def numbers(pg: Any, count: int) -> list[int]:
 
 
 async def appeal_for_update(pg: Any, appeal_id: str) -> Row | None:
-    """An appeal's snapshot and sequence with its case's status, units and region, locked."""
+    """An appeal's snapshot, sequence and source platform, locked."""
     row = await pg.fetchrow(
-        "SELECT a.appeal_id::text AS id, a.sequence, a.snapshot, a.source_platform, c.status, c.units, c.region_code"
-        " FROM intake.appeals a JOIN intake.cases c USING (appeal_id) WHERE a.appeal_id = $1::uuid"
-        " FOR UPDATE OF a",
+        "SELECT sequence, snapshot, source_platform FROM intake.appeals WHERE appeal_id = $1::uuid FOR UPDATE",
         appeal_id,
     )
     return dict(row) if row else None
@@ -115,59 +107,69 @@ async def save_appeal(pg: Any, appeal: Appeal, sequence: int) -> None:
     )
 
 
-async def set_own_status(pg: Any, appeal_id: str, status: str) -> None:
-    """Intake's own part of the case's status."""
-    await pg.execute("UPDATE intake.cases SET own_status = $2 WHERE appeal_id = $1::uuid", appeal_id, status)
-
-
 async def sealed(pg: Any, appeal_id: str) -> tuple[str, bytes] | None:
     """Key id and sealed record of an appeal."""
     row = await pg.fetchrow("SELECT key_id, sealed FROM intake.vault WHERE appeal_id = $1::uuid", appeal_id)
     return (row["key_id"], row["sealed"]) if row else None
 
 
-async def open_orders(pg: Any, appeal_id: str) -> list[Row]:
-    """Lead and co-handlers of the orders that answer the appeal and are not ended."""
+async def lock_cases(pg: Any, appeal_ids: Iterable[str]) -> dict[str, Held]:
+    """Cases under their locks, taken in one order; ids that are not known are left out."""
     rows = await pg.fetch(
-        "SELECT o.lead, o.co_handlers FROM intake.order_appeals oa JOIN intake.case_orders o USING (work_order_id)"
-        " WHERE oa.appeal_id = $1::uuid AND $1::uuid = ANY(o.appeal_ids)"
-        " AND o.status NOT IN ('closed', 'cancelled', 'handed_off')",
-        appeal_id,
+        "SELECT v.appeal_id::text AS id, v.streams FROM unnest($1::uuid[]) AS i(id)"
+        " JOIN intake.case_views v ON v.appeal_id = i.id ORDER BY v.appeal_id FOR NO KEY UPDATE OF v",
+        list(set(appeal_ids)),
     )
-    return [dict(row) for row in rows]
-
-
-async def feedback_is_open(pg: Any, appeal_id: str) -> bool:
-    """Whether the citizen of this appeal is being asked."""
-    return bool(
-        await pg.fetchval(
-            "SELECT 1 FROM intake.case_feedback WHERE appeal_id = $1::uuid AND status <> 'closed'", appeal_id
-        )
-    )
-
-
-async def upsert_newest(pg: Any, table: Any, rows: Sequence[Row], key: str) -> None:
-    """Keep the row with the highest `sequence`, of the batch and of the table."""
-    newest: dict[Any, Row] = {}
+    held = {}
     for row in rows:
-        held = newest.get(row[key])
-        if held is None or held["sequence"] < row["sequence"]:
-            newest[row[key]] = row
-    columns = [name for name in rows[0] if name != key] if rows else []
+        known = streams.decode(row["streams"])
+        held[row["id"]] = Held(row["id"], known, known.columns(row["id"]))
+    return held
+
+
+async def save_cases(pg: Any, held: Iterable[Held]) -> None:
+    """Write what changed; lists are touched only where they see a difference."""
+    changed = [case for case in held if case.changed]
+    if not changed:
+        return
+    await pg.execute(
+        "UPDATE intake.case_views v SET streams = r.streams, order_ids = r.order_ids::uuid[],"
+        " label = coalesce(r.label, v.label), feedback = coalesce(r.feedback, v.feedback)"
+        " FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[])"
+        " AS r(appeal_id, streams, order_ids, label, feedback) WHERE v.appeal_id = r.appeal_id",
+        [case.appeal_id for case in changed],
+        [case.streams.encoded() for case in changed],
+        [_array(order.id for order in case.streams.live(case.appeal_id)) for case in changed],
+        [case.label for case in changed],
+        [case.feedback for case in changed],
+    )
+    lists = []
+    for case in changed:
+        columns = case.streams.columns(case.appeal_id)
+        if columns != case.columns:
+            lists.append({"appeal_id": case.appeal_id, **columns._asdict()})
+    await bulk.update(pg, tables.cases, lists, key=["appeal_id"])
+
+
+def _array(ids: Iterable[str]) -> str:
+    return "{" + ",".join(ids) + "}"
+
+
+async def save_clocks(pg: Any, rows: Sequence[Row]) -> None:
+    """Keep the clocks with the highest `sequence`, of the batch and of the table."""
+    newest: dict[str, Row] = {}
+    for row in rows:
+        known = newest.get(row["work_order_id"])
+        if known is None or known["sequence"] < row["sequence"]:
+            newest[row["work_order_id"]] = row
     await bulk.insert(
         pg,
-        table,
+        tables.case_clocks,
         [newest[name] for name in sorted(newest)],  # one lock order for all
-        conflict=[key],
-        update=columns,
+        conflict=["work_order_id"],
+        update=["sequence", "clocks"],
         where="excluded.sequence > t.sequence",
     )
-
-
-async def join_appeals(pg: Any, pairs: Iterable[tuple[str, str]]) -> None:
-    """Remember which appeals an order answers, or once answered: (appeal, work order)."""
-    rows = [{"appeal_id": appeal_id, "work_order_id": order_id} for appeal_id, order_id in sorted(pairs)]
-    await bulk.insert(pg, tables.order_appeals, rows, conflict=["appeal_id", "work_order_id"])
 
 
 async def add_timeline(pg: Any, rows: Sequence[Row]) -> None:
@@ -175,65 +177,17 @@ async def add_timeline(pg: Any, rows: Sequence[Row]) -> None:
     await bulk.insert(pg, tables.timeline, rows, conflict=["appeal_id", "event_id"])
 
 
-async def derive_cases(pg: Any, appeal_ids: Iterable[str], derive: Derive) -> None:
-    """Lock the cases, read the facts of every stream and write what `derive(facts)` makes of them.
-
-    The lock comes in a statement of its own: the facts read after it include what the transaction that held it wrote.
-    """
-    ids = sorted(set(appeal_ids))
-    if not ids:
-        return
-    await pg.execute(
-        "SELECT 1 FROM intake.cases WHERE appeal_id = ANY($1::uuid[]) ORDER BY appeal_id FOR NO KEY UPDATE", ids
+async def cases_that_differ(pg: Any, appeal_ids: Sequence[str]) -> int:
+    """How many of the cases are not in the lists as their streams say."""
+    rows = await pg.fetch(
+        "SELECT v.appeal_id::text AS id, v.streams, v.order_ids::text[], c.status, c.region_code, c.matter, c.tags,"
+        " c.units FROM intake.case_views v JOIN intake.cases c USING (appeal_id) WHERE v.appeal_id = ANY($1::uuid[])",
+        appeal_ids,
     )
-    await bulk.update(pg, tables.cases, await cases_to_change(pg, ids, derive), key=["appeal_id"])
-
-
-async def cases_to_change(pg: Any, appeal_ids: Sequence[str], derive: Derive) -> list[Row]:
-    """Those of the cases whose row is not what `derive` makes of the facts, as they should be."""
-    changed = []
-    for row in await pg.fetch(_FACTS, appeal_ids):
-        after = derive(_facts(row))
-        if after != (row["status"], row["region_code"], row["matter"], row["tags"], row["units"]):
-            columns = ("status", "region_code", "matter", "tags", "units")
-            changed.append({"appeal_id": row["id"], **dict(zip(columns, after, strict=True))})
-    return changed
-
-
-_FACTS = """
-SELECT c.appeal_id::text AS id, c.status, c.own_status, c.region_code, c.matter, c.tags, c.units,
-  l.matter AS label_matter, l.tags AS label_tags, l.region_code AS label_region, l.needs_review,
-  CASE f.status WHEN 'closed' THEN f.feedback->>'work_order_id' END AS feedback_closed_on, o.orders
-FROM intake.cases c
-LEFT JOIN intake.case_labels l USING (appeal_id)
-LEFT JOIN intake.case_feedback f USING (appeal_id)
-LEFT JOIN LATERAL (
-  SELECT json_agg(json_build_array(o.work_order_id, o.status, o.opened_at, o.in_review, o.appeal_ids[1] = c.appeal_id,
-    o.parent_id IS NOT NULL, o.lead, o.co_handlers)) AS orders
-  FROM intake.order_appeals oa JOIN intake.case_orders o USING (work_order_id)
-  WHERE oa.appeal_id = c.appeal_id AND c.appeal_id = ANY(o.appeal_ids)) o ON true
-WHERE c.appeal_id = ANY($1::uuid[])
-"""
-
-
-def _facts(row: Any) -> Facts:
-    orders = row["orders"] or []
-    units: dict[str, None] = {}
-    for _, status, _, _, _, _, lead, co_handlers in orders:
-        if status != "cancelled":
-            units.update(dict.fromkeys((lead, *co_handlers)))
-    labelled = row["label_matter"] is not None
-    return Facts(
-        own_status=row["own_status"],
-        labelled=labelled,
-        needs_review=bool(row["needs_review"]),
-        feedback_closed_on=row["feedback_closed_on"],
-        orders=[
-            OrderFact(order_id, status, datetime.fromisoformat(opened_at), in_review, first, part)
-            for order_id, status, opened_at, in_review, first, part, _, _ in orders
-        ],
-        matter=row["label_matter"],
-        tags=list(row["label_tags"] or ()),
-        region_code=row["label_region"] if labelled else row["region_code"],
-        units=list(units),
-    )
+    differing = len(appeal_ids) - len(rows)
+    for row in rows:
+        known = streams.decode(row["streams"])
+        columns = Columns(row["status"], row["region_code"], row["matter"], row["tags"], row["units"])
+        orders = [order.id for order in known.live(row["id"])]
+        differing += known.columns(row["id"]) != columns or orders != row["order_ids"]
+    return differing

@@ -1,6 +1,6 @@
 """Tables of schema `intake`. Those that grow with cases are partitioned by the month inside their UUIDv7 key."""
 
-from sqlalchemy import Boolean, Column, DateTime, Index, Integer, LargeBinary, MetaData, Table, Text, Uuid
+from sqlalchemy import Column, DateTime, Index, Integer, LargeBinary, MetaData, Table, Text, Uuid
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TSVECTOR
 
 SCHEMA = "intake"
@@ -48,14 +48,13 @@ reference_keys = Table(
     Column("appeal_id", Uuid, nullable=False),
 )
 
-# what lists filter by; derived from all streams (domain/case.py)
+# what lists filter by; derived from all streams (streams.py)
 cases = Table(
     "cases",
     metadata,
     Column("appeal_id", Uuid, primary_key=True),
     Column("received_at", _instant, nullable=False),
     Column("status", Text, nullable=False),
-    Column("own_status", Text, nullable=False),
     Column("channel", Text, nullable=False),
     Column("region_code", Text, nullable=False),
     Column("matter", Text),
@@ -70,62 +69,28 @@ Index("cases_region", cases.c.region_code, postgresql_ops={"region_code": "text_
 Index("cases_units", cases.c.units, postgresql_using="gin")
 Index("cases_tags", cases.c.tags, postgresql_using="gin")
 
-# the newest snapshot of each stream, guarded by `sequence`
-case_labels = Table(
-    "case_labels",
+# what the streams said about a case: one row, so that one lock and one look-up are enough (streams.py)
+case_views = Table(
+    "case_views",
     metadata,
     Column("appeal_id", Uuid, primary_key=True),
-    Column("sequence", Integer, nullable=False),
-    Column("matter", Text, nullable=False),
-    Column("tags", ARRAY(Text), nullable=False),
-    Column("region_code", Text, nullable=False),
-    Column("needs_review", Boolean, nullable=False),
-    Column("label", JSONB, nullable=False),
+    # `Streams` as JSON: what the columns of `cases` are derived from
+    Column("streams", Text, nullable=False),
+    # the orders that answer the appeal, oldest first
+    Column("order_ids", ARRAY(Uuid), nullable=False),
+    # JSON as the case view shows it; null until the stream said something
+    Column("label", Text),
+    Column("feedback", Text),
     postgresql_partition_by="RANGE (appeal_id)",
 )
-case_orders = Table(
-    "case_orders",
-    metadata,
-    Column("work_order_id", Uuid, primary_key=True),
-    Column("sequence", Integer, nullable=False),
-    Column("appeal_ids", ARRAY(Uuid), nullable=False),
-    Column("status", Text, nullable=False),
-    Column("lead", Text, nullable=False),
-    Column("lead_name", Text, nullable=False),
-    Column("co_handlers", ARRAY(Text), nullable=False),
-    Column("version", Integer, nullable=False),
-    Column("opened_at", _instant, nullable=False),
-    Column("in_review", Boolean, nullable=False),
-    Column("parent_id", Uuid),
-    Column("handoff", JSONB),
-    Column("result", Text),
-    postgresql_partition_by="RANGE (work_order_id)",
-)
-order_appeals = Table(
-    "order_appeals",
-    metadata,
-    Column("appeal_id", Uuid, primary_key=True),
-    Column("work_order_id", Uuid, primary_key=True),
-    postgresql_partition_by="RANGE (appeal_id)",
-)
+# by order, because one that answers many appeals moves its clocks once
 case_clocks = Table(
     "case_clocks",
     metadata,
     Column("work_order_id", Uuid, primary_key=True),
     Column("sequence", Integer, nullable=False),
-    Column("clocks", JSONB, nullable=False),
+    Column("clocks", Text, nullable=False),
     postgresql_partition_by="RANGE (work_order_id)",
-)
-case_feedback = Table(
-    "case_feedback",
-    metadata,
-    Column("appeal_id", Uuid, primary_key=True),
-    Column("sequence", Integer, nullable=False),
-    Column("status", Text, nullable=False),
-    Column("method", Text, nullable=False),
-    Column("round", Integer, nullable=False),
-    Column("feedback", JSONB, nullable=False),
-    postgresql_partition_by="RANGE (appeal_id)",
 )
 
 timeline = Table(
