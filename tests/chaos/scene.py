@@ -142,7 +142,7 @@ class Scene:
         async with self.sql() as pg:
             count: int = await pg.fetchval(
                 "SELECT count(*) FROM unnest($1::uuid[]) AS a(id)"
-                " WHERE NOT EXISTS (SELECT 1 FROM intake.order_appeals o WHERE o.appeal_id = a.id)",
+                " LEFT JOIN intake.case_views v ON v.appeal_id = a.id WHERE coalesce(v.order_ids, '{}') = '{}'",
                 appeals,
             )
         return count
