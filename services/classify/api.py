@@ -46,7 +46,7 @@ from shared.errors import invalid, not_found
 from shared.http.auth import Caller, Idempotency, allowed
 from shared.http.commands import CommandQueue
 from shared.http.pages import Paged, after_of, page_of
-from shared.http.requests import StrictRoute
+from shared.http.requests import BATCH_LIMIT, StrictRoute
 from shared.security.principal import Principal
 
 Reviewer = Annotated[Principal, allowed("seat", "supervisor")]
@@ -197,6 +197,7 @@ def router(
 
     @routes.post(
         "/v1/catalogue/versions",
+        max_body_size=BATCH_LIMIT,
         status_code=201,
         responses={200: {"description": "the answer of an equal call with the same Idempotency-Key"}},
         openapi_extra={

@@ -37,7 +37,7 @@ from shared.http.bodies import Body, Code, Instant
 from shared.http.commands import CommandQueue, IdempotencyKey, Outcome, unavailable
 from shared.http.pages import Page, Paged, decode_cursor
 from shared.http.problems import invalid_json, validation_problem
-from shared.http.requests import StrictRoute, parse_json
+from shared.http.requests import BATCH_LIMIT, StrictRoute, parse_json
 from shared.security.principal import STAFF, Principal
 
 CHUNK = 250
@@ -89,6 +89,7 @@ def router(receiver: Receiver, cases: CommandQueue[CaseCommand], queries: Querie
 
     @routes.post(
         "/v1/appeals/batch",
+        max_body_size=BATCH_LIMIT,
         response_class=StreamingResponse,
         responses={200: {"description": "One line of JSON per line sent", "content": {"application/x-ndjson": {}}}},
         openapi_extra={

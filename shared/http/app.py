@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from shared.http import ops, problems
 from shared.http.auth import new_limiter
-from shared.http.requests import Gate
+from shared.http.gate import Gate
 from shared.security.tokens import Tokens
 from shared.service.runner import Runner
 from shared.settings import Settings

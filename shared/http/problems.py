@@ -9,7 +9,9 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.routing import compile_path
+from starlette.types import Scope
 
 from shared.errors import Problem, Transient
 from shared.http.commands import unavailable
@@ -102,43 +104,48 @@ def _methods(request: Request) -> list[str]:
     return sorted({method.upper() for item in found for method in item})
 
 
+def answer_of(error: Exception, scope: Scope) -> Response:
+    """The problem document of whatever was raised while a request was handled."""
+    match error:
+        case Problem():
+            return problem_response(error)
+        case RequestValidationError():
+            content_type = Request(scope).headers.get("content-type")
+            return problem_response(validation_problem(error.errors(), content_type))
+        case HTTPException():
+            return problem_response(_of_http(error, scope))
+        case ClientDisconnect():
+            return problem_response(Problem(400, "bad_request", "The connection was lost before the body was there."))
+        case Transient():
+            log.warning("request refused, store or bus is away", extra={"error": str(error)})
+            if scope["method"] in ("GET", "HEAD"):
+                again = {"Retry-After": "1"}
+                detail = "Store or bus is not available; ask again."
+                return problem_response(Problem(503, "unavailable", detail, headers=again))
+            return problem_response(unavailable("Store or bus is not available."))
+        case _:
+            log.error("request failed", exc_info=error)
+            detail = "This is our fault; the log has it under the answer's traceparent."
+            return problem_response(Problem(500, "internal", detail))
+
+
+def _of_http(error: HTTPException, scope: Scope) -> Problem:
+    codes = {404: "not_found", 405: "method_not_allowed", 400: "bad_request", 413: "too_large"}
+    detail = error.detail if isinstance(error.detail, str) else str(error.detail)
+    headers = dict(error.headers or {})
+    if error.status_code == 404:
+        detail = "There is nothing under this path; /docs lists what there is."
+    elif error.status_code == 405:
+        headers["Allow"] = ", ".join(_methods(Request(scope)))
+        detail = f"This path takes {headers['Allow']}."
+    return Problem(error.status_code, codes.get(error.status_code, "http_error"), detail, headers=headers)
+
+
 def install(app: FastAPI) -> None:
     """Make every exception of `app` a problem document."""
 
-    @app.exception_handler(Problem)
-    async def _problem(_request: Request, error: Problem) -> Response:
-        return problem_response(error)
+    async def answer(request: Request, error: Exception) -> Response:
+        return answer_of(error, request.scope)
 
-    @app.exception_handler(RequestValidationError)
-    async def _validation(request: Request, error: RequestValidationError) -> Response:
-        return problem_response(validation_problem(error.errors(), request.headers.get("content-type")))
-
-    @app.exception_handler(HTTPException)
-    async def _http(request: Request, error: HTTPException) -> Response:
-        codes = {404: "not_found", 405: "method_not_allowed", 400: "bad_request", 413: "too_large"}
-        detail = error.detail if isinstance(error.detail, str) else str(error.detail)
-        headers = dict(error.headers or {})
-        if error.status_code == 404:
-            detail = "There is nothing under this path; /docs lists what there is."
-        elif error.status_code == 405:
-            headers["Allow"] = ", ".join(_methods(request))
-            detail = f"This path takes {headers['Allow']}."
-        problem = Problem(error.status_code, codes.get(error.status_code, "http_error"), detail, headers=headers)
-        return problem_response(problem)
-
-    @app.exception_handler(Transient)
-    async def _transient(request: Request, error: Transient) -> Response:
-        log.warning("request refused, store or bus is away", extra={"error": str(error)})
-        if request.method in ("GET", "HEAD"):
-            problem = Problem(
-                503, "unavailable", "Store or bus is not available; ask again.", headers={"Retry-After": "1"}
-            )
-            return problem_response(problem)
-        return problem_response(unavailable("Store or bus is not available."))
-
-    @app.exception_handler(Exception)
-    async def _unexpected(_request: Request, error: Exception) -> Response:
-        log.error("request failed", exc_info=error)
-        return problem_response(
-            Problem(500, "internal", "This is our fault; the log has it under the answer's traceparent.")
-        )
+    for kind in (Problem, RequestValidationError, HTTPException, Transient, Exception):
+        app.add_exception_handler(kind, answer)

@@ -1,54 +1,38 @@
-"""What comes in over HTTP before a route sees it: size, encoding, JSON, trace context, figures."""
+"""What comes in over HTTP and the route that takes it: size, encoding, JSON, arguments, the answer."""
 
 import asyncio
-import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from typing import Any
+import email.message
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import lru_cache
+from typing import Any, get_origin
 
 import orjson
 from fastapi import Request
+from fastapi.params import Form
 from fastapi.responses import Response
 from fastapi.routing import APIRoute
-from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from pydantic_core import to_json, to_jsonable_python
+from starlette.types import Message, Receive
 
 from shared.errors import Problem, invalid
-from shared.http.problems import problem_response
-from shared.telemetry import metrics
-from shared.telemetry.tracing import accept_traceparent
+from shared.http.arguments import MISSING, Arguments, Asked, Parameter, first_header
+from shared.http.problems import invalid_json, validation_problem
 
 BODY_LIMIT = 1_000_000
 BATCH_LIMIT = 32_000_000
 """bytes (api.md, "Limits")"""
 READ_OUT_S = 5.0
 """how long a refused request may go on sending"""
-_READ_HERE = frozenset((b"traceparent", b"content-length", b"transfer-encoding", b"expect"))
 
 
 class StrictRequest(Request):
     """JSON by orjson: no lone surrogates, no NaN, bounded depth; NUL characters are refused."""
 
-    problem: Problem | None = None
-    """what `body` and `json` found: FastAPI makes a plain 400 of any exception in there"""
-
-    async def body(self) -> bytes:
-        with self._noted():
-            return await super().body()
-
     async def json(self) -> Any:
         if not hasattr(self, "_json"):
-            with self._noted():
-                self._json = parse_json(await self.body())
+            self._json = parse_json(await self.body())
         return self._json
-
-    @contextmanager
-    def _noted(self) -> Iterator[None]:
-        try:
-            yield
-        except Problem as problem:
-            self.problem = problem
-            raise
 
 
 def parse_json(raw: bytes) -> Any:
@@ -74,22 +58,92 @@ def _refuse_nul(value: Any, pointer: str) -> None:
             _refuse_nul(item, f"{pointer}/{name}")
 
 
+class JsonAnswer(Response):
+    """A JSON document that is encoded already."""
+
+    def __init__(self, body: bytes, status: int, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
+        self.status_code = status
+        self.body = body
+        self.background = None
+        self.raw_headers = [
+            (b"content-length", str(len(body)).encode()),
+            (b"content-type", b"application/json"),
+            *headers,
+        ]
+
+
+def render(answer: Any) -> bytes:
+    """An answer as JSON: orjson for what it knows, pydantic for the rest, in pydantic's forms."""
+    try:
+        return orjson.dumps(answer, default=to_jsonable_python, option=orjson.OPT_PASSTHROUGH_DATETIME)
+    except TypeError:
+        return to_json(answer, inf_nan_mode="null")
+
+
 class StrictRoute(APIRoute):
-    """A route whose request is a `StrictRequest`."""
+    """A route whose request is a `StrictRequest` and whose arguments are collected without FastAPI (`Arguments`).
+
+    Raises `TypeError` when it is declared with what `Arguments` does not provide for: take a plain `APIRoute` then.
+    """
 
     def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:  # type: ignore[override]
-        original = super().get_route_handler()
+        self.arguments = Arguments(self.dependant)
+        self.body = self._body_parameter()
+        self.status = self.status_code or 200
+        returned = self.response_model
+        if returned is not None and (get_origin(returned) or returned) is not dict:
+            raise TypeError(f"{self.path} returns {returned}: a `StrictRoute` returns a dict or a `Response`")
 
         async def handler(request: Request) -> Response:
-            strict = StrictRequest(request.scope, request.receive)
-            try:
-                return await original(strict)
-            except HTTPException:
-                if strict.problem is not None:
-                    raise strict.problem from None
-                raise
+            return await self.answer(StrictRequest(request.scope, request.receive))
 
         return handler
+
+    def _body_parameter(self) -> Parameter | None:
+        fields = self.dependant.body_params
+        if not fields:
+            return None
+        if len(fields) > 1 or self._embed_body_fields or isinstance(fields[0].field_info, Form):
+            raise TypeError(f"{self.path}: a `StrictRoute` takes one JSON body")
+        return Parameter(fields[0])
+
+    async def answer(self, request: "StrictRequest") -> Response:
+        """Collect, call, render. Raises whatever is wrong; `problems` has the documents."""
+        body = await self._parsed(request) if self.body is not None else MISSING
+        asked = Asked(request)
+        values = await self.arguments.of(asked)
+        if self.body is not None:
+            self.body.put(body, values, asked.errors)
+        if asked.errors:
+            raise validation_problem(asked.errors, first_header(request, b"content-type"))
+        answer = await self.arguments.call(**values)
+        if isinstance(answer, Response):
+            return answer
+        own = asked.response
+        if own is None:
+            return JsonAnswer(render(answer), self.status)
+        return JsonAnswer(render(answer), own.status_code or self.status, own.raw_headers)
+
+    async def _parsed(self, request: "StrictRequest") -> Any:
+        """The body as JSON; as bytes when it claims to be something else; `MISSING` when there is none."""
+        raw = await request.body()
+        if not raw:
+            return MISSING
+        kind = first_header(request, b"content-type")
+        if kind is not None and kind != "application/json" and not _is_json(kind):
+            return raw
+        try:
+            return parse_json(raw)
+        except ValueError:
+            raise invalid_json(kind) from None
+
+
+@lru_cache(maxsize=100)
+def _is_json(content_type: str) -> bool:
+    message = email.message.Message()
+    message["content-type"] = content_type
+    subtype = message.get_content_subtype()
+    return message.get_content_maintype() == "application" and (subtype == "json" or subtype.endswith("+json"))
 
 
 class Incoming:
@@ -128,53 +182,6 @@ class Incoming:
                 while not self._complete and self._received <= BATCH_LIMIT + self._limit:
                     await self._next()
         return self._complete
-
-
-class Gate:
-    """The outermost layer of a service: body limit, NUL in the address, traceparent, request figures."""
-
-    def __init__(self, app: ASGIApp, service: str) -> None:
-        self.app = app
-        self.service = service
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        headers = {name: value for name, value in scope["headers"] if name in _READ_HERE}
-        traceparent = accept_traceparent(headers.get(b"traceparent", b"").decode("latin-1"))
-        limit = BATCH_LIMIT if scope["path"].endswith("/batch") or scope["path"].endswith("/versions") else BODY_LIMIT
-        incoming = Incoming(receive, headers, limit)
-        started = time.perf_counter()
-        status = 500
-        answered = False
-
-        async def answer(message: Message) -> None:
-            nonlocal status, answered
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                answered = True
-                message["headers"] = [*message.get("headers", []), (b"traceparent", traceparent.encode())]
-                if not await incoming.read_out():
-                    message["headers"].append((b"connection", b"close"))
-            await send(message)
-
-        try:
-            length = headers.get(b"content-length", b"0")
-            if "\x00" in scope["path"] or b"%00" in scope.get("query_string", b""):
-                raise Problem(422, "invalid", "The address holds a NUL character (%00); leave it out.")
-            if not length.isdigit() or int(length) > limit:
-                raise too_large(limit)
-            await self.app(scope, incoming.receive, answer)
-        except Problem as problem:
-            if answered:
-                raise
-            await problem_response(problem)(scope, incoming.receive, answer)
-        finally:
-            route = getattr(scope.get("route"), "path", "none")
-            labels = (self.service, scope["method"], route)
-            metrics.REQUESTS.labels(*labels, str(status)).inc()
-            metrics.REQUEST_SECONDS.labels(*labels).observe(time.perf_counter() - started)
 
 
 def too_large(limit: int) -> Problem:
