@@ -57,7 +57,13 @@ class Harness:
     @classmethod
     @asynccontextmanager
     async def fresh(
-        cls, server_url: str, *names: str, transport: Transport | None = None, setup: bool = True, **settings: Any
+        cls,
+        server_url: str,
+        *names: str,
+        transport: Transport | None = None,
+        setup: bool = True,
+        clock: ManualClock | None = None,
+        **settings: Any,
     ) -> AsyncIterator["Harness"]:
         """Services `names` on a fresh database, migrated and set up with the demo city; stopped at the end."""
         async with AsyncExitStack() as stack:
@@ -70,7 +76,7 @@ class Harness:
             await bus.start()
             stack.push_async_callback(bus.stop)
             await ensure_topics(bus)
-            hub = cls(chosen, ManualClock(), bus)
+            hub = cls(chosen, clock or ManualClock(), bus)
             stack.push_async_callback(hub.http.aclose)
             runners = []
             for name in names:

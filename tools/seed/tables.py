@@ -1,0 +1,52 @@
+"""Which tables hold cases. Every table of every service stands in one of these lists (a test sees to it)."""
+
+from typing import Final
+
+OF_CASES: Final = {
+    "intake": (
+        "appeals",
+        "vault",
+        "external_keys",
+        "reference_keys",
+        "cases",
+        "case_labels",
+        "case_orders",
+        "order_appeals",
+        "case_clocks",
+        "case_feedback",
+        "timeline",
+    ),
+    "classify": ("labels", "reviews"),
+    "dispatch": ("cases", "work_orders", "lamps", "disputes", "approvals", "handoffs"),
+    "sla": ("clock_sets", "supervisions"),
+    "feedback": ("cases", "links", "exclusions"),
+    "evaluate": ("cases", "moves", "late_rounds", "repeats"),
+    "journal": ("events",),
+}
+"""cloned row by row; the journal last, because its head is locked until the commit"""
+
+OF_RUNTIME: Final = ("timers", "inbox_sequences", "inbox_early")
+"""cloned in every schema: open cases have armed timers, and a next fact finds its turn"""
+
+COUNTED: Final = {"classify": ("label_counts",), "evaluate": ("units",), "journal": ("head",)}
+"""written by the seed in another way than by cloning"""
+
+REGISTERS: Final = {
+    "classify": ("knowledge", "catalogue_versions", "tags", "tag_proposals", "models"),
+    "dispatch": ("registries", "unit_versions", "duties"),
+    "sla": ("policies", "calendars"),
+    "evaluate": ("formulas",),
+}
+"""what the city set up: a seeded case refers to it"""
+
+NOT_SEEDED: Final = (
+    "outbox",
+    "inbox_offsets",
+    "inbox_events",
+    "dead_letters",
+    "idempotency_keys",
+    "audit",
+    "alembic_version",
+    "runtime_version",
+)
+"""nothing of it is left of a case that ended long ago; the audit is a hash chain of what persons really did"""
