@@ -13,7 +13,7 @@ def uuid7() -> str:
 def instant_of(identifier: str) -> datetime:
     """The UTC instant (milliseconds) inside a UUIDv7.
 
-    Raises `ValueError` when the identifier is no UUID.
+    Raises `ValueError` when the identifier is no UUID, or one whose instant no calendar has.
     """
     return datetime.fromtimestamp(int(identifier.replace("-", "")[:12], 16) / 1000, UTC)
 

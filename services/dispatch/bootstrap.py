@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from services.dispatch import tables
 from services.dispatch.api import router
 from services.dispatch.book import SUSPENSION_END
 from services.dispatch.consumer import subscriptions
@@ -17,6 +18,7 @@ from shared import regions
 from shared.bus.records import Transport
 from shared.clock import Clock
 from shared.db.database import Database
+from shared.db.months import Partitions
 from shared.plugins.registry import PluginMissing
 from shared.service.service import Service
 from shared.settings import Settings
@@ -58,6 +60,7 @@ def build(settings: Settings, clock: Clock, bus: Transport, database: Database) 
     async def setup() -> None:
         await registers.set_up(units_csv, duties_csv)
 
+    partitions = Partitions(database, [tables.order_words])
     return Service(
         name="dispatch",
         pace_s=0.0,
@@ -67,6 +70,8 @@ def build(settings: Settings, clock: Clock, bus: Transport, database: Database) 
         subscriptions=subscriptions(reactions),
         timers={SUSPENSION_END: reactions.on_suspension_end, LINK: reactions.on_link},
         setup=setup,
+        start=partitions.make,
+        background=(partitions.care,),
         not_ready=lambda: [trouble] if trouble else [],
         reconcile=Reconciliation(database),
         state=desk,

@@ -1,7 +1,7 @@
 """Tables of schema `dispatch` (their SQL is in `migrations/`)."""
 
 from sqlalchemy import BigInteger, Boolean, Column, Date, DateTime, Integer, MetaData, Table, Text, Time
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TSVECTOR
 
 SCHEMA = "dispatch"
 metadata = MetaData(schema=SCHEMA)
@@ -75,6 +75,16 @@ work_orders = Table(
     Column("opened_at", DateTime(timezone=True), nullable=False),
     Column("updated_at", DateTime(timezone=True), nullable=False),
     Column("state", Text, nullable=False),
+)
+
+# the words of an order's appeals, for the search; written once per appeal, so that changes of the order cost it nothing
+order_words = Table(
+    "order_words",
+    metadata,
+    Column("work_order_id", Text, primary_key=True),
+    Column("appeal_id", Text, primary_key=True),
+    Column("search", TSVECTOR, nullable=False),
+    postgresql_partition_by="RANGE (work_order_id)",
 )
 
 lamps = Table(

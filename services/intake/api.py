@@ -14,7 +14,6 @@ from fastapi.responses import StreamingResponse
 from pydantic import ValidationError
 
 from services.intake import repository
-from services.intake.domain.search import terms
 from services.intake.handlers import CaseCommand, Decline, FirstAnswer, Join, Part, Unmask, Withdraw
 from services.intake.queries import Queries
 from services.intake.receiving import Desk, Prepared
@@ -39,6 +38,7 @@ from shared.http.pages import Page, Paged, decode_cursor
 from shared.http.problems import invalid_json, validation_problem
 from shared.http.requests import BATCH_LIMIT, StrictRoute, parse_json
 from shared.security.principal import STAFF, Principal
+from shared.terms import terms
 
 CHUNK = 250
 """appeals of a batch that are validated and committed together"""

@@ -2,18 +2,21 @@
 
 from pathlib import Path
 
-from services.intake import api, partitions
+from services.intake import api
 from services.intake.consumer import subscriptions
+from services.intake.finding import Finder
 from services.intake.handlers import CaseCommand, Intake
 from services.intake.keys import Keys
 from services.intake.queries import Queries
 from services.intake.receiving import Desk, Prepared
 from services.intake.reconcile import Reconciliation
+from services.intake.tables import PARTITIONED
 from services.intake.vault import Vault
 from shared import regions
 from shared.bus.records import Transport
 from shared.clock import Clock
 from shared.db.database import Database
+from shared.db.months import Partitions
 from shared.http import local
 from shared.http.commands import CommandQueue
 from shared.service.service import Service
@@ -32,26 +35,21 @@ def build(settings: Settings, clock: Clock, bus: Transport, database: Database) 
     intake = Intake(keys, vault.current)
     receiving: CommandQueue[Prepared] = CommandQueue(database, intake.receive, largest=api.CHUNK, waiting=20_000)
     cases: CommandQueue[CaseCommand] = CommandQueue(database, intake.handle)
-    queries = Queries(database, keys, directory, settings.url)
+    queries = Queries(database, keys, directory, settings.url, Finder(database, real_time=not settings.sim_clock))
     receiver = api.Receiver(Desk(settings.platform, keys, vault, directory), clock, receiving)
     router = api.router(receiver, cases, queries, vault)
     if settings.env == "local":
         router.include_router(local.router(ClockDesk(clock, bus) if isinstance(clock, TurnedClock) else None))
 
-    async def make_partitions() -> None:
-        await partitions.make_once(database)
-
-    async def care() -> None:
-        await partitions.care(database)
-
+    partitions = Partitions(database, PARTITIONED)
     return Service(
         name=NAME,
         database=database,
         router=router,
         migrations=Path(__file__).parent / "migrations",
         subscriptions=subscriptions(),
-        start=make_partitions,
-        background=(care,),
+        start=partitions.make,
+        background=(partitions.care,),
         reconcile=Reconciliation(database, clock),
         state=intake,
     )

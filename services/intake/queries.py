@@ -6,26 +6,24 @@ import hmac
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 import msgspec
 import orjson
 
 from services.intake.domain import appeal as rules
-from services.intake.domain import case, search
+from services.intake.domain import case
+from services.intake.finding import Finder
 from services.intake.handlers import visible
 from services.intake.keys import Keys
 from services.intake.streams import Feedback, Label, Order, decode
 from services.intake.words import FOR_CITIZENS, role_of
 from shared.clock import rfc3339
 from shared.db.database import Database
-from shared.db.where import Where, prefixed
 from shared.errors import not_found
 from shared.events.catalog.appeals import Appeal, AppealDeclined, Link
 from shared.http.pages import Page, cursor_of, page_of
 from shared.regions import RegionDirectory
-from shared.security.principal import STAFF, Principal
-from shared.security.scope import prefix
+from shared.security.principal import Principal
 
 Answer = dict[str, Any]
 
@@ -52,8 +50,9 @@ _encode = msgspec.json.Encoder().encode
 class Queries:
     """What intake answers to readers."""
 
-    def __init__(self, database: Database, keys: Keys, regions: RegionDirectory, base_url: str) -> None:
+    def __init__(self, database: Database, keys: Keys, regions: RegionDirectory, base_url: str, finder: Finder) -> None:
         self.database = database
+        self.finder = finder
         self.keys = keys
         self.regions = regions
         self.base_url = base_url
@@ -142,45 +141,8 @@ class Queries:
         return _paged(items, page)
 
     async def find(self, who: Principal, page: Page, filters: dict[str, Any]) -> Answer:
-        """`GET /v1/appeals`: newest first, inside the caller's row scope."""
-        where = Where()
-        if (status := filters.get("status")) is not None:
-            where.add("c.status = ?", status)
-        if (channel := filters.get("channel")) is not None:
-            where.add("c.channel = ?", channel)
-        if (matter := filters.get("matter")) is not None:
-            where.add("c.matter = ?", matter)
-        if (tag := filters.get("tag")) is not None:
-            where.add("c.tags @> ARRAY[?::text]", tag)
-        if (unit := filters.get("unit")) is not None:
-            where.add("c.units @> ARRAY[?::text]", unit)
-        if (region := filters.get("region")) is not None:
-            where.add("c.region_code LIKE ?", prefixed(prefix(region)))
-        if (since := filters.get("from")) is not None:
-            where.add("c.received_at >= ?", since)
-        if (until := filters.get("to")) is not None:
-            where.add("c.received_at < ?", until)
-        if (words := filters.get("q")) is not None:
-            _add_words(where, words)
-        _add_scope(where, who)
-        if (after := cursor_of(page, datetime, UUID)) is not None:
-            where.add("(c.received_at, c.appeal_id) < (?::timestamptz, ?::uuid)", *after)
-        async with self.database.read() as pg:
-            rows = await pg.fetch(
-                "SELECT c.appeal_id::text AS id, a.reference_no, c.status, c.received_at, c.channel, c.region_code,"
-                " c.matter, c.tags, c.units, a.snapshot->>'title' AS title, left(a.snapshot->>'text', 200) AS text"
-                " FROM intake.cases c JOIN intake.appeals a USING (appeal_id)"
-                f" WHERE {where} ORDER BY c.received_at DESC, c.appeal_id DESC LIMIT {page.limit + 1:d}",
-                *where.values,
-            )
-        return _paged(
-            [
-                dict(row)
-                | {"received_at": rfc3339(row["received_at"]), "_key": [row["received_at"].isoformat(), row["id"]]}
-                for row in rows
-            ],
-            page,
-        )
+        """`GET /v1/appeals`."""
+        return await self.finder.find(who, page, filters)
 
     async def track(self, reference_no: str, code: str) -> bytes:
         """`GET /v1/track` as JSON: what the citizen may see. Raises `Problem` 404 for any pair that does not fit."""
@@ -218,26 +180,6 @@ class Queries:
             return None
         token = rules.rating_token(rules.appeal_secret(self.keys.codes, appeal_id), feedback.round)
         return f"{self.base_url}/v1/ratings/{token}"
-
-
-def _add_words(where: Where, words: str) -> None:
-    terms = search.query(words)
-    if terms is None:
-        where.add("false")  # nothing can match blanks and punctuation
-        return
-    where.add("a.search @@ ?::tsquery", terms)
-    for run in search.long_runs(words):
-        # pairs that all occur need not stand side by side; `position` rather than LIKE, whose pattern the planner
-        # would take for a rare one
-        where.add("position(? IN coalesce(a.snapshot->>'title', '') || ' ' || (a.snapshot->>'text')) > 0", run)
-
-
-def _add_scope(where: Where, who: Principal) -> None:
-    """The rule of `handlers.visible` as SQL."""
-    if who.has(*STAFF):
-        who.scope.narrow(where, region="c.region_code", units="c.units && ?::text[]")
-    else:
-        where.add("a.source_platform = ?", who.platform or "")
 
 
 def _links(appeal_id: str, wish: Link | None, label: Label | None, orders: Sequence[Order]) -> list[Answer]:

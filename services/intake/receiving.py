@@ -9,7 +9,6 @@ from datetime import datetime
 from typing import Any
 
 from services.intake.domain import appeal as rules
-from services.intake.domain.search import vector
 from services.intake.keys import Keys
 from services.intake.schemas import AppealBody, LocationBody, ReporterBody
 from services.intake.vault import Vault
@@ -19,6 +18,7 @@ from shared.http.commands import body_digest
 from shared.ids import uuid7
 from shared.redaction import redact
 from shared.regions import RegionDirectory
+from shared.terms import vector
 
 _SPEAKS_FOR_ITSELF = frozenset({"grid", "iot", "platform"})
 _NO_ONE = ReporterBody()

@@ -62,9 +62,9 @@ cases = Table(
     Column("units", ARRAY(Text), nullable=False),
     postgresql_partition_by="RANGE (appeal_id)",
 )
-Index("cases_newest", cases.c.received_at.desc(), cases.c.appeal_id.desc())
-Index("cases_status", cases.c.status, cases.c.received_at.desc(), cases.c.appeal_id.desc())
-Index("cases_matter", cases.c.matter, cases.c.received_at.desc(), cases.c.appeal_id.desc())
+Index("cases_status", cases.c.status, cases.c.appeal_id)
+Index("cases_matter", cases.c.matter, cases.c.appeal_id)
+Index("cases_channel", cases.c.channel, cases.c.appeal_id)
 Index("cases_region", cases.c.region_code, postgresql_ops={"region_code": "text_pattern_ops"})
 Index("cases_units", cases.c.units, postgresql_using="gin")
 Index("cases_tags", cases.c.tags, postgresql_using="gin")

@@ -44,5 +44,11 @@ class Where:
         self.values.append(value)
         return f"${len(self.values)}"
 
+    def copy(self) -> "Where":
+        """The same conditions and values, to add others to."""
+        other = Where(*self.conditions)
+        other.values = list(self.values)
+        return other
+
     def __str__(self) -> str:
         return " AND ".join(self.conditions) or "true"

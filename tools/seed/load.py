@@ -17,8 +17,10 @@ from typing import Any
 
 import asyncpg
 
-from services.intake import partitions as intake_partitions
+from services.dispatch import tables as dispatch
+from services.intake import tables as intake
 from services.journal import repository as journal
+from shared.db import months
 from shared.db.database import plain_url
 from tools.seed.clone import Chunk, Copier
 from tools.seed.rehearsal import Rehearsal
@@ -36,6 +38,7 @@ BUSIEST = 0.3
 JITTER_S = 25 * 60
 WEEK_S = 7 * 86400
 LOCK = 7404
+_MONTHLY = {"intake": intake.PARTITIONED, "dispatch": (dispatch.order_words,)}
 JOURNAL: Table = ("journal", "events")
 SCHEMA = """
 CREATE SCHEMA IF NOT EXISTS seed;
@@ -232,7 +235,7 @@ class Loader:
     async def _months(self, pg: Any) -> None:
         """Partitions of the months that the history needs, made as the services that own them."""
         first = self.run.now - timedelta(days=31 * self.run.months + 31)
-        for schema in ("intake", "journal"):
+        for schema in ("intake", "dispatch", "journal"):
             role = await self._role(pg, schema)
             async with pg.transaction():
                 if role:
@@ -240,10 +243,10 @@ class Loader:
                 await pg.execute(f"SET LOCAL search_path TO {schema}")
                 month = first.replace(day=1)
                 while month <= self.run.now + timedelta(days=62):
-                    if schema == "intake":
-                        await intake_partitions.make(pg, month)
-                    else:
+                    if schema == "journal":
                         await journal.care(pg, month.date())
+                    else:
+                        await months.make(pg, schema, _MONTHLY[schema], month)
                     month = (month + timedelta(days=32)).replace(day=1)
 
     async def _role(self, pg: Any, schema: str) -> str | None:

@@ -174,7 +174,7 @@ class Reactions:
                 if order is not None and (earlier.feedback_closed or order.status is Status.CLOSED):
                     closed = earlier.appeal_id
             assigned[case.appeal_id] = self._open(book, case.appeal_id, appeal, label, at, repeat_of=closed).id
-        await repository.assign_cases(book.uow.pg, assigned)
+        await repository.assign_cases(book.uow.pg, [(case, assigned[case.appeal_id]) for case, _, _ in waiting])
 
     def _open(
         self,
@@ -313,7 +313,7 @@ class Reactions:
             return
         if case.work_order_id is not None:
             await self._leave(book, case, "已并入另一件相同诉求的工单", at)
-        await repository.assign_cases(book.uow.pg, {case.appeal_id: target.work_order_id})
+        await repository.assign_cases(book.uow.pg, [(case, target.work_order_id)])
 
     async def _unlink(self, book: Book, case: KnownCase, message: Message[appeals.AppealEvent]) -> None:
         """The join is undone: the appeal gets an order of its own, its clocks start at its own `received_at`."""
@@ -329,7 +329,7 @@ class Reactions:
             return
         await self.desk.refresh(book.uow.pg)
         own = self._open(book, case.appeal_id, case.appeal, case.label, message.time)
-        await repository.assign_cases(book.uow.pg, {case.appeal_id: own.id})
+        await repository.assign_cases(book.uow.pg, [(case, own.id)])
 
     async def _close(
         self, book: Book, closed: Sequence[CaseState], said: dict[str, Message[ratings.FeedbackEvent]]

@@ -10,6 +10,7 @@ import orjson
 
 from services.dispatch import tables
 from shared.db import bulk
+from shared.terms import vector
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,10 +163,17 @@ async def lock_cases(pg: Any, appeal_ids: Iterable[str]) -> dict[str, KnownCase]
     return {row["appeal_id"]: _case(row) for row in rows}
 
 
-async def assign_cases(pg: Any, orders: Mapping[str, str]) -> None:
-    """Say which order answers each appeal."""
-    rows = [{"appeal_id": appeal, "work_order_id": order} for appeal, order in sorted(orders.items())]
+async def assign_cases(pg: Any, orders: Sequence[tuple[KnownCase, str]]) -> None:
+    """Say which order answers each appeal, and by which words it is found."""
+    rows = [{"appeal_id": case.appeal_id, "work_order_id": order} for case, order in orders]
+    rows.sort(key=lambda row: row["appeal_id"])
     await bulk.update(pg, tables.cases, rows, key=("appeal_id",))
+    words = [
+        {"work_order_id": order, "appeal_id": case.appeal_id, "search": vector(case.appeal.title, case.appeal.text)}
+        for case, order in orders
+        if case.appeal is not None
+    ]
+    await bulk.insert(pg, tables.order_words, words, conflict=("work_order_id", "appeal_id"))
 
 
 async def mark_second_handled(pg: Any, appeal_ids: Sequence[str]) -> None:

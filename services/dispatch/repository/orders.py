@@ -2,20 +2,24 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 import msgspec
 import orjson
 
 from services.dispatch import tables
 from services.dispatch.domain.work_order import WorkOrder
-from shared.db import bulk
-from shared.db.where import Where, containing, prefixed
+from shared import terms
+from shared.db import bulk, months
+from shared.db.where import Where, prefixed
+from shared.ids import instant_of
 from shared.security.scope import Scope, prefix
 
 _orders = msgspec.json.Decoder(WorkOrder)
 _json = msgspec.json.Encoder()
+_BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,20 +100,56 @@ async def list_orders(
         where.add("coalesce(l.lamp, 'green') = 'green'")
     elif wanted.lamp:
         where.add("l.lamp = ?", wanted.lamp)
-    if wanted.words:
-        where.add(
-            f"EXISTS (SELECT 1 FROM {tables.cases.fullname} c WHERE c.work_order_id = w.id AND c.appeal LIKE ?)",
-            containing(wanted.words),
-        )
     if after:
         where.add("w.id < ?", after)
-    rows = await pg.fetch(
-        f"SELECT w.state, coalesce(l.lamp, 'green') AS lamp FROM {tables.work_orders.fullname} w"
-        f" LEFT JOIN {tables.lamps.fullname} l ON l.work_order_id = w.id WHERE {where}"
-        f" ORDER BY w.id DESC LIMIT {limit:d}",
-        *where.values,
-    )
+    rows: list[Any] = []
+    for low, high in months.newest_first(_month_of(after)):
+        window = where.copy()
+        if low is not None:
+            window.add("w.id >= ?", str(low))
+        if high is not None:
+            window.add("w.id < ?", str(high))
+        if wanted.words:
+            _add_words(window, wanted.words, low, high)
+        rows += await pg.fetch(
+            f"SELECT w.state, coalesce(l.lamp, 'green') AS lamp FROM {tables.work_orders.fullname} w"
+            f" LEFT JOIN {tables.lamps.fullname} l ON l.work_order_id = w.id WHERE {window}"
+            f" ORDER BY w.id DESC LIMIT {limit - len(rows):d}",
+            *window.values,
+        )
+        if len(rows) >= limit:
+            break
     return [(_orders.decode(row["state"]), row["lamp"]) for row in rows]
+
+
+def _month_of(after: str | None) -> datetime:
+    """Where a walk through the months begins: at the last row that was seen, else now."""
+    now = datetime.now(UTC)
+    try:
+        return max(min(now, instant_of(after)), _BEGINNING) if after else now
+    except ValueError:
+        return now
+
+
+def _add_words(where: Where, words: str, low: UUID | None, high: UUID | None) -> None:
+    """Orders one of whose appeals holds all the words; runs of Chinese characters side by side."""
+    query = terms.query(words)
+    if query is None:
+        where.add("?::text IS NULL", words)  # nothing can match blanks and punctuation
+        return
+    parts, values = ["x.search @@ ?::tsquery"], [query]
+    for condition, bound in (("x.work_order_id >= ?", low), ("x.work_order_id < ?", high)):
+        if bound is not None:
+            parts.append(condition)
+            values.append(str(bound))
+    for run in terms.long_runs(words):
+        parts.append("position(? IN c.appeal) > 0")
+        values.append(run)
+    where.add(
+        f"w.id IN (SELECT x.work_order_id FROM {tables.order_words.fullname} x JOIN {tables.cases.fullname} c"
+        f" ON c.appeal_id = x.appeal_id AND c.work_order_id = x.work_order_id WHERE {' AND '.join(parts)})",
+        *values,
+    )
 
 
 async def read_order(pg: Any, order_id: str) -> tuple[WorkOrder, str] | None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from services.intake.domain.case import PLAIN_WORDS, STATUSES, OrderFact, status_of
-from services.intake.domain.search import query, terms, vector
+from shared.terms import query, terms, vector
 
 T = datetime(2026, 11, 21, tzinfo=UTC)
 

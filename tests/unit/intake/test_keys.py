@@ -8,9 +8,7 @@ import orjson
 import pytest
 
 from services.intake.keys import FILE, Keys, write_new
-from services.intake.partitions import first_key, months
 from services.intake.vault import Vault
-from shared.ids import instant_of, uuid7
 
 
 def test_a_key_file_is_made_once_and_kept(tmp_path: Path) -> None:
@@ -47,11 +45,3 @@ def test_a_rotated_vault_key_still_opens_what_the_old_one_sealed(tmp_path: Path)
     new = Keys.load(tmp_path, make=False)
     assert Vault(new.vault, new.current).open("a", "1", sealed) == {"phone": "1"}
     assert Vault(new.vault, new.current).current == "2"
-
-
-def test_a_month_s_keys_lie_between_its_bounds() -> None:
-    now = instant_of(uuid7())
-    (start, end), *later = months(now)
-    assert start <= now < end
-    assert len(later) == 2
-    assert str(first_key(start)) <= uuid7() < str(first_key(end))
