@@ -81,15 +81,19 @@ bench: $(LOCAL)  ## every bench, one after the other; each ends with one JSON ob
 	@for name in $(BENCHES); do $(PY) -m tests.bench.$$name $(if $(transport),transport=$(transport)) || exit 1; done
 
 $(BENCHES:%=bench-%): bench-%: $(LOCAL)
-	@$(PY) -m tests.bench.$* $(if $(transport),transport=$(transport)) $(if $(n),n=$(n)) $(if $(seconds),seconds=$(seconds))
+	@$(PY) -m tests.bench.$* $(if $(transport),transport=$(transport)) $(if $(n),n=$(n)) $(if $(seconds),seconds=$(seconds)) \
+		$(if $(history),history=$(history)) $(if $(folder),folder=$(folder))
 
 generate: $(LOCAL)  ## write docs/generated anew from the event catalog
 	@$(PY) -m tools.generate
 
 ##@ Data and operation
-.PHONY: feed train evaluate reconcile dlt
+.PHONY: feed seed train evaluate reconcile dlt
 feed: $(LOCAL)  ## send another platform's export through the running hub: file=F mapping=M [rate=N a second]
 	@$(call need,file mapping)$(PY) -m tools.feed --file '$(file)' --mapping '$(mapping)' $(if $(rate),--rate '$(rate)') $(if $(url),--url '$(url)')
+
+seed: $(LOCAL)  ## write a history of N invented cases into the running hub: n=N [seed=1] [months=12] [journal=MONTHS] [force=yes]
+	@$(call need,n)$(PY) -m tools.seed n='$(n)' $(if $(seed),seed='$(seed)') $(if $(months),months='$(months)') $(if $(journal),journal='$(journal)') $(if $(force),force='$(force)')
 
 train: $(LOCAL)  ## train a classifier: data=F text=COL label=COL [date=COL until=YYYY-MM-DD] [min_count=N] out=DIR
 	@$(call need,data text label out)$(PY) -m tools.train --data '$(data)' --text '$(text)' --label '$(label)' $(if $(date),--date '$(date)') $(if $(until),--until '$(until)') $(if $(min_count),--min-count '$(min_count)') --out '$(out)'
