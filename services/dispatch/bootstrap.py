@@ -7,8 +7,9 @@ from services.dispatch.api import router
 from services.dispatch.book import SUSPENSION_END
 from services.dispatch.consumer import subscriptions
 from services.dispatch.desk import RoutingDesk
-from services.dispatch.handlers import Actions, Reactions, Registers
+from services.dispatch.handlers import Act, Actions, Reactions, Registers
 from services.dispatch.handlers.reactions import LINK
+from services.dispatch.handlers.registers import Job, run_jobs
 from services.dispatch.platforms import DirectoryError, load_platforms, neighbours
 from services.dispatch.reconcile import Reconciliation
 from services.dispatch.rules.loading import RulesError, load_rules
@@ -19,6 +20,7 @@ from shared.bus.records import Transport
 from shared.clock import Clock
 from shared.db.database import Database
 from shared.db.months import Partitions
+from shared.http.commands import CommandQueue
 from shared.plugins.registry import PluginMissing
 from shared.service.service import Service
 from shared.settings import Settings
@@ -53,6 +55,8 @@ def build(settings: Settings, clock: Clock, bus: Transport, database: Database) 
     )
     reactions = Reactions(desk, city.auto_link_threshold)
     registers = Registers(desk, database)
+    acts: CommandQueue[Act] = CommandQueue(database, Actions(desk).act)
+    jobs: CommandQueue[Job] = CommandQueue(database, run_jobs, largest=1)
     units_csv = city.file("units.csv").read_bytes()
     duties = city.folder / "duties.csv"
     duties_csv = duties.read_bytes() if duties.is_file() else None
@@ -65,7 +69,7 @@ def build(settings: Settings, clock: Clock, bus: Transport, database: Database) 
         name="dispatch",
         pace_s=0.0,
         database=database,
-        router=router(desk, registers, Actions(desk), database, clock),
+        router=router(desk, registers, acts, jobs, database, clock),
         migrations=Path(__file__).parent / "migrations",
         subscriptions=subscriptions(reactions),
         timers={SUSPENSION_END: reactions.on_suspension_end, LINK: reactions.on_link},

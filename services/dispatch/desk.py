@@ -25,11 +25,13 @@ from services.dispatch.domain import (
     decide,
     return_until,
 )
+from services.dispatch.domain.commands import Dispatch, Relabel
 from services.dispatch.domain.regions import Regions
 from services.dispatch.domain.units import UnitKind
 from services.dispatch.domain.work_order import WorkingTime
 from shared.clock import ZONE
 from shared.errors import Transient
+from shared.ids import uuid7
 
 RULE_FAILURES = Counter("sushu_routing_rule_failures_total", "Rules that raised or answered nonsense", ["rule"])
 
@@ -114,6 +116,25 @@ class RoutingDesk:
         for rule in decision.failures:
             RULE_FAILURES.labels(rule).inc()
         return decision
+
+    def dispatch(
+        self,
+        case: Case,
+        at: datetime,
+        cause: str,
+        *,
+        without: frozenset[str] = frozenset(),
+        label: Relabel | None = None,
+    ) -> Dispatch:
+        """The command that gives an order to whom the chain names."""
+        decision = self.decide(case, at, without)
+        return Dispatch(
+            decision=decision,
+            cause=cause,
+            return_until=self.return_until(decision.handling_class, at),
+            handoff_id=uuid7() if decision.platform else "",
+            label=label,
+        )
 
     def return_until(self, handling_class: HandlingClass, at: datetime) -> datetime:
         """The last instant at which a lead may return what is dispatched to it at `at`."""

@@ -1,6 +1,9 @@
 """Facts of the domain as events of `dispatch.work-orders.v1` and `dispatch.handoffs.v1`, and as answers over HTTP."""
 
+from datetime import datetime
 from typing import Any
+
+import msgspec
 
 from services.dispatch.domain.command import Fact
 from services.dispatch.domain.units import UnitDirectory
@@ -94,76 +97,25 @@ def handoff_offered(order: WorkOrder, sender: str, path: tuple[str, ...], actor:
     return handoffs.HandoffOffered(actor=actor, reason="诉求地点属其他平台辖区", after=after)
 
 
-_INSTANTS = (
-    "received_at",
-    "taken_at",
-    "opened_at",
-    "dispatched_at",
-    "return_until",
-    "accepted_at",
-    "contacted_at",
-    "completed_at",
-    "suspended_until",
-    "disputed_at",
-)
-
-
-def view(order: WorkOrder, units: UnitDirectory, *, lamp: str = "green") -> dict[str, Any]:
-    """The order as api.md answers it, without the actions of a caller."""
-    body: dict[str, Any] = {
-        "id": order.id,
-        "appeal_ids": list(order.appeal_ids),
-        "status": order.status.value,
-        "lead": order.lead,
-        "lead_name": units.name(order.lead),
-        "co_handlers": list(order.co_handlers),
+def view(order: WorkOrder, platform: str, units: UnitDirectory, *, lamp: str) -> dict[str, Any]:
+    """The order as api.md answers it, without the actions of a caller: what is published and what only people of this
+    platform read."""
+    body = _in_zone(msgspec.to_builtins(snapshot(order, platform, units), builtin_types=(datetime,)))
+    del body["platform"], body["lead_region"]
+    body["returns"] = [
+        _in_zone(shown) | {"note": entry.note} for entry, shown in zip(order.returns, body["returns"], strict=True)
+    ]
+    asked = order.approval
+    return body | {
         "co_handler_names": [units.name(code) for code in order.co_handlers],
-        "class": order.handling_class.value,
-        "matter": order.matter,
-        "matter_path": list(order.matter_path),
-        "kind": order.kind,
-        "region_code": order.region_code,
-        "channel": order.channel,
-        "reporter_groups": list(order.reporter_groups),
-        "round": order.round,
-        "dispatch_no": order.dispatch_no,
-        "version": order.version,
-        "in_review": order.in_review,
         "lamp": lamp,
-        "result": order.result,
-        "solved": order.solved,
         "evidence": list(order.evidence),
-        "dispute_id": order.dispute_id,
         "clock_policy": order.clock_policy,
-        "decision": [
-            {"rule": answer.rule, "outcome": answer.outcome.value, "reason": answer.reason} for answer in order.decision
-        ],
-        "returns": [
-            {
-                "unit": entry.unit,
-                "reason": entry.reason,
-                "suggested_unit": entry.suggested_unit,
-                "note": entry.note,
-                "at": rfc3339(entry.at),
-            }
-            for entry in order.returns
-        ],
-        "approval": None,
-        "handoff": None,
-        "parent_id": order.parent_id,
-        "repeat_of": order.repeat_of,
+        "approval": asked
+        and {"id": asked.id, "what": asked.kind.value, "seconds": asked.seconds, "reason": asked.reason},
     }
-    if order.approval is not None:
-        body["approval"] = {
-            "id": order.approval.id,
-            "what": order.approval.kind.value,
-            "seconds": order.approval.seconds,
-            "reason": order.approval.reason,
-        }
-    if order.handoff is not None:
-        handoff = order.handoff
-        body["handoff"] = {"id": handoff.id, "platform": handoff.platform, "state": handoff.state}
-    for name in _INSTANTS:
-        instant = getattr(order, name)
-        body[name] = rfc3339(instant) if instant is not None else None
-    return body
+
+
+def _in_zone(body: dict[str, Any]) -> dict[str, Any]:
+    """With its instants in the platform's zone, like every time of an answer."""
+    return {name: rfc3339(value) if isinstance(value, datetime) else value for name, value in body.items()}

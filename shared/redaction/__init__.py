@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, overload
 
 from shared.redaction.addresses import find_addresses
 from shared.redaction.identifiers import find_accounts, find_documents, find_emails, find_plates
@@ -20,7 +20,7 @@ from shared.redaction.names import find_known_names, find_names
 from shared.redaction.numbers import find_known_numbers, find_numbers, find_spelled_numbers
 from shared.redaction.scan import Claims, Span, normalise
 
-__all__ = ["PLACEHOLDERS", "Redacted", "redact"]
+__all__ = ["PLACEHOLDERS", "Redacted", "clean", "redact"]
 
 PLACEHOLDERS: Final[dict[str, str]] = {
     "phone": "〔电话〕",
@@ -77,3 +77,12 @@ def _replace(text: str, spans: list[Span]) -> Redacted:
         counts[span.kind] = counts.get(span.kind, 0) + 1
     pieces.append(text[position:])
     return Redacted("".join(pieces), counts)
+
+
+@overload
+def clean(words: str) -> str: ...
+@overload
+def clean(words: None) -> None: ...
+def clean(words: str | None) -> str | None:
+    """What a person typed (a note, a reason, a result), as it may go into events: personal data is taken out."""
+    return redact(words).text if words else words

@@ -5,15 +5,24 @@ from fastapi import APIRouter
 from services.dispatch.api import registers as registers_api
 from services.dispatch.api import work_orders as work_orders_api
 from services.dispatch.desk import RoutingDesk
-from services.dispatch.handlers import Actions, Registers
+from services.dispatch.handlers import Act, Registers
+from services.dispatch.handlers.registers import Job
 from shared.clock import Clock
 from shared.db.database import Database
+from shared.http.commands import CommandQueue
 from shared.http.requests import StrictRoute
 
 
-def router(desk: RoutingDesk, registers: Registers, actions: Actions, database: Database, clock: Clock) -> APIRouter:
+def router(
+    desk: RoutingDesk,
+    registers: Registers,
+    acts: CommandQueue[Act],
+    jobs: CommandQueue[Job],
+    database: Database,
+    clock: Clock,
+) -> APIRouter:
     """The routes of `work-orders`, `disputes`, `approvals`, `duties`, `routing`, `units` and `platforms`."""
     routes = APIRouter(tags=["dispatch"], route_class=StrictRoute)
-    work_orders_api.add_routes(routes, desk, actions, database, clock)
-    registers_api.add_routes(routes, desk, registers, database, clock)
+    work_orders_api.add_routes(routes, desk, acts, database, clock)
+    registers_api.add_routes(routes, desk, registers, jobs, database, clock)
     return routes

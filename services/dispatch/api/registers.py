@@ -1,6 +1,5 @@
 """Duties, units, platforms, and the preview of routing."""
 
-from collections.abc import Awaitable, Callable, Sequence
 from hashlib import sha256
 from typing import Annotated, Any
 
@@ -13,6 +12,7 @@ from services.dispatch.domain.case import Case
 from services.dispatch.domain.duties import Duty, DutyKind
 from services.dispatch.domain.units import UnitKind, UnitState
 from services.dispatch.handlers import Registers, duty_view, unit_view
+from services.dispatch.handlers.registers import Job
 from services.dispatch.schemas import (
     DutyBody,
     NoteBody,
@@ -21,26 +21,23 @@ from services.dispatch.schemas import (
 )
 from shared.clock import Clock, rfc3339
 from shared.db.database import Database
-from shared.errors import Problem, invalid
+from shared.errors import invalid
 from shared.http.auth import Caller, Idempotency
-from shared.http.commands import Answer, CommandQueue
+from shared.http.commands import CommandQueue
 from shared.http.pages import Paged, after_of, page_of
 from shared.ids import uuid7
-from shared.outbox.uow import Uow
 from shared.security.scope import within
 
-Job = Callable[[Uow], Awaitable[Answer]]
-"""a write to a register"""
 
-
-async def _run_jobs(jobs: Sequence[Job], uow: Uow) -> list[Answer | Problem]:
-    """One job is one transaction (the queue's `largest` is 1): its Problem rolls everything back."""
-    return [await job(uow) for job in jobs]
-
-
-def add_routes(routes: APIRouter, desk: RoutingDesk, registers: Registers, database: Database, clock: Clock) -> None:
+def add_routes(
+    routes: APIRouter,
+    desk: RoutingDesk,
+    registers: Registers,
+    jobs: CommandQueue[Job],
+    database: Database,
+    clock: Clock,
+) -> None:
     """Add the routes of `duties`, `routing`, `units` and `platforms`."""
-    jobs: CommandQueue[Job] = CommandQueue(database, _run_jobs, largest=1)
 
     @routes.get("/v1/duties")
     async def list_duties(

@@ -23,64 +23,32 @@ from services.dispatch.domain.case import HandlingClass
 from services.dispatch.domain.machine import allowed_actions
 from services.dispatch.domain.work_order import Status
 from services.dispatch.events import view
-from services.dispatch.handlers import Act, Actions, actor_of, sees
+from services.dispatch.handlers import Act, actor_of, sees
+from services.dispatch.handlers.action_table import ACTIONS, Action
 from services.dispatch.repository import Wanted
-from services.dispatch.schemas import (
-    CoHandlersBody,
-    CompleteBody,
-    ExtendBody,
-    NoteBody,
-    ReturnBody,
-    RulingBody,
-    SuspendBody,
-    TransferBody,
-)
+from services.dispatch.schemas import NoteBody, RulingBody
 from shared.clock import Clock, rfc3339
 from shared.db.database import Database
 from shared.errors import not_found
 from shared.http.auth import Idempotency
-from shared.http.bodies import Body
 from shared.http.commands import CommandQueue, IdempotencyKey
 from shared.http.pages import Paged, after_of, page_of
 
-_ACTION_BODIES: dict[str, type[Body]] = {
-    "accept": NoteBody,
-    "contact": NoteBody,
-    "progress": NoteBody,
-    "complete": CompleteBody,
-    "return": ReturnBody,
-    "suspend": SuspendBody,
-    "extend": ExtendBody,
-    "resume": NoteBody,
-    "co-handlers": CoHandlersBody,
-    "transfer": TransferBody,
-}
 
-_WORDS = {
-    "accept": "The lead takes it on.",
-    "contact": "The lead spoke with the citizen; the first time counts.",
-    "progress": "A note on the way, also by a co-handler.",
-    "complete": "The lead says it is done, with the result for the citizen.",
-    "return": "退单 inside its window: the chain runs again without the unit; the second one opens a dispute.",
-    "suspend": "挂账: asks the centre to stop the clock for some days.",
-    "extend": "延期: asks for a longer deadline, once, before it is due.",
-    "resume": "Ends a suspension.",
-    "co-handlers": "协办: other units help.",
-    "transfer": "The centre gives it to another unit.",
-}
-
-
-def add_routes(routes: APIRouter, desk: RoutingDesk, actions: Actions, database: Database, clock: Clock) -> None:
+def add_routes(routes: APIRouter, desk: RoutingDesk, acts: CommandQueue[Act], database: Database, clock: Clock) -> None:
     """Add the routes of `work-orders`, `disputes` and `approvals`."""
-    acts: CommandQueue[Act] = CommandQueue(database, actions.act)
 
     async def do(act: Act, key: IdempotencyKey | None, response: Response) -> dict[str, Any]:
         outcome = await acts.submit(act, key)
         response.headers["ETag"] = f'"{outcome.answer["version"]}"'
         return outcome.answer
 
-    def action(name: str, shape: type[Body]) -> None:
+    def add_action(action: Action[Any]) -> None:
         """One route `POST /v1/work-orders/{id}/<name>`."""
+        # a remark may be left out together with its body
+        optional = action.body is NoteBody
+        shape: Any = action.body | None if optional else action.body
+        left_out = JsonBody(None if optional else ...)
 
         async def route(
             order_id: Id,
@@ -88,21 +56,19 @@ def add_routes(routes: APIRouter, desk: RoutingDesk, actions: Actions, database:
             idempotency: Idempotency,
             response: Response,
             if_match: IfMatch = None,
-            # a remark may be left out together with its body
-            body: Any = JsonBody(None if shape is NoteBody else ...),  # noqa: B008
+            body: shape = left_out,
         ) -> dict[str, Any]:
-            body = body or shape()
-            act = Act(uuid_of(order_id, "The work order"), name, body.model_dump(), who, version=version_of(if_match))
+            body = body or NoteBody()
+            act = Act(uuid_of(order_id, "The work order"), action.name, body, who, version=version_of(if_match))
             return await do(act, idempotency(who, body), response)
 
-        route.__annotations__["body"] = shape | None if shape is NoteBody else shape
-        route.__doc__ = _WORDS[name]
         routes.add_api_route(
-            f"/v1/work-orders/{{order_id}}/{name}",
+            f"/v1/work-orders/{{order_id}}/{action.name}",
             route,
             methods=["POST"],
-            name=name,
-            operation_id=f"work_order_{name.replace('-', '_')}",
+            name=action.name,
+            description=action.words,
+            operation_id=f"work_order_{action.name.replace('-', '_')}",
         )
 
     @routes.get("/v1/work-orders")
@@ -124,7 +90,7 @@ def add_routes(routes: APIRouter, desk: RoutingDesk, actions: Actions, database:
             found = await repository.list_orders(pg, wanted, who.scope, after_of(page, str), page.limit + 1)
         actor, now = actor_of(who), clock.now()
         rows = [
-            view(order, desk.units, lamp=shown) | {"actions": list(allowed_actions(order, actor, now))}
+            view(order, desk.platform, desk.units, lamp=shown) | {"actions": list(allowed_actions(order, actor, now))}
             for order, shown in found
         ]
         return page_of(rows, page, lambda row: [row["id"]])
@@ -140,7 +106,7 @@ def add_routes(routes: APIRouter, desk: RoutingDesk, actions: Actions, database:
             cases = (await repository.cases_of_orders(pg, [order_id])).get(order_id, [])
         order, lamp = found
         response.headers["ETag"] = f'"{order.version}"'
-        return view(order, desk.units, lamp=lamp) | {
+        return view(order, desk.platform, desk.units, lamp=lamp) | {
             "actions": list(allowed_actions(order, actor_of(who), clock.now())),
             "appeals": [
                 {
@@ -156,8 +122,8 @@ def add_routes(routes: APIRouter, desk: RoutingDesk, actions: Actions, database:
             ],
         }
 
-    for name, shape in _ACTION_BODIES.items():
-        action(name, shape)
+    for action in ACTIONS.values():
+        add_action(action)
 
     @routes.get("/v1/disputes")
     async def list_disputes(
@@ -173,7 +139,7 @@ def add_routes(routes: APIRouter, desk: RoutingDesk, actions: Actions, database:
         dispute_id: Id, body: RulingBody, who: Centre, idempotency: Idempotency, response: Response
     ) -> dict[str, Any]:
         """The centre's binding decision. Answers with the work order, dispatched to the unit that was ruled."""
-        act = Act(uuid_of(dispute_id, "The dispute"), "ruling", body.model_dump(), who, target="dispute")
+        act = Act(uuid_of(dispute_id, "The dispute"), "ruling", body, who, target="dispute")
         return await do(act, idempotency(who, body), response)
 
     @routes.get("/v1/approvals")
@@ -193,7 +159,7 @@ def add_routes(routes: APIRouter, desk: RoutingDesk, actions: Actions, database:
     ) -> dict[str, Any]:
         """Grants the request (the centre; for the extension of a complex order also the unit's head)."""
         body = body or NoteBody()
-        act = Act(uuid_of(approval_id, "The approval"), "approve", body.model_dump(), who, target="approval")
+        act = Act(uuid_of(approval_id, "The approval"), "approve", body, who, target="approval")
         return await do(act, idempotency(who, body), response)
 
     @routes.post("/v1/approvals/{approval_id}/reject")
@@ -202,5 +168,5 @@ def add_routes(routes: APIRouter, desk: RoutingDesk, actions: Actions, database:
     ) -> dict[str, Any]:
         """Refuses the request; the order goes on as before."""
         body = body or NoteBody()
-        act = Act(uuid_of(approval_id, "The approval"), "reject", body.model_dump(), who, target="approval")
+        act = Act(uuid_of(approval_id, "The approval"), "reject", body, who, target="approval")
         return await do(act, idempotency(who, body), response)

@@ -1,14 +1,16 @@
 """The state machine: order × command → (order', fact) or a refusal (api.md, dispatch).
 
-`step` is the only way to change an order; it is pure, and a refused command changes nothing.
+After its opening (`open_pending`, `open_dispatched`) an order changes by `step` alone; it is pure, and a refused
+command changes nothing. `preceding` and `following` say which commands bring others with them.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from services.dispatch.domain.command import Command, Fact
-from services.dispatch.domain.commands import ACTIONS
-from services.dispatch.domain.work_order import Actor, WorkOrder
+from services.dispatch.domain.commands import ACTIONS, Dispatch, GiveRuling, OpenDispute, Transfer
+from services.dispatch.domain.work_order import Actor, Status, WorkOrder
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,29 @@ def step(order: WorkOrder, command: Command, actor: Actor, at: datetime) -> Chan
         return Refused("invalid_transition", against, allowed_actions(order, actor, at))
     after, fact = command.apply(order, at, actor)
     return Changed(replace(after, version=order.version + 1), fact)
+
+
+def preceding(order: WorkOrder, command: Command) -> Command | None:
+    """What comes before a command, as a fact of its own: the centre's transfer of a disputed order is its ruling."""
+    if isinstance(command, Transfer) and order.status is Status.DISPUTED:
+        return GiveRuling(scope="case", reason=command.reason)
+    return None
+
+
+def following(
+    order: WorkOrder, dispute_id: str, name_of: Callable[[str], str], dispatch: Callable[[WorkOrder], Dispatch]
+) -> Command | None:
+    """What dispatch does at once with an order that was returned (domain.md, Return): the chain runs again without the
+    units that returned it; the second return, or two units that name each other, open a dispute.
+
+    None when it stayed with its lead. `name_of` gives the name of a unit, `dispatch` runs the chain.
+    """
+    if order.status is not Status.PENDING:
+        return None
+    if not order.must_be_ruled:
+        return dispatch(order)
+    units = dict.fromkeys(name_of(entry.unit) for entry in order.returns)
+    return OpenDispute(dispute_id=dispute_id, reason=f"多次退单或相互推荐：{'、'.join(units)}")
 
 
 def allowed_actions(order: WorkOrder, actor: Actor, at: datetime) -> tuple[str, ...]:

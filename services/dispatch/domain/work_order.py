@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from services.dispatch.domain.case import HandlingClass
+from services.dispatch.domain.case import Case, HandlingClass
 from services.dispatch.domain.routing import DEFAULT_CLOCK_POLICY, RuleAnswer
 
 
@@ -24,8 +24,11 @@ class Status(StrEnum):
     CANCELLED = "cancelled"
 
 
-FINAL = frozenset({Status.CLOSED, Status.HANDED_OFF, Status.CANCELLED})
-OPEN = frozenset(Status) - FINAL
+HANDLING = frozenset({Status.ACCEPTED, Status.REOPENED})
+UNFINISHED = frozenset(
+    {Status.PENDING, Status.DISPATCHED, Status.ACCEPTED, Status.REOPENED, Status.SUSPENDED, Status.DISPUTED}
+)
+"""nobody has completed it yet"""
 
 
 class ReturnReason(StrEnum):
@@ -46,6 +49,10 @@ class Part(StrEnum):
     HELPER = "helper"
     CENTRE = "centre"
     SYSTEM = "system"
+
+
+LEAD = frozenset({Part.LEAD})
+CENTRE = frozenset({Part.CENTRE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +181,22 @@ class WorkOrder:
         if actor.centre or self.centre in actor.units:
             parts.add(Part.CENTRE)
         return frozenset(parts)
+
+    def as_case(self, text: str = "") -> Case:
+        """The case as the chain sees it when it runs again; `text` is the redacted text of the appeal."""
+        return Case(
+            appeal_id=self.appeal_ids[0],
+            matter=self.matter,
+            handling_class=self.handling_class,
+            received_at=self.received_at,
+            taken_at=self.taken_at,
+            kind=self.kind,
+            region_code=self.region_code,
+            channel=self.channel,
+            tags=frozenset(self.tags),
+            groups=frozenset(self.reporter_groups),
+            text=text,
+        )
 
     @property
     def returned_by(self) -> frozenset[str]:

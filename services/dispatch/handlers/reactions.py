@@ -9,22 +9,19 @@ from services.dispatch.book import Book, Trail
 from services.dispatch.desk import RoutingDesk
 from services.dispatch.domain.case import Case, HandlingClass
 from services.dispatch.domain.commands import (
-    UNFINISHED,
     Cancel,
     Close,
-    Dispatch,
     JoinAppeal,
     PartAppeal,
     Relabel,
     Reopen,
     Resume,
 )
-from services.dispatch.domain.work_order import SYSTEM, Actor, Status, WorkOrder
+from services.dispatch.domain.work_order import SYSTEM, UNFINISHED, Actor, Status, WorkOrder
 from services.dispatch.repository import CaseState, KnownAppeal, KnownCase, KnownLabel
 from shared.events.batch import newest
 from shared.events.catalog import appeals, clocks, labels, ratings
 from shared.events.event import Message
-from shared.ids import uuid7
 from shared.outbox.uow import Timer, Uow
 
 RECEIVED = "received"
@@ -250,15 +247,9 @@ class Reactions:
         )
         trail = Trail(order)
         if movable and not label.needs_review and not (same and order.status is Status.DISPATCHED):
-            decision = self.desk.decide(_case(case.appeal_id, appeal, label, self.desk.platform), at, order.returned_by)
-            if order.status is Status.PENDING or decision.lead != order.lead:
-                dispatch = Dispatch(
-                    decision=decision,
-                    cause="review",
-                    return_until=self.desk.return_until(decision.handling_class, at),
-                    handoff_id=uuid7() if decision.platform else "",
-                    label=relabel,
-                )
+            seen = _case(case.appeal_id, appeal, label, self.desk.platform)
+            dispatch = self.desk.dispatch(seen, at, "review", without=order.returned_by, label=relabel)
+            if order.status is Status.PENDING or dispatch.decision.lead != order.lead:
                 trail.step(dispatch, actor, at)
                 book.take(trail)
                 return

@@ -1,28 +1,36 @@
 """Units and duties: imported with a diff and its impact, activated, added; the set-up of a fresh platform."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Any
 
 from services.dispatch import repository
 from services.dispatch.desk import RoutingDesk
-from services.dispatch.domain.case import Case
 from services.dispatch.domain.duties import Duty
 from services.dispatch.domain.duty_import import read_duties
 from services.dispatch.domain.sheets import LineError, SheetError, decode
 from services.dispatch.domain.unit_import import compare, read_units
 from services.dispatch.domain.units import Unit, UnitDirectory
-from services.dispatch.domain.work_order import WorkOrder
 from shared.city import CityError
 from shared.db import audit
 from shared.db.database import Database
 from shared.errors import Problem, Transient, invalid, not_found
+from shared.http.commands import Answer
 from shared.outbox.uow import Uow
 from shared.security.principal import Principal
 
 EXAMINED = 5_000
 """orders whose routing an import's impact is worked out for, oldest first"""
+
+
+Job = Callable[[Uow], Awaitable[Answer]]
+"""a write to a register"""
+
+
+async def run_jobs(jobs: Sequence[Job], uow: Uow) -> list[Answer | Problem]:
+    """For a queue with `largest=1`: one job is one transaction, its Problem rolls everything back."""
+    return [await job(uow) for job in jobs]
 
 
 class Registers:
@@ -66,12 +74,12 @@ class Registers:
         after = ""
         while self.desk.ready and examined < EXAMINED:
             orders = await repository.waiting_orders(uow.pg, after, 500)
-            for order in orders:
-                moved += self.desk.decide(_case(order), at, order.returned_by, proposed).lead != order.lead
+            for order, text in orders:
+                moved += self.desk.decide(order.as_case(text), at, order.returned_by, proposed).lead != order.lead
             examined += len(orders)
             if len(orders) < 500:
                 break
-            after = orders[-1].id
+            after = orders[-1][0].id
             await asyncio.sleep(0)  # routing is pure computing: let others in between
         without_lead = await repository.open_orders(uow.pg, removed)
         return {
@@ -142,20 +150,6 @@ def wrong_lines(errors: Sequence[LineError]) -> Problem:
 
 def _counts(diff: Any) -> dict[str, int]:
     return {"added": len(diff.added), "changed": len(diff.changed), "removed": len(diff.removed)}
-
-
-def _case(order: WorkOrder) -> Case:
-    return Case(
-        appeal_id=order.appeal_ids[0],
-        matter=order.matter,
-        handling_class=order.handling_class,
-        received_at=order.received_at,
-        kind=order.kind,
-        region_code=order.region_code,
-        channel=order.channel,
-        tags=frozenset(order.tags),
-        groups=frozenset(order.reporter_groups),
-    )
 
 
 def unit_view(unit: Unit) -> dict[str, Any]:

@@ -172,14 +172,17 @@ async def open_orders(pg: Any, leads: Sequence[str]) -> dict[str, int]:
     return {row["lead"]: row["n"] for row in rows}
 
 
-async def waiting_orders(pg: Any, after: str, limit: int) -> list[WorkOrder]:
-    """Orders that nobody has accepted yet, in the order of their ids: what a change of units or rules would move."""
+async def waiting_orders(pg: Any, after: str, limit: int) -> list[tuple[WorkOrder, str]]:
+    """Orders that nobody has accepted yet with the text of their first appeal, in the order of their ids: what a change
+    of units or rules would move."""
     rows = await pg.fetch(
-        f"SELECT state FROM {tables.work_orders.fullname} WHERE status = 'dispatched' AND id > $1 ORDER BY id LIMIT $2",
+        f"SELECT w.state, c.appeal::json ->> 'text' AS text FROM {tables.work_orders.fullname} w"
+        f" LEFT JOIN {tables.cases.fullname} c ON c.appeal_id = w.state::json -> 'appeal_ids' ->> 0"
+        " WHERE w.status = 'dispatched' AND w.id > $1 ORDER BY w.id LIMIT $2",
         after,
         limit,
     )
-    return [_orders.decode(row["state"]) for row in rows]
+    return [(_orders.decode(row["state"]), row["text"] or "") for row in rows]
 
 
 async def save_lamps(pg: Any, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -206,11 +209,11 @@ async def list_disputes(
     return [dict(row) for row in await pg.fetch(sql, *where.values)]
 
 
-async def orders_of(pg: Any, table: str, ids: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """(order id, status) of disputes or approvals by their ids."""
-    fullname = {"disputes": tables.disputes, "approvals": tables.approvals}[table].fullname
-    rows = await pg.fetch(f"SELECT id, work_order_id, status FROM {fullname} WHERE id = ANY($1)", list(ids))
-    return {row["id"]: (row["work_order_id"], row["status"]) for row in rows}
+async def orders_of(pg: Any, target: str, ids: Sequence[str]) -> dict[str, str]:
+    """The order ids of disputes or approvals (`target`: `dispute` or `approval`) by their ids."""
+    table = {"dispute": tables.disputes, "approval": tables.approvals}[target]
+    rows = await pg.fetch(f"SELECT id, work_order_id FROM {table.fullname} WHERE id = ANY($1)", list(ids))
+    return {row["id"]: row["work_order_id"] for row in rows}
 
 
 async def list_approvals(

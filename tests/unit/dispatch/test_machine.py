@@ -37,6 +37,7 @@ from services.dispatch.domain.commands import (
     Dispatch,
     DispatchRuled,
     Extend,
+    GiveRuling,
     HandOff,
     JoinAppeal,
     OpenDispute,
@@ -47,13 +48,14 @@ from services.dispatch.domain.commands import (
     Reopen,
     Resume,
     ReturnOrder,
-    Rule,
     Suspend,
     Transfer,
     open_dispatched,
     open_pending,
 )
+from services.dispatch.domain.machine import following, preceding
 from services.dispatch.domain.work_order import ApprovalKind, ReturnReason
+from services.dispatch.handlers.action_table import ACTIONS as TABLE_OF_ACTIONS
 
 NOW = datetime(2026, 11, 20, 2, 0, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)
@@ -144,7 +146,7 @@ def _ruled() -> WorkOrder:
     order = done(dispatched(), ReturnOrder(reason=ReturnReason.NOT_MY_DUTY), UNIT_A)
     order = done(order, OpenDispute(dispute_id="d", reason="多次退单"), SYSTEM)
     assert (order.status, order.lead, order.dispute_id) == (Status.DISPUTED, "c", "d")
-    order = done(order, Rule(scope="case", reason="归甲局"), CENTRE)
+    order = done(order, GiveRuling(scope="case", reason="归甲局"), CENTRE)
     until = NOW + timedelta(hours=8)
     return done(order, DispatchRuled(lead="a", reason="归甲局", return_until=until, answer=ANSWER), CENTRE)
 
@@ -289,7 +291,7 @@ COMMANDS: st.SearchStrategy[Command] = st.one_of(
         return_until=st.just(LATER),
     ),
     st.builds(OpenDispute, dispute_id=_text),
-    st.builds(Rule, scope=st.just("case"), reason=_text),
+    st.builds(GiveRuling, scope=st.just("case"), reason=_text),
     st.builds(DispatchRuled, lead=_units, reason=_text, return_until=st.just(LATER), answer=st.just(ANSWER)),
     st.builds(Approve),
     st.builds(Reject),
@@ -342,3 +344,28 @@ def test_the_parts_of_an_actor_follow_the_order() -> None:
     assert order.parts_of(UNIT_B) == frozenset()
     assert order.parts_of(CENTRE) == {Part.CENTRE}
     assert replace(order, lead="c").parts_of(CENTRE) == {Part.LEAD, Part.CENTRE}
+
+
+def test_every_action_of_the_contract_has_its_row() -> None:
+    assert [action.command for action in TABLE_OF_ACTIONS.values()] == list(ACTIONS)
+
+
+def test_a_transfer_of_a_disputed_order_is_its_ruling_and_of_any_other_is_not() -> None:
+    transfer = Transfer(lead="b", reason="一", return_until=LATER)
+    returned = done(dispatched(), ReturnOrder(reason=ReturnReason.OTHER), UNIT_A)
+    disputed = done(returned, OpenDispute(dispute_id="d", reason="二"), SYSTEM)
+    assert preceding(disputed, transfer) == GiveRuling(scope="case", reason="一")
+    assert preceding(returned, transfer) is None
+
+
+def test_a_returned_order_is_dispatched_again_and_the_second_time_disputed() -> None:
+    again = Dispatch(decision=decision("b"), cause="return", return_until=LATER)
+    first = done(dispatched(), ReturnOrder(reason=ReturnReason.OTHER), UNIT_A)
+    assert following(first, "d", str.upper, lambda order: again) is again
+    second = done(done(first, again, SYSTEM), ReturnOrder(reason=ReturnReason.OTHER), UNIT_B)
+    dispute = following(second, "d", str.upper, lambda order: again)
+    assert dispute == OpenDispute(dispute_id="d", reason="多次退单或相互推荐：A、B")
+    kept = done(done(second, dispute, SYSTEM), GiveRuling(scope="case", reason="一"), CENTRE)
+    ruled = DispatchRuled(lead="a", reason="一", return_until=LATER, answer=ANSWER)
+    shirked = done(done(kept, ruled, CENTRE), ReturnOrder(reason=ReturnReason.OTHER), UNIT_A)
+    assert following(shirked, "d", str.upper, lambda order: again) is None

@@ -12,9 +12,8 @@ from services.dispatch.domain.commands.case_changes import (
     Reopen,
 )
 from services.dispatch.domain.commands.dispatching import Dispatch, Transfer, open_dispatched, open_pending
-from services.dispatch.domain.commands.disputes import DispatchRuled, OpenDispute, Rule
+from services.dispatch.domain.commands.disputes import DispatchRuled, GiveRuling, OpenDispute
 from services.dispatch.domain.commands.handling import Accept, AddCoHandlers, Complete, Contact, Progress, ReturnOrder
-from services.dispatch.domain.commands.parts import UNFINISHED
 
 ACTIONS: tuple[type[Command], ...] = (
     Accept,
@@ -32,7 +31,6 @@ ACTIONS: tuple[type[Command], ...] = (
 
 __all__ = [
     "ACTIONS",
-    "UNFINISHED",
     "Accept",
     "AddCoHandlers",
     "Approve",
@@ -43,6 +41,7 @@ __all__ = [
     "Dispatch",
     "DispatchRuled",
     "Extend",
+    "GiveRuling",
     "HandOff",
     "JoinAppeal",
     "OpenDispute",
@@ -53,7 +52,6 @@ __all__ = [
     "Reopen",
     "Resume",
     "ReturnOrder",
-    "Rule",
     "Suspend",
     "Transfer",
     "open_dispatched",

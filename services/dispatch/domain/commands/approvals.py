@@ -6,8 +6,10 @@ from typing import ClassVar
 
 from services.dispatch.domain.case import HandlingClass
 from services.dispatch.domain.command import Command, Fact
-from services.dispatch.domain.commands.parts import CENTRE, HANDLING, LEAD
 from services.dispatch.domain.work_order import (
+    CENTRE,
+    HANDLING,
+    LEAD,
     Actor,
     Approval,
     ApprovalKind,

@@ -6,8 +6,8 @@ from typing import ClassVar
 
 from services.dispatch.domain.case import HandlingClass
 from services.dispatch.domain.command import Command, Fact
-from services.dispatch.domain.commands.parts import UNFINISHED
 from services.dispatch.domain.work_order import (
+    UNFINISHED,
     Actor,
     Status,
     WorkOrder,

@@ -8,9 +8,9 @@ from typing import ClassVar
 from services.dispatch.domain.case import Case
 from services.dispatch.domain.command import Command, Fact
 from services.dispatch.domain.commands.case_changes import Relabel
-from services.dispatch.domain.commands.parts import CENTRE
 from services.dispatch.domain.routing import Decision
 from services.dispatch.domain.work_order import (
+    CENTRE,
     Actor,
     Handoff,
     Part,

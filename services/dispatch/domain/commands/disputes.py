@@ -6,9 +6,9 @@ from typing import ClassVar
 
 from services.dispatch.domain.command import Command, Fact
 from services.dispatch.domain.commands.dispatching import with_lead
-from services.dispatch.domain.commands.parts import CENTRE
 from services.dispatch.domain.routing import RuleAnswer
 from services.dispatch.domain.work_order import (
+    CENTRE,
     Actor,
     Part,
     Status,
@@ -30,7 +30,7 @@ class OpenDispute(Command):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rule(Command):
+class GiveRuling(Command):
     """The centre's binding decision. The order is pending for the `DispatchRuled` that follows at once."""
 
     sources: ClassVar[frozenset[Status]] = frozenset({Status.DISPUTED})

@@ -5,8 +5,9 @@ from datetime import datetime
 from typing import ClassVar
 
 from services.dispatch.domain.command import Command, Fact
-from services.dispatch.domain.commands.parts import HANDLING, LEAD
 from services.dispatch.domain.work_order import (
+    HANDLING,
+    LEAD,
     Actor,
     Part,
     Return,

@@ -1,0 +1,157 @@
+"""The actions on a work order (api.md, dispatch): one row each. Its route, body and command come from here.
+
+A new action: a command class in `domain/commands/`, its line in `ACTIONS` there, its body in `schemas.py`, a row here.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+from services.dispatch.desk import RoutingDesk
+from services.dispatch.domain.command import Command
+from services.dispatch.domain.commands import (
+    Accept,
+    AddCoHandlers,
+    Complete,
+    Contact,
+    Extend,
+    Progress,
+    Resume,
+    ReturnOrder,
+    Suspend,
+    Transfer,
+)
+from services.dispatch.domain.work_order import WorkOrder
+from services.dispatch.schemas import (
+    CoHandlersBody,
+    CompleteBody,
+    ExtendBody,
+    NoteBody,
+    ReturnBody,
+    SuspendBody,
+    TransferBody,
+)
+from shared.errors import invalid
+from shared.http.bodies import Body
+from shared.ids import uuid7
+from shared.redaction import clean
+
+B = TypeVar("B", bound=Body)
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What a command is made of beside its body; `complete_due_at` as far as sla said so."""
+
+    order: WorkOrder
+    at: datetime
+    complete_due_at: datetime | None
+    desk: RoutingDesk
+
+    @property
+    def return_until(self) -> datetime:
+        """The end of the return window of who gets the order now."""
+        return self.desk.return_until(self.order.handling_class, self.at)
+
+    def unit(self, code: str, pointer: str) -> str:
+        """The unit that a person named. Raises Problem 422 for one that cannot handle orders."""
+        if not self.desk.accountable(code):
+            raise invalid(pointer, f"{code!r} is no unit that can handle orders; GET /v1/units lists them")
+        return code
+
+    def units(self, codes: Sequence[str], pointer: str) -> tuple[str, ...]:
+        return tuple(self.unit(code, f"{pointer}/{index}") for index, code in enumerate(codes))
+
+
+@dataclass(frozen=True, slots=True)
+class Action(Generic[B]):
+    """`POST /v1/work-orders/{id}/<name>`: the command, its body, what the documentation says, how the command is made.
+
+    `routes`: it needs the units in force at this moment, not only their names.
+    """
+
+    command: type[Command]
+    body: type[B]
+    words: str
+    make: Callable[[B, Setting], Command]
+    routes: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.command.action
+
+
+def _return(body: ReturnBody, setting: Setting) -> Command:
+    if body.suggested_unit is not None:
+        setting.unit(body.suggested_unit, "/suggested_unit")
+    return ReturnOrder(reason=body.reason, suggested_unit=body.suggested_unit, note=clean(body.note))
+
+
+def _evidence(body: CompleteBody | SuspendBody) -> tuple[str, ...]:
+    return tuple(clean(entry) for entry in body.evidence or ())
+
+
+_ROWS: tuple[Action[Any], ...] = (
+    Action(Accept, NoteBody, "The lead takes it on.", lambda body, _: Accept(note=clean(body.note))),
+    Action(
+        Contact,
+        NoteBody,
+        "The lead spoke with the citizen; the first time counts.",
+        lambda body, _: Contact(note=clean(body.note)),
+    ),
+    Action(
+        Progress,
+        NoteBody,
+        "A note on the way, also by a co-handler.",
+        lambda body, _: Progress(note=clean(body.note)),
+    ),
+    Action(
+        Complete,
+        CompleteBody,
+        "The lead says it is done, with the result for the citizen.",
+        lambda body, _: Complete(result=clean(body.result), solved=body.solved, evidence=_evidence(body)),
+    ),
+    Action(
+        ReturnOrder,
+        ReturnBody,
+        "退单 inside its window: the chain runs again without the unit; the second one opens a dispute.",
+        _return,
+        routes=True,
+    ),
+    Action(
+        Suspend,
+        SuspendBody,
+        "挂账: asks the centre to stop the clock for some days.",
+        lambda body, _: Suspend(
+            approval_id=uuid7(), reason=clean(body.reason), days=body.days, evidence=_evidence(body)
+        ),
+    ),
+    Action(
+        Extend,
+        ExtendBody,
+        "延期: asks for a longer deadline, once, before it is due.",
+        lambda body, setting: Extend(
+            approval_id=uuid7(), seconds=body.seconds, reason=clean(body.reason), due_at=setting.complete_due_at
+        ),
+    ),
+    Action(Resume, NoteBody, "Ends a suspension.", lambda body, _: Resume(note=clean(body.note))),
+    Action(
+        AddCoHandlers,
+        CoHandlersBody,
+        "协办: other units help.",
+        lambda body, setting: AddCoHandlers(units=setting.units(body.units, "/units")),
+        routes=True,
+    ),
+    Action(
+        Transfer,
+        TransferBody,
+        "The centre gives it to another unit.",
+        lambda body, setting: Transfer(
+            lead=setting.unit(body.lead, "/lead"), reason=clean(body.reason), return_until=setting.return_until
+        ),
+        routes=True,
+    ),
+)
+
+ACTIONS: dict[str, Action[Any]] = {action.name: action for action in _ROWS}
