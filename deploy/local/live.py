@@ -40,7 +40,7 @@ class LiveLine:
 
     async def run(self) -> None:
         """Runs beside the hub; a journal that does not answer is asked again."""
-        after, shown, terminal = "", 0.0, sys.stdout.isatty()
+        after, shown, terminal = "latest", 0.0, sys.stdout.isatty()
         while True:
             try:
                 found = await self._ask(after)

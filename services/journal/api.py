@@ -47,33 +47,36 @@ def router(handlers: Handlers) -> APIRouter:
         """Every event in the order of the journal, as CloudEvents in JSON; keep `next` and ask again with it.
 
         At least once: after a crash of yours the same events come again; none is skipped. `next` is null at the end of
-        what is there: ask again with the last one you had.
+        what is there: ask again with the last one you had. Of rare `types` a page may be short or empty and yet have a
+        `next`: the journal is looked through in pieces.
         """
         position = _position(after)
         wanted = [name.strip() for name in types.split(",") if name.strip()]
-        entries = await _read(handlers, position, wanted, limit)
-        if not entries and wait_s:
+        entries, upcoming = await _read(handlers, position, wanted, limit)
+        if not entries and upcoming is None and wait_s:
             handlers.appended.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):
                     await handlers.appended.wait()
-            entries = await _read(handlers, position, wanted, limit)
-        last = str(entries[-1].position) if entries else None
+            entries, upcoming = await _read(handlers, position, wanted, limit)
+        last = None if upcoming is None else str(upcoming)
         return {"items": [entry.as_cloudevent() for entry in entries], "next": last}
 
     @routes.get("/v1/events/counts", dependencies=[feed_reader])
     async def counts(
-        after: Annotated[str, Query(max_length=20, description="`next` of the call before")] = "",
+        after: Annotated[str, Query(max_length=20, description="`next` of the call before, or `latest`: the end")] = "",
     ) -> dict[str, Any]:
-        """How many events of each type stand behind `after`: for a running count, keep `next` and add up."""
+        """How many events of each type stand behind `after`: for a running count, keep `next` and add up until it
+        stays the same. One call counts a piece of the journal."""
         async with handlers.database.read() as raw:
-            found, last = await repository.counts(raw, _position(after))
+            position = await repository.last_position(raw) if after == "latest" else _position(after)
+            found, last = await repository.counts(raw, position)
         return {"counts": found, "next": str(last)}
 
     return routes
 
 
-async def _read(handlers: Handlers, after: int, types: list[str], limit: int) -> list[Any]:
+async def _read(handlers: Handlers, after: int, types: list[str], limit: int) -> tuple[list[Any], int | None]:
     async with handlers.database.read() as raw:
         return await repository.read(raw, after, types, limit)
 

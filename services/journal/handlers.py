@@ -34,7 +34,8 @@ class Handlers:
         """Gaps or repeats in the positions; 0 is well."""
         async with self.database.read() as raw:
             row = await raw.fetchrow(
-                "SELECT coalesce(max(position), 0) - count(DISTINCT position) AS gaps,"
-                " count(*) - count(DISTINCT position) AS repeats FROM journal.events"
+                "SELECT count(*) FILTER (WHERE position = before) AS repeats,"
+                " coalesce(max(position), 0) - count(*) FILTER (WHERE position IS DISTINCT FROM before) AS gaps"
+                " FROM (SELECT position, lag(position) OVER (ORDER BY position) AS before FROM journal.events) e"
             )
         return {"position_gaps": row["gaps"], "position_repeats": row["repeats"]}

@@ -7,6 +7,9 @@ from typing import Any
 from services.journal.domain import Entry
 from shared.events.event import Event, Message
 
+LOOK_AT = 20_000
+"""positions of one query, whatever is asked for: the journal holds years"""
+
 
 async def append(pg: Any, platform: str, messages: Sequence[Message[Event]]) -> int:
     """Write `messages` behind the last position and return the new one.
@@ -42,15 +45,35 @@ async def append(pg: Any, platform: str, messages: Sequence[Message[Event]]) -> 
     return last
 
 
-async def read(pg: Any, after: int, types: Sequence[str], limit: int) -> list[Entry]:
-    """Entries behind position `after` in order; `types` empty = all."""
+async def read(pg: Any, after: int, types: Sequence[str], limit: int) -> tuple[list[Entry], int | None]:
+    """Entries behind position `after` in order (`types` empty = all), and where to go on; None at the end.
+
+    One call looks at no more than `LOOK_AT` positions: of a rare type a page may be short, or empty, and not the last.
+    """
+    end = await last_position(pg) if types else 0  # before the look: what is appended meanwhile must not be skipped
     rows = await pg.fetch(
         "SELECT position, id, type, source, subject, sequence, time, traceparent, data FROM journal.events"
-        " WHERE position > $1 AND (cardinality($2::text[]) = 0 OR type = ANY($2)) ORDER BY position LIMIT $3",
+        " WHERE position > $1 AND position <= $4 AND (cardinality($2::text[]) = 0 OR type = ANY($2))"
+        " ORDER BY position LIMIT $3",
         after,
         list(types),
         limit,
+        after + LOOK_AT,
     )
+    upcoming: int | None = rows[-1]["position"] if rows else None
+    if len(rows) < limit and end > after + LOOK_AT:
+        upcoming = after + LOOK_AT
+    entries = _entries(rows)
+    return entries, upcoming
+
+
+async def last_position(pg: Any) -> int:
+    """The end of the journal."""
+    found: int = await pg.fetchval("SELECT coalesce(max(position), 0) FROM journal.head")
+    return found
+
+
+def _entries(rows: Sequence[Any]) -> list[Entry]:
     return [
         Entry(
             row["position"],
@@ -68,9 +91,12 @@ async def read(pg: Any, after: int, types: Sequence[str], limit: int) -> list[En
 
 
 async def counts(pg: Any, after: int) -> tuple[dict[str, int], int]:
-    """Events by type behind position `after`, and the last position."""
+    """Events by type in the next `LOOK_AT` positions behind `after`, and the last position that was looked at."""
     rows = await pg.fetch(
-        "SELECT type, count(*) AS n, max(position) AS last FROM journal.events WHERE position > $1 GROUP BY type", after
+        "SELECT type, count(*) AS n, max(position) AS last FROM journal.events WHERE position > $1 AND position <= $2"
+        " GROUP BY type",
+        after,
+        after + LOOK_AT,
     )
     return {row["type"]: row["n"] for row in rows}, max((row["last"] for row in rows), default=after)
 

@@ -11,8 +11,8 @@ head = Table(
 events = Table(
     "events",
     metadata,
-    Column("written_at", DateTime(timezone=True), primary_key=True),
     Column("position", BigInteger, primary_key=True),
+    Column("written_at", DateTime(timezone=True), primary_key=True),
     Column("id", Text, nullable=False),
     Column("type", Text, nullable=False),
     Column("source", Text, nullable=False),

@@ -1,9 +1,13 @@
 """The journal keeps every event, in one order, and hands it on."""
 
 import asyncio
+from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
+
+from services.journal import repository
 from shared.bus.records import Record
 from shared.events.catalog.appeals import Appeal, AppealReceived, AppealWithdrawn, Place, Reporter
 from shared.ids import uuid7
@@ -135,3 +139,32 @@ async def test_counts_add_up_to_what_the_feed_holds(server_url: str) -> None:
         assert first == {"counts": {"appeal.received": 2}, "next": "2"}
         again = (await hub.http.get("/v1/events/counts?after=2", headers=hub.admin)).json()
         assert again == {"counts": {}, "next": "2"}
+
+
+async def test_rare_types_are_found_piece_by_piece(server_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(repository, "LOOK_AT", 10)
+    async with Harness.fresh(server_url, "journal") as hub:
+        for number in range(35):
+            await hub.emit(received(rare := uuid7()), key=rare, sequence=1)
+            if number == 20:
+                await hub.emit(AppealWithdrawn(actor="citizen", after=appeal(rare, "withdrawn")), key=rare, sequence=2)
+            await hub.settle()
+        found, after, pages = [], "", 0
+        while (page := await feed(hub, after, types="appeal.withdrawn"))["next"] is not None:
+            found += page["items"]
+            after, pages = page["next"], pages + 1
+        assert [item["type"] for item in found] == ["appeal.withdrawn"]
+        assert pages == 3, "ten positions at a time, of 36"
+        counts: Counter[str] = Counter()
+        after = ""
+        while (answer := await counted(hub, after))["counts"]:
+            counts.update(answer["counts"])
+            after = answer["next"]
+        assert counts == {"appeal.received": 35, "appeal.withdrawn": 1}
+        assert await counted(hub, "latest") == {"counts": {}, "next": "36"}
+
+
+async def counted(hub: Harness, after: str) -> dict[str, Any]:
+    answer = await hub.http.get("/v1/events/counts", params={"after": after}, headers=hub.admin)
+    found: dict[str, Any] = answer.json()
+    return found
