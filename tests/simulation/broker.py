@@ -280,7 +280,7 @@ class SimulatedTransport:
                 taken.append(record)
         return taken
 
-    def consumer(self, group: str, topics: Iterable[str]) -> Member:
+    def consumer(self, group: str, topics: Iterable[str], *, pace_s: float = 0.0) -> Member:
         return Member(self.broker, self.process, group, topics)
 
     async def ends(self, topics: Iterable[str]) -> dict[Partition, tuple[int, int]]:

@@ -13,13 +13,12 @@ from unittest import mock
 from shared.bus import worker as worker_module
 from shared.bus.dead_letters import DeadLetters
 from shared.bus.inbox import Inbox
-from shared.bus.records import Record
 from shared.bus.timers import Timers
 from shared.bus.worker import Worker
 from shared.db.database import Database
 from shared.errors import OutcomeUnknown, Transient
 from shared.outbox.relay import Relay
-from shared.outbox.uow import Uow, headers_from
+from shared.outbox.uow import Uow
 from tests.simulation.postgres import Server
 
 Patch = Callable[[Server], AbstractContextManager[Any]]
@@ -83,9 +82,9 @@ def _statement(sentence: str, pattern: str, replacement: str) -> None:
 
 
 @_method("commits the offsets before the transaction", Worker, "_claim")
-async def _offsets_first(old: Any, self: Worker, _uow: Uow, records: Any) -> Any:
+async def _offsets_first(old: Any, self: Worker, _pg: Any, records: Any) -> Any:
     async with self.database.transaction() as own:
-        return await old(self, own, records)
+        return await old(self, own.pg, records)
 
 
 @_method("forgets the offsets of the inbox", Inbox, "claim")
@@ -100,12 +99,20 @@ async def _no_ids(_old: Any, _self: Inbox, _pg: Any, messages: Sequence[Any]) ->
 
 
 @_method("forgets the sequences", Inbox, "in_order")
-async def _no_sequences(_old: Any, _self: Inbox, _pg: Any, _topic: str, arrivals: Any, *_: Any, **__: Any) -> Any:
+async def _no_sequences(_old: Any, _self: Inbox, _pg: Any, arrivals: Any, *_: Any, **__: Any) -> Any:
     return [message for message, _ in arrivals]
 
 
 _statement("forgets facts that came early", r"(INSERT INTO \w+\.inbox_early .*)( ON CONFLICT)", r"\1 WHERE false\2")
 _statement("lets two readers of a partition go side by side", r"FOR UPDATE OF o\b", "")
+
+
+_statement("lets facts pass early ones that wait", r"WHERE NOT EXISTS \(SELECT 1 FROM \w+\.inbox_early e [^)]*\)", "")
+
+
+@_method("does not count facts of types that nobody reads", Worker, "_concerns_us")
+def _reads_only(_old: Any, self: Worker, record: Any) -> bool:
+    return self.subscriptions[record.partition.topic].reads(record.type)
 
 
 @_method("takes a commit whose answer was lost for done", Worker, "_apply")
@@ -174,29 +181,21 @@ def _outbox_after(_server: Server) -> AbstractContextManager[Any]:
     return mock.patch.object(Database, "transaction", transaction)
 
 
-def _records(rows: Sequence[Any]) -> list[Record]:
-    return [Record(row["topic"], row["key"], headers_from(row["headers"]), row["value"]) for row in rows]
-
-
-@_method("deletes outbox rows before the send", Relay, "_send")
-async def _mark_first(_old: Any, self: Relay, session: Any) -> int:
+@_method("deletes outbox rows before the send", Relay, "_next")
+async def _mark_first(_old: Any, self: Relay, session: Any, _sent: Any) -> Any:
     rows = await session.fetch(f"DELETE FROM {self.database.schema}.outbox RETURNING id, topic, key, headers, value")
-    await self.transport.publish(_records(sorted(rows, key=lambda row: row["id"])))
-    return len(rows)
+    return sorted(rows, key=lambda row: row["id"])
 
 
-@_method("relays above an id watermark instead of what is visible", Relay, "_send")
-async def _by_id(_old: Any, self: Relay, session: Any) -> int:
-    schema = self.database.schema
-    above = await session.fetch(
-        f"SELECT id, topic, key, headers, value FROM {schema}.outbox WHERE id > $1 ORDER BY id",
-        getattr(self, "high", 0),
+@_method("relays above an id watermark instead of what is visible", Relay, "_next")
+async def _by_id(_old: Any, self: Relay, session: Any, sent: Any) -> Any:
+    high = max([getattr(self, "high", 0), *sent])
+    self.high = high  # type: ignore[attr-defined]
+    return await session.fetch(
+        f"WITH gone AS (DELETE FROM {self.database.schema}.outbox WHERE id <= $1)"
+        f" SELECT id, topic, key, headers, value FROM {self.database.schema}.outbox WHERE id > $1 ORDER BY id",
+        high,
     )
-    if above:
-        await self.transport.publish(_records(above))
-        self.high = above[-1]["id"]  # type: ignore[attr-defined]
-    await session.execute(f"DELETE FROM {schema}.outbox WHERE id <= $1", getattr(self, "high", 0))
-    return len(above)
 
 
 _statement("lets two relays work at once", r"^SELECT pg_try_advisory_lock\(.*", "SELECT true")

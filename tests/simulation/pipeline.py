@@ -1,7 +1,8 @@
 """A small hub that stands for any: three services that do, between them, everything that the runtime offers.
 
 a: commands become numbered facts. b: counts each fact once and in order, says so in an event of its own, arms and
-disarms timers, which also end in events. c: a projection of both streams that keeps the latest of each key.
+disarms timers, which also end in events. c: a projection of both streams that keeps the latest of each key, and
+counts what it is told of the first.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -51,6 +52,13 @@ class FactRecorded(Event, frozen=True, kw_only=True):
     stop: bool = False
 
 
+class FactNoted(Event, frozen=True, kw_only=True):
+    """Something that counts in its key's sequence and concerns nobody."""
+
+    topic: ClassVar[str] = FACTS
+    type: ClassVar[str] = "fact.noted"
+
+
 class FactCounted(Event, frozen=True, kw_only=True):
     """b has counted fact `fact` of the key, or its timer armed by that fact has fired."""
 
@@ -60,7 +68,7 @@ class FactCounted(Event, frozen=True, kw_only=True):
     fired: bool = False
 
 
-EVENTS: dict[str, type[Event]] = {kind.type: kind for kind in (FactRecorded, FactCounted)}
+EVENTS: dict[str, type[Event]] = {kind.type: kind for kind in (FactRecorded, FactNoted, FactCounted)}
 DECODERS: dict[str, msgspec.json.Decoder[Any]] = {name: msgspec.json.Decoder(kind) for name, kind in EVENTS.items()}
 
 
@@ -76,6 +84,8 @@ class Wish:
     key: str
     due_in: float | None = None
     stop: bool = False
+    noted: bool = False
+    """it concerns nobody"""
 
 
 @dataclass(frozen=True)
@@ -125,9 +135,8 @@ async def record(database: Database, command: Command) -> None:
         upcoming = {row["key"]: row["sequence"] - counts[row["key"]] + 1 for row in rows}
         for wish in command.wishes:
             due = None if wish.due_in is None else uow.clock.now() + timedelta(seconds=wish.due_in)
-            uow.emit(
-                FactRecorded(actor="client", due_at=due, stop=wish.stop), key=wish.key, sequence=upcoming[wish.key]
-            )
+            fact = FactRecorded(actor="client", due_at=due, stop=wish.stop)
+            uow.emit(FactNoted(actor="client") if wish.noted else fact, key=wish.key, sequence=upcoming[wish.key])
             upcoming[wish.key] += 1
 
 
@@ -190,18 +199,20 @@ class Projecting:
 
     async def on_events(self, batch: Sequence[Message[Any]], uow: Uow) -> None:
         self.trouble.meet("c", batch)
-        topic = batch[0].topic
-        highest: dict[str, int] = {}
-        for message in sorted(batch, key=lambda message: message.key):
-            highest[message.key] = max(highest.get(message.key, 0), message.sequence)
+        highest: dict[tuple[str, str], int] = {}
+        for message in sorted(batch, key=lambda message: (message.topic, message.key)):
+            name = (message.topic, message.key)
+            highest[name] = max(highest.get(name, 0), message.sequence)
         await uow.pg.execute(
-            "WITH kept AS (INSERT INTO c.handled SELECT $1, * FROM unnest($4::text[], $5::int[]))"
-            " INSERT INTO c.latest AS l (topic, key, sequence) SELECT $1, * FROM unnest($2::text[], $3::int[])"
+            "WITH kept AS (INSERT INTO c.handled SELECT * FROM unnest($4::text[], $5::text[], $6::int[]))"
+            " INSERT INTO c.latest AS l (topic, key, sequence)"
+            " SELECT * FROM unnest($1::text[], $2::text[], $3::int[])"
             " ON CONFLICT (topic, key) DO UPDATE SET sequence = excluded.sequence"
             " WHERE excluded.sequence > l.sequence",
-            topic,
-            list(highest),
+            [topic for topic, _ in highest],
+            [key for _, key in highest],
             list(highest.values()),
+            [message.topic for message in batch],
             [message.key for message in batch],
             [message.sequence for message in batch],
         )
@@ -209,11 +220,12 @@ class Projecting:
 
 def subscriptions(service: str, trouble: Trouble) -> tuple[Subscription, ...]:
     """What a service reacts to."""
+    recorded = frozenset({FactRecorded.type})
     if service == "b":
-        return (Subscription(FACTS, Counting(trouble).on_facts, order="facts"),)
+        return (Subscription(FACTS, Counting(trouble).on_facts, order="facts", types=recorded),)
     if service == "c":
         handler: Callable[..., Awaitable[None]] = Projecting(trouble).on_events
-        return (Subscription(FACTS, handler), Subscription(COUNTS, handler))
+        return (Subscription(FACTS, handler, types=recorded), Subscription(COUNTS, handler, keyed=True))
     return ()
 
 

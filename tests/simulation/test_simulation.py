@@ -11,7 +11,7 @@ from tests.simulation.simulator import Played, Simulator, simulator
 
 SECONDS = 60.0
 SCHEDULES = 3_000
-ENOUGH = 400
+ENOUGH = 600
 """schedules within which every mutation is caught"""
 
 

@@ -29,9 +29,9 @@ from tests.simulation.postgres import Connection, Server
 from tests.simulation.scheduler import PART, Scheduler
 
 START = datetime(2026, 11, 2, 2, 0, tzinfo=UTC)
-STEPS = 20_000
+STEPS = 5_000
 """more choices than any schedule needs: one that does not end goes in circles"""
-SECONDS = 400.0
+SECONDS = 150.0
 """virtual seconds, as STEPS"""
 
 CURRENT: contextvars.ContextVar["SimulatedProcess"] = contextvars.ContextVar("process")
@@ -133,7 +133,8 @@ class World:
                 Wish(
                     random.choice(self.keys),
                     due_in=random.choice((0.0, 0.5, 1.5, 3.0)) if kind < 0.4 else None,
-                    stop=kind > 0.75,
+                    stop=0.65 < kind < 0.9,
+                    noted=kind > 0.9,
                 )
             )
         return Command(number, tuple(sorted(wishes, key=lambda wish: wish.key)))
