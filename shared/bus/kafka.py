@@ -31,6 +31,8 @@ LEAVE_S = 10.0
 GATHER_BYTES = 64 * 1024
 TELL_S = 1.0
 """positions are told to the broker at most so often"""
+_TROUBLE = (KafkaError, OSError, RuntimeError)
+"""what a client of Kafka raises when it has lost its broker; RuntimeError: uvloop, of a connection that was cut"""
 
 
 class KafkaTransport:
@@ -135,7 +137,7 @@ class KafkaTransport:
                 await asyncio.gather(*(self._append(producer, place, own) for place, own in places.items()))
         except (MessageSizeTooLargeError, RecordTooLargeError) as error:
             raise Rejected(max(records, key=lambda record: len(record.value)), str(error)) from error
-        except (KafkaError, OSError, TimeoutError) as error:
+        except _TROUBLE as error:
             self._counts.clear()
             self._drop_producer()  # a broken idempotent producer never heals; a fresh one resends
             raise Transient(f"kafka: {error!r}") from error
@@ -183,7 +185,7 @@ class KafkaTransport:
                 ]
                 first = await asyncio.wait_for(reader.beginning_offsets(places), 10)
                 upcoming = await asyncio.wait_for(reader.end_offsets(places), 10)
-            except (KafkaError, OSError, TimeoutError) as error:
+            except _TROUBLE as error:
                 self._drop_reader()
                 raise Transient(f"kafka: {error!r}") from error
         return {Partition(place.topic, place.partition): (first[place], upcoming[place]) for place in places}
@@ -195,7 +197,21 @@ async def _closed(client: Any) -> None:
         async with asyncio.timeout(LEAVE_S):
             await client.stop()
     except Exception as error:
-        log.debug("a client of Kafka did not end well", extra={"error": repr(error)})
+        log.warning("a client of Kafka did not end, ending its parts", extra={"error": repr(error)})
+        # a member that still beats would keep its partitions from the one that follows
+        coordinator, fetcher = getattr(client, "_coordinator", None), getattr(client, "_fetcher", None)
+        sender, network = getattr(client, "_sender", None), getattr(client, "_client", None)
+        for part, name in (
+            (coordinator, "_coordination_task"),
+            (coordinator, "_heartbeat_task"),
+            (coordinator, "_commit_refresh_task"),
+            (fetcher, "_fetch_task"),
+            (sender, "_sender_task"),
+        ):
+            if (task := getattr(part, name, None)) is not None:
+                task.cancel()
+        if network is not None:
+            await asyncio.gather(asyncio.wait_for(network.close(), 1), return_exceptions=True)
 
 
 def security_of(settings: Settings) -> dict[str, Any]:
@@ -238,6 +254,7 @@ class KafkaConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         self._unplaced: set[TopicPartition] = set()
         self._told = 0.0
         self._to_tell: dict[TopicPartition, int] = {}
+        self._telling: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         consumer = AIOKafkaConsumer(
@@ -264,8 +281,12 @@ class KafkaConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
 
     async def stop(self) -> None:
         if self._consumer is not None:
-            self._told = 0.0
-            await asyncio.gather(self.commit({}), return_exceptions=True)
+            last = asyncio.create_task(self._tell())
+            await asyncio.wait({last, *({self._telling} if self._telling else ())}, timeout=1)
+            for task in (last, self._telling):
+                if task is not None:
+                    task.cancel()
+                    await asyncio.gather(task, return_exceptions=True)
             await _closed(self._consumer)
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
@@ -308,13 +329,14 @@ class KafkaConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         try:
             async with asyncio.timeout(timeout + REBALANCE_S):  # aiokafka waits without end for a rebalance
                 batches = await self._consumer.getmany(timeout_ms=int(timeout * 1000), max_records=limit)
-        except TimeoutError as error:  # its coordination has died of something: nothing but a new member helps
+        except Exception as error:
+            if getattr(error, "retriable", False):
+                raise Transient(f"kafka: {error!r}") from error
+            # its coordination or heart has died, or would be waited for without end: only a new member goes on
             await self.stop()
             self._unplaced.clear()
             await self.start()
-            raise Transient(f"kafka: no rebalance lasts {REBALANCE_S:.0f} s; joined the group anew") from error
-        except KafkaError as error:
-            raise Transient(f"kafka: {error!r}") from error
+            raise Transient(f"kafka: joined the group anew after {error!r}") from error
         return [
             Received(
                 Partition(place.topic, place.partition),
@@ -329,14 +351,21 @@ class KafkaConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         ]
 
     async def commit(self, positions: Mapping[Partition, int]) -> None:
+        """Beside the work, at most every `TELL_S`: nothing waits for the broker's figures."""
         self._to_tell |= {TopicPartition(*partition): offset for partition, offset in positions.items()}
         now = asyncio.get_running_loop().time()
-        if now < self._told + TELL_S:
+        if now < self._told + TELL_S or (self._telling is not None and not self._telling.done()):
             return
         self._told = now
+        self._telling = asyncio.create_task(self._tell(), name=f"kafka-commit-{self.group}")
+
+    async def _tell(self) -> None:
         owned = self._consumer.assignment()
         known = {place: offset for place, offset in self._to_tell.items() if place in owned}
-        self._to_tell.clear()
-        if known:
+        self._to_tell = {}
+        try:
             async with asyncio.timeout(COMMIT_S):  # aiokafka tries for ever while the broker is away
-                await self._consumer.commit(known)
+                if known:
+                    await self._consumer.commit(known)
+        except Exception as error:
+            log.warning("the broker did not take the positions", extra={"group": self.group, "error": repr(error)})

@@ -226,13 +226,18 @@ class Scene:
 
         Raises `PermissionError` where this machine does not let one process touch another's sockets.
         """
-        ports = self._ports()
-        own = {one.laddr.port for one in _connections(self.pid(service), ports)}
-        count = 0
-        for peer in psutil.net_connections("tcp"):
-            if peer.pid and peer.raddr and peer.raddr.port in own and peer.laddr.port in ports:
-                count += _reset(peer.pid, peer.fd)
-        return count
+        return reset(self._ports(), self.pid(service))
+
+
+def reset(ports: set[int], pid: int) -> int:
+    """Reset a process's connections to servers on these ports, from the servers' side; returns how many. Raises
+    `PermissionError` where one process may not touch another's sockets."""
+    own = {one.laddr.port for one in _connections(pid, ports)}
+    count = 0
+    for peer in psutil.net_connections("tcp"):
+        if peer.pid and peer.raddr and peer.raddr.port in own and peer.laddr.port in ports:
+            count += _reset(peer.pid, peer.fd)
+    return count
 
 
 def _connections(pid: int, ports: set[int]) -> list[Any]:
