@@ -40,8 +40,8 @@ share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
 # after kill -9 the node waits for its own former session to end before it comes back
-broker.session.timeout.ms=2000
-broker.heartbeat.interval.ms=500
+broker.session.timeout.ms=4000
+broker.heartbeat.interval.ms=1000
 # a consumer killed with -9 must lose its partitions soon
 group.min.session.timeout.ms=1000
 
