@@ -20,6 +20,7 @@ from shared.outbox.uow import Timer, Uow
 from shared.telemetry.tracing import current_traceparent
 
 SUSPENSION_END = "suspension-end"
+"""timer of an order: its suspension ends"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,18 +93,8 @@ class Book:
         if pending:
             order, fact = open_pending(uuid7(), case, centre, at, path)
         else:
-            decision = self.desk.decide(case, at)
-            order, fact = open_dispatched(
-                uuid7(),
-                case,
-                centre,
-                at,
-                decision,
-                self.desk.return_until(decision.handling_class, at),
-                handoff_id=uuid7() if decision.platform else "",
-                in_review=in_review,
-                matter_path=path,
-            )
+            dispatch = self.desk.dispatch(case, at, "routing")
+            order, fact = open_dispatched(uuid7(), case, centre, at, dispatch, in_review=in_review, matter_path=path)
         self.orders[order.id] = order
         self._new.add(order.id)
         self._changes.append(Change(None, order, fact, "system:dispatch", at))

@@ -8,7 +8,7 @@ from services.dispatch.book import SUSPENSION_END
 from services.dispatch.consumer import subscriptions
 from services.dispatch.desk import RoutingDesk
 from services.dispatch.handlers import Act, Actions, Reactions, Registers
-from services.dispatch.handlers.reactions import LINK
+from services.dispatch.handlers.linking import LINK
 from services.dispatch.handlers.registers import Job, run_jobs
 from services.dispatch.platforms import DirectoryError, load_platforms, neighbours
 from services.dispatch.reconcile import Reconciliation

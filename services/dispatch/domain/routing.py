@@ -100,7 +100,6 @@ class Outcome(StrEnum):
     PROPOSED = "proposed"
     PASSED = "passed"
     FAILED = "failed"
-    OFF = "off"
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from services.dispatch.domain.routing import Outcome, RuleAnswer
 from services.dispatch.domain.work_order import SYSTEM, Actor, WorkOrder
 from services.dispatch.events import view
 from services.dispatch.handlers.action_table import ACTIONS, Setting
-from services.dispatch.repository import KnownCase
+from services.dispatch.known import KnownCase
 from services.dispatch.schemas import NoteBody, RulingBody
 from shared.clock import ZONE
 from shared.db import audit

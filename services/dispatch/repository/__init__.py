@@ -1,10 +1,6 @@
 """The SQL of dispatch."""
 
 from services.dispatch.repository.cases import (
-    CaseState,
-    KnownAppeal,
-    KnownCase,
-    KnownLabel,
     assign_cases,
     cases_of_orders,
     closed_appeals,
@@ -39,14 +35,9 @@ from services.dispatch.repository.registers import (
     read_duties,
     read_units,
     registry_versions,
-    set_registry,
 )
 
 __all__ = [
-    "CaseState",
-    "KnownAppeal",
-    "KnownCase",
-    "KnownLabel",
     "Lamp",
     "Wanted",
     "activate_units",
@@ -75,7 +66,6 @@ __all__ = [
     "remember_feedback",
     "remember_labels",
     "save_lamps",
-    "set_registry",
     "update_orders",
     "waiting_orders",
 ]

@@ -1,68 +1,15 @@
 """The SQL of `cases`: what dispatch keeps of an appeal, read and written many at once."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import msgspec
 import orjson
 
 from services.dispatch import tables
+from services.dispatch.known import CaseState, KnownAppeal, KnownCase, KnownLabel
 from shared.db import bulk
 from shared.terms import vector
-
-
-@dataclass(frozen=True, slots=True)
-class KnownAppeal:
-    """What dispatch keeps of intake's appeal; title and text are redacted."""
-
-    reference_no: str
-    status: str
-    channel: str
-    received_at: datetime
-    taken_at: datetime | None
-    region_code: str
-    groups: tuple[str, ...]
-    pseudonym: str | None
-    kind: str | None
-    title: str | None
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class KnownLabel:
-    """What dispatch keeps of classify's label."""
-
-    matter: str
-    matter_path: tuple[str, ...]
-    handling_class: str
-    kind: str
-    region_code: str
-    tags: tuple[str, ...]
-    needs_review: bool
-    reviewed_by: str | None
-    repeat_of: str | None = None
-    repeat_score: float = 0.0
-
-
-@dataclass(slots=True, kw_only=True)
-class CaseState:
-    """How far the case of an appeal is."""
-
-    appeal_id: str
-    work_order_id: str | None
-    feedback_closed: bool
-    second_handled: bool
-
-
-@dataclass(slots=True, kw_only=True)
-class KnownCase(CaseState):
-    """A case with what routing reads; intake's and classify's part may come in any order."""
-
-    appeal: KnownAppeal | None
-    label: KnownLabel | None
-
 
 _appeals = msgspec.json.Decoder(KnownAppeal)
 _labels = msgspec.json.Decoder(KnownLabel)

@@ -72,8 +72,12 @@ def decision(lead: str, platform: str | None = None) -> Decision:
     return Decision(lead, HandlingClass.GENERAL, (ANSWER,), platform=platform)
 
 
+def routed(found: Decision, handoff_id: str = "") -> Dispatch:
+    return Dispatch(decision=found, cause="routing", return_until=NOW + timedelta(hours=4), handoff_id=handoff_id)
+
+
 def dispatched(lead: str = "a") -> WorkOrder:
-    return open_dispatched("w", CASE, "c", NOW, decision(lead), NOW + timedelta(hours=4))[0]
+    return open_dispatched("w", CASE, "c", NOW, routed(decision(lead)))[0]
 
 
 def accepted() -> WorkOrder:
@@ -93,7 +97,7 @@ def refused(order: WorkOrder, command: Command, actor: Actor, at: datetime = LAT
 
 
 def test_a_new_order_is_dispatched_to_its_lead_at_version_one() -> None:
-    order, fact = open_dispatched("w", CASE, "c", NOW, decision("a"), NOW + timedelta(hours=4))
+    order, fact = open_dispatched("w", CASE, "c", NOW, routed(decision("a")))
     assert (order.status, order.lead, order.version, order.dispatch_no) == (Status.DISPATCHED, "a", 1, 1)
     assert (fact.name, fact.reason) == ("dispatched", "由甲局负责")
 
@@ -226,7 +230,7 @@ def test_an_order_of_two_appeals_is_cancelled_only_when_both_are_withdrawn() -> 
 
 
 def test_an_offered_case_is_handed_off_when_the_other_platform_accepts() -> None:
-    order, _ = open_dispatched("w", CASE, "c", NOW, decision("c", "110000"), NOW, handoff_id="h")
+    order, _ = open_dispatched("w", CASE, "c", NOW, routed(decision("c", "110000"), handoff_id="h"))
     assert order.handoff is not None
     assert (order.status, order.handoff.state) == (Status.DISPATCHED, "offered")
     handed = done(order, HandOff(), SYSTEM)

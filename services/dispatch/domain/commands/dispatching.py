@@ -31,17 +31,13 @@ def open_dispatched(
     case: Case,
     centre: str,
     at: datetime,
-    decision: Decision,
-    return_until: datetime,
+    dispatch: "Dispatch",
     *,
-    handoff_id: str = "",
     in_review: bool = False,
     matter_path: Sequence[str] = (),
 ) -> tuple[WorkOrder, Fact]:
     """A new order with its lead in one change: version 1."""
-    order = _new(order_id, case, centre, at, matter_path, in_review=in_review)
-    dispatch = Dispatch(decision=decision, cause="routing", return_until=return_until, handoff_id=handoff_id)
-    return _dispatched(order, dispatch, at)
+    return _dispatched(_new(order_id, case, centre, at, matter_path, in_review=in_review), dispatch, at)
 
 
 def _new(
@@ -91,7 +87,7 @@ def with_lead(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dispatch(Command):
-    """The chain's decision, after a review (`review`) or a return (`return`)."""
+    """The chain's decision, for a new order (`routing`), after a review (`review`) or a return (`return`)."""
 
     sources: ClassVar[frozenset[Status]] = frozenset({Status.PENDING, Status.DISPATCHED})
     decision: Decision
