@@ -106,9 +106,7 @@ class Handlers:
                     "period": period,
                 }
             )
-        await repository.save_moves(uow.pg, moves)
-        await repository.save_repeats(uow.pg, list(repeats.values()))
-        await repository.save_units(uow.pg, units)
+        await repository.save_orders(uow.pg, moves, list(repeats.values()), units)
 
     async def on_clocks(self, batch: Sequence[Message[clocks.ClockEvent]], uow: Uow) -> None:
         """Orders whose complete clock became due; the latest word of sla counts."""

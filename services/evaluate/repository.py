@@ -25,27 +25,29 @@ async def save_cases(pg: Any, rows: Sequence[Mapping[str, Any]]) -> None:
     )
 
 
-async def save_moves(pg: Any, rows: Sequence[Mapping[str, Any]]) -> None:
-    await bulk.insert(pg, moves, rows, conflict=("platform", "work_order_id", "sequence"))
-
-
-async def save_repeats(pg: Any, rows: Sequence[Mapping[str, Any]]) -> None:
-    await bulk.insert(pg, repeats, rows, conflict=("platform", "appeal_id"))
-
-
-async def save_units(pg: Any, found: Mapping[tuple[str, str], tuple[str, str]]) -> None:
-    """Name and region of units; sorted, so that two workers lock them in one order."""
+async def save_orders(
+    pg: Any,
+    moved: Sequence[Mapping[str, Any]],
+    repeated: Sequence[Mapping[str, Any]],
+    found: Mapping[tuple[str, str], tuple[str, str]],
+) -> None:
+    """What orders say: moves, repeats, and name and region of units; sorted, so that two workers lock them in one
+    order."""
     rows = [
         {"platform": platform, "unit": unit, "name": name, "region_code": region}
         for (platform, unit), (name, region) in sorted(found.items())
     ]
-    await bulk.insert(
+    await bulk.write(
         pg,
-        units,
-        rows,
-        conflict=("platform", "unit"),
-        update=("name", "region_code"),
-        where="(excluded.name, excluded.region_code) <> (t.name, t.region_code)",
+        bulk.insert_of(moves, moved, conflict=("platform", "work_order_id", "sequence")),
+        bulk.insert_of(repeats, repeated, conflict=("platform", "appeal_id")),
+        bulk.insert_of(
+            units,
+            rows,
+            conflict=("platform", "unit"),
+            update=("name", "region_code"),
+            where="(excluded.name, excluded.region_code) <> (t.name, t.region_code)",
+        ),
     )
 
 

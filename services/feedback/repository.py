@@ -16,6 +16,7 @@ from shared.security.principal import Principal
 _feedback = msgspec.json.Decoder(Feedback)
 _completions = msgspec.json.Decoder(list[Completion])
 _strings = msgspec.json.Decoder(list[str])
+_encode = msgspec.json.Encoder().encode
 
 
 @dataclass(slots=True)
@@ -31,8 +32,7 @@ class Case:
     leased_until: datetime | None = None
 
 
-# JSON as text: msgspec decodes it straight into the domain's types
-_COLUMNS = "appeal_id, channel, groups::text, tokens::text, early::text, state::text, leased_by, leased_until"
+_COLUMNS = "appeal_id, channel, groups, tokens, early, state, leased_by, leased_until"
 
 
 def _case(row: Mapping[str, Any]) -> Case:
@@ -51,9 +51,13 @@ def _case(row: Mapping[str, Any]) -> Case:
     )
 
 
+def _json(value: Any) -> str:
+    return _encode(value).decode()
+
+
 async def remember_appeals(pg: Any, appeals: Sequence[tuple[str, str, Sequence[str], Sequence[str]]]) -> list[str]:
     """Keep how to ask: (appeal id, channel, groups, token hashes). Returns those for which a completion is waiting."""
-    rows = [{"appeal_id": a, "channel": c, "groups": list(g), "tokens": list(t)} for a, c, g, t in appeals]
+    rows = [{"appeal_id": a, "channel": c, "groups": _json(g), "tokens": _json(t)} for a, c, g, t in appeals]
     known = await bulk.insert(
         pg,
         cases,
@@ -88,8 +92,8 @@ async def save(pg: Any, changed: Sequence[Case], hours: CallingHours) -> None:
         rows.append(
             {
                 "appeal_id": case.appeal_id,
-                "state": msgspec.to_builtins(case.feedback),
-                "early": msgspec.to_builtins(case.early) or None,
+                "state": _json(case.feedback),
+                "early": _json(case.early) if case.early else None,
                 "status": case.feedback.status.value,
                 "unit": current.completion.unit if current else None,
                 "region_code": current.completion.region_code if current else None,
@@ -100,8 +104,9 @@ async def save(pg: Any, changed: Sequence[Case], hours: CallingHours) -> None:
         )
         if asked is not None and asked.method is Method.LINK:
             opened.append({"sha256": case.tokens[asked.number - 1], "appeal_id": case.appeal_id, "round": asked.number})
-    await bulk.update(pg, cases, rows, key=("appeal_id",))
-    await bulk.insert(pg, links, opened, conflict=("sha256",))
+    await bulk.write(
+        pg, bulk.update_of(cases, rows, key=("appeal_id",)), bulk.insert_of(links, opened, conflict=("sha256",))
+    )
 
 
 async def find_links(pg: Any, hashes: Sequence[str]) -> dict[str, tuple[str, int]]:

@@ -1,7 +1,6 @@
 """Tables of schema `feedback`."""
 
 from sqlalchemy import Column, DateTime, Index, Integer, MetaData, Table, Text, text
-from sqlalchemy.dialects.postgresql import JSONB
 
 SCHEMA = "feedback"
 metadata = MetaData(schema=SCHEMA)
@@ -10,14 +9,15 @@ cases = Table(
     "cases",
     metadata,
     Column("appeal_id", Text, primary_key=True),
+    # lists and the aggregate are JSON as text: nobody but this service's code reads it
     # from intake; null until its event was read (topics overtake each other)
     Column("channel", Text),
-    Column("groups", JSONB),
-    Column("tokens", JSONB),
+    Column("groups", Text),
+    Column("tokens", Text),
     # completions read before the appeal itself
-    Column("early", JSONB),
+    Column("early", Text),
     # the aggregate (domain.Feedback) and what lists need of it
-    Column("state", JSONB),
+    Column("state", Text),
     Column("status", Text, nullable=False, server_default="waiting"),
     Column("unit", Text),
     Column("region_code", Text),

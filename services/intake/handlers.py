@@ -95,13 +95,14 @@ class Intake:
     def __init__(self, keys: Keys, vault_key: str) -> None:
         self.keys = keys
         self.vault_key = vault_key
+        self.numbers = repository.Numbers()
 
     async def receive(self, commands: Sequence[Prepared], uow: Uow) -> Sequence[Answer | Problem]:
         """Store appeals and tell the world. An external id that is known gives its first answer, or a conflict."""
         now = uow.clock.now()
         answers: list[Answer | Problem | None] = [None] * len(commands)
         fresh, holders = await self._sort_out_known(commands, uow)
-        numbers = await repository.numbers(uow.pg, len(fresh)) if fresh else []
+        numbers = await self.numbers.take(uow.pg, len(fresh))
         appeals, sealed, cases, views, references, items = [], [], [], [], [], []
         for index, number in zip(fresh, numbers, strict=True):
             item = commands[index]
@@ -139,12 +140,15 @@ class Intake:
             answers[index] = self._answer(item.id, reference_no, now)
             if item.external is not None:
                 holders[item.external] = Known(item.id, item.digest, reference_no, now)
-        await bulk.insert(uow.pg, tables.appeals, appeals)
-        await bulk.insert(uow.pg, tables.vault, sealed)
-        await bulk.insert(uow.pg, tables.cases, cases)
-        await bulk.insert(uow.pg, tables.case_views, views)
-        await bulk.insert(uow.pg, tables.reference_keys, references)
-        await bulk.insert(uow.pg, tables.timeline, items)
+        await bulk.write(
+            uow.pg,
+            bulk.insert_of(tables.appeals, appeals),
+            bulk.insert_of(tables.vault, sealed),
+            bulk.insert_of(tables.cases, cases),
+            bulk.insert_of(tables.case_views, views),
+            bulk.insert_of(tables.reference_keys, references),
+            bulk.insert_of(tables.timeline, items),
+        )
         return [
             answer if answer is not None else self._known(item, holders)
             for item, answer in zip(commands, answers, strict=True)
@@ -246,8 +250,8 @@ class Intake:
         sequence = row["sequence"] + 1
         event_id = uow.emit(event, key=appeal.id, sequence=sequence)
         await repository.save_appeal(uow.pg, event.after, sequence)
-        await repository.add_timeline(uow.pg, [timeline_row(event, event_id, uow.clock.now(), appeal.id)])
-        await repository.save_cases(uow.pg, [case])
+        told = timeline_row(event, event_id, uow.clock.now(), appeal.id)
+        await bulk.write(uow.pg, *repository.saved_cases([case]), repository.timeline_of([told]))
         status_now = case.streams.columns(appeal.id).status
         return {"id": appeal.id, "reference_no": appeal.reference_no, "status": status_now}
 

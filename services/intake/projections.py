@@ -11,6 +11,7 @@ from typing import Any
 from services.intake import repository, words
 from services.intake.repository import Held, Row
 from services.intake.streams import clocks_json, feedback_json, label_json, order_of
+from shared.db import bulk
 from shared.events.catalog.clocks import ClockEvent
 from shared.events.catalog.labels import LabelEvent
 from shared.events.catalog.ratings import FeedbackEvent
@@ -38,9 +39,12 @@ async def on_streams(batch: Sequence[Message[Any]], uow: Uow) -> None:
             row = {"work_order_id": after.work_order_id, "sequence": message.sequence, "clocks": clocks_json(after)}
             clocks.append(row)
         items += [timeline_row(message.data, message.id, message.time, appeal_id) for appeal_id in appeal_ids]
-    await repository.save_cases(uow.pg, held.values())
-    await repository.save_clocks(uow.pg, clocks)
-    await repository.add_timeline(uow.pg, items)
+    await bulk.write(
+        uow.pg,
+        *repository.saved_cases(held.values()),
+        repository.saved_clocks(clocks),
+        repository.timeline_of(items),
+    )
 
 
 def _hear(message: Message[Any], cases: Sequence[Held]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,6 +14,7 @@ import orjson
 from services.intake import streams, tables
 from services.intake.streams import Columns, Streams
 from shared.db import bulk
+from shared.db.bulk import Statement
 from shared.events.catalog.appeals import Appeal
 
 Row = dict[str, Any]
@@ -72,10 +74,24 @@ async def known_external_ids(pg: Any, digests: Iterable[bytes]) -> dict[bytes, K
     }
 
 
-async def numbers(pg: Any, count: int) -> list[int]:
-    """The next numbers for reference numbers; gaps are possible, repeats within a day of a million appeals are not."""
-    rows = await pg.fetch("SELECT nextval('intake.reference_numbers') AS number FROM generate_series(1, $1)", count)
-    return [row["number"] for row in rows]
+class Numbers:
+    """The numbers in reference numbers, taken from the sequence in blocks: gaps are possible (a process that ends
+    leaves one), repeats within a day of a million appeals are not."""
+
+    BLOCK = 100
+
+    def __init__(self) -> None:
+        self._free: deque[int] = deque()
+
+    async def take(self, pg: Any, count: int) -> list[int]:
+        """The next `count` numbers."""
+        while len(self._free) < count:
+            rows = await pg.fetch(
+                "SELECT nextval('intake.reference_numbers') AS number FROM generate_series(1, $1)",
+                max(self.BLOCK, count - len(self._free)),
+            )
+            self._free.extend(row["number"] for row in rows)
+        return [self._free.popleft() for _ in range(count)]
 
 
 async def appeal_for_update(pg: Any, appeal_id: str) -> Row | None:
@@ -127,43 +143,44 @@ async def lock_cases(pg: Any, appeal_ids: Iterable[str]) -> dict[str, Held]:
     return held
 
 
-async def save_cases(pg: Any, held: Iterable[Held]) -> None:
-    """Write what changed; lists are touched only where they see a difference."""
+def saved_cases(held: Iterable[Held]) -> list[Statement]:
+    """What writes the cases that changed; lists are touched only where they see a difference."""
     changed = [case for case in held if case.changed]
     if not changed:
-        return
-    await pg.execute(
+        return []
+    views = Statement(
         "UPDATE intake.case_views v SET streams = r.streams, order_ids = r.order_ids::uuid[],"
         " label = coalesce(r.label, v.label), feedback = coalesce(r.feedback, v.feedback)"
-        " FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[])"
+        " FROM unnest(?::uuid[], ?::text[], ?::text[], ?::text[], ?::text[])"
         " AS r(appeal_id, streams, order_ids, label, feedback) WHERE v.appeal_id = r.appeal_id",
-        [case.appeal_id for case in changed],
-        [case.streams.encoded() for case in changed],
-        [_array(order.id for order in case.streams.live(case.appeal_id)) for case in changed],
-        [case.label for case in changed],
-        [case.feedback for case in changed],
+        (
+            [case.appeal_id for case in changed],
+            [case.streams.encoded() for case in changed],
+            [_array(order.id for order in case.streams.live(case.appeal_id)) for case in changed],
+            [case.label for case in changed],
+            [case.feedback for case in changed],
+        ),
     )
     lists = []
     for case in changed:
         columns = case.streams.columns(case.appeal_id)
         if columns != case.columns:
             lists.append({"appeal_id": case.appeal_id, **columns._asdict()})
-    await bulk.update(pg, tables.cases, lists, key=["appeal_id"])
+    return [views, bulk.update_of(tables.cases, lists, key=["appeal_id"])]
 
 
 def _array(ids: Iterable[str]) -> str:
     return "{" + ",".join(ids) + "}"
 
 
-async def save_clocks(pg: Any, rows: Sequence[Row]) -> None:
-    """Keep the clocks with the highest `sequence`, of the batch and of the table."""
+def saved_clocks(rows: Sequence[Row]) -> Statement:
+    """What keeps the clocks with the highest `sequence`, of the batch and of the table."""
     newest: dict[str, Row] = {}
     for row in rows:
         known = newest.get(row["work_order_id"])
         if known is None or known["sequence"] < row["sequence"]:
             newest[row["work_order_id"]] = row
-    await bulk.insert(
-        pg,
+    return bulk.insert_of(
         tables.case_clocks,
         [newest[name] for name in sorted(newest)],  # one lock order for all
         conflict=["work_order_id"],
@@ -172,9 +189,9 @@ async def save_clocks(pg: Any, rows: Sequence[Row]) -> None:
     )
 
 
-async def add_timeline(pg: Any, rows: Sequence[Row]) -> None:
-    """Timeline items; one that is there stays."""
-    await bulk.insert(pg, tables.timeline, rows, conflict=["appeal_id", "event_id"])
+def timeline_of(rows: Sequence[Row]) -> Statement:
+    """What adds timeline items; one that is there stays."""
+    return bulk.insert_of(tables.timeline, rows, conflict=["appeal_id", "event_id"])
 
 
 async def cases_that_differ(pg: Any, appeal_ids: Sequence[str]) -> int:

@@ -24,8 +24,7 @@ _encode = msgspec.json.Encoder().encode
 
 _NOBODY = Owner((), "", "")
 
-# JSON as text: msgspec decodes it straight into the domain's types
-_COLUMNS = "work_order_id, sequence, state::text, appeal_ids::text, unit, region_code, next_at, applied_to, early::text"
+_COLUMNS = "work_order_id, sequence, state, appeal_ids, unit, region_code, next_at, applied_to, early"
 
 
 @dataclass(slots=True)
@@ -95,8 +94,8 @@ async def find(pg: Any, work_order_id: str) -> Row | None:
 
 
 _SHAPE = (
-    "unnest($1::text[], $2::bigint[], $3::jsonb[], $4::jsonb[], $5::text[], $6::text[], $7::text[], $8::bool[],"
-    " $9::timestamptz[], $10::timestamptz[], $11::timestamptz[], $12::jsonb[])"
+    "unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bool[],"
+    " $9::timestamptz[], $10::timestamptz[], $11::timestamptz[], $12::text[])"
     " AS r(work_order_id, sequence, state, appeal_ids, unit, region_code, lamp, running, due_at, next_at, applied_to,"
     " early)"
 )
@@ -143,7 +142,7 @@ async def save(pg: Any, rows: Sequence[Row]) -> list[Row]:
             f"INSERT INTO {clock_sets.fullname} AS t (work_order_id, {_NAMES}, early)"
             f" SELECT work_order_id, {_NAMES}, early FROM {_SHAPE}"
             f" ON CONFLICT (work_order_id) DO UPDATE SET {assignments}"
-            " RETURNING t.work_order_id, t.early::text",
+            " RETURNING t.work_order_id, t.early",
             *_parameters(fresh),
         )
         waiting = {row["work_order_id"]: row["early"] for row in written if row["early"]}
@@ -203,7 +202,7 @@ async def lamps(
     if (after := cursor_of(page, datetime, str)) is not None:
         where.add("(due_at, work_order_id) > (?, ?)", *after)
     found = await pg.fetch(
-        f"SELECT work_order_id, appeal_ids::text, unit, region_code, lamp, due_at FROM {clock_sets.fullname}"
+        f"SELECT work_order_id, appeal_ids, unit, region_code, lamp, due_at FROM {clock_sets.fullname}"
         f" WHERE {where} ORDER BY due_at, work_order_id LIMIT {page.limit + 1:d}",
         *where.values,
     )

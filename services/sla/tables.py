@@ -12,10 +12,10 @@ clock_sets = Table(
     Column("work_order_id", Text, primary_key=True),
     # own sequence of sla.clocks.v1
     Column("sequence", BigInteger, nullable=False, server_default="0"),
-    # the aggregate (domain ClockSet); null until the order's first event was read
-    Column("state", JSONB),
+    # the aggregate (domain ClockSet) as JSON; null until the order's first event was read
+    Column("state", Text),
     # what the events and lists need of the order
-    Column("appeal_ids", JSONB),
+    Column("appeal_ids", Text),
     Column("unit", Text),
     Column("region_code", Text),
     Column("lamp", Text),
@@ -25,7 +25,7 @@ clock_sets = Table(
     Column("next_at", DateTime(timezone=True)),
     # business time of the newest order event applied, and feedback facts that wait for a later one
     Column("applied_to", DateTime(timezone=True)),
-    Column("early", JSONB),
+    Column("early", Text),
 )
 Index(
     "clock_sets_lamps",

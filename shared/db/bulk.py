@@ -1,7 +1,8 @@
-"""Many rows in one statement: the rows travel as one JSON parameter, PostgreSQL makes the columns of it."""
+"""Many rows in one statement, and several statements in one round trip: the rows travel as one JSON parameter,
+PostgreSQL makes the columns of it."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from sqlalchemy import Table
@@ -18,9 +19,78 @@ def _default(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} cannot become a column")
 
 
-def _source(table: Table, columns: Sequence[str], parameter: str = "$1") -> str:
+def _source(table: Table, columns: Sequence[str]) -> str:
     shape = ", ".join(f'"{name}" {table.c[name].type.compile(_DIALECT)}' for name in columns)
-    return f"json_to_recordset({parameter}::json) AS r({shape})"
+    return f"json_to_recordset(?::json) AS r({shape})"
+
+
+class Statement(NamedTuple):
+    """A statement with a `?` for each of its values; the empty one does nothing."""
+
+    sql: str
+    values: tuple[Any, ...] = ()
+
+
+NOTHING = Statement("")
+
+
+async def write(pg: Any, *statements: Statement) -> None:
+    """Run `statements` in one round trip. None may read or write what another of them writes: all see the same rows."""
+    given = [statement for statement in statements if statement.sql]
+    if not given:
+        return
+    *first, last = [_numbered(statement.sql, place) for statement, place in zip(given, _places(given), strict=True)]
+    sql = ", ".join(f"w{number} AS ({text})" for number, text in enumerate(first))
+    values = [value for statement in given for value in statement.values]
+    await pg.execute(f"WITH {sql} {last}" if sql else last, *values)
+
+
+def _places(statements: Sequence[Statement]) -> list[int]:
+    places, place = [], 1
+    for statement in statements:
+        places.append(place)
+        place += len(statement.values)
+    return places
+
+
+def _numbered(sql: str, place: int = 1) -> str:
+    first, *rest = sql.split("?")
+    return first + "".join(f"${place + number}{text}" for number, text in enumerate(rest))
+
+
+def insert_of(
+    table: Table,
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    conflict: Sequence[str] = (),
+    update: Sequence[str] | None = None,
+    where: str = "",
+) -> Statement:
+    """As `insert`, for `write`."""
+    if not rows:
+        return NOTHING
+    columns = list(rows[0])
+    names = ", ".join(f'"{name}"' for name in columns)
+    sql = f"INSERT INTO {table.fullname} AS t ({names}) SELECT {names} FROM {_source(table, columns)}"
+    if conflict:
+        sql += f" ON CONFLICT ({', '.join(conflict)}) DO "
+        if update:
+            sql += "UPDATE SET " + ", ".join(f'"{name}" = excluded."{name}"' for name in update)
+            sql += f" WHERE {where}" if where else ""
+        else:
+            sql += "NOTHING"
+    return Statement(sql, (orjson.dumps(rows, default=_default).decode(),))
+
+
+def update_of(table: Table, rows: Sequence[Mapping[str, Any]], *, key: Sequence[str]) -> Statement:
+    """As `update`, for `write`."""
+    if not rows:
+        return NOTHING
+    columns = list(rows[0])
+    assignments = ", ".join(f'"{name}" = r."{name}"' for name in columns if name not in key)
+    match = " AND ".join(f't."{name}" = r."{name}"' for name in key)
+    sql = f"UPDATE {table.fullname} AS t SET {assignments} FROM {_source(table, columns)} WHERE {match}"
+    return Statement(sql, (orjson.dumps(rows, default=_default).decode(),))
 
 
 async def insert(
@@ -40,37 +110,18 @@ async def insert(
     or expression, whose rows are returned. A batch must not hold two rows of the same conflict key when `update` is
     given: keep the last one. Values: JSON types, datetime, UUID, bytes, enums' values.
     """
-    if not rows:
-        return []
-    columns = list(rows[0])
-    names = ", ".join(f'"{name}"' for name in columns)
-    sql = f"INSERT INTO {table.fullname} AS t ({names}) SELECT {names} FROM {_source(table, columns)}"
-    if conflict:
-        sql += f" ON CONFLICT ({', '.join(conflict)}) DO "
-        if update:
-            sql += "UPDATE SET " + ", ".join(f'"{name}" = excluded."{name}"' for name in update)
-            sql += f" WHERE {where}" if where else ""
-        else:
-            sql += "NOTHING"
-    body = orjson.dumps(rows, default=_default).decode()
-    if returning:
-        return list(await pg.fetch(f"{sql} RETURNING {returning}", body))
-    await pg.execute(sql, body)
-    return []
+    return await _run(pg, insert_of(table, rows, conflict=conflict, update=update, where=where), returning)
 
 
 async def update(
     pg: Any, table: Table, rows: Sequence[Mapping[str, Any]], *, key: Sequence[str], returning: str = ""
 ) -> list[Any]:
     """Set the columns of `rows` where the `key` columns agree; alias of the table `t`, of the rows `r`."""
-    if not rows:
-        return []
-    columns = list(rows[0])
-    assignments = ", ".join(f'"{name}" = r."{name}"' for name in columns if name not in key)
-    match = " AND ".join(f't."{name}" = r."{name}"' for name in key)
-    sql = f"UPDATE {table.fullname} AS t SET {assignments} FROM {_source(table, columns)} WHERE {match}"
-    body = orjson.dumps(rows, default=_default).decode()
-    if returning:
-        return list(await pg.fetch(f"{sql} RETURNING {returning}", body))
-    await pg.execute(sql, body)
+    return await _run(pg, update_of(table, rows, key=key), returning)
+
+
+async def _run(pg: Any, statement: Statement, returning: str) -> list[Any]:
+    if returning and statement.sql:
+        return list(await pg.fetch(f"{_numbered(statement.sql)} RETURNING {returning}", *statement.values))
+    await write(pg, statement)
     return []
