@@ -15,7 +15,7 @@ from fastapi import params
 from fastapi.dependencies.models import Dependant
 from pydantic import BaseModel
 from starlette.datastructures import QueryParams
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 
 _NOWHERE: Mapping[str, Any] = {}
@@ -141,7 +141,7 @@ class Arguments:
         return values
 
 
-def first_header(request: Request, name: bytes) -> str | None:
+def first_header(request: HTTPConnection, name: bytes) -> str | None:
     """The header `name` (lower case), the first one of several."""
     for known, value in request.scope["headers"]:
         if known == name:

@@ -4,27 +4,39 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import Depends, Header, Request
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.requests import HTTPConnection
+from fastapi.security import HTTPBearer
 from limits import RateLimitItemPerMinute
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 
 from shared.errors import Problem
+from shared.http.arguments import first_header
 from shared.http.bodies import Body
 from shared.http.commands import IdempotencyKey
 from shared.security.principal import Principal
 from shared.security.tokens import Tokens, unauthorized
 
-_bearer = HTTPBearer(auto_error=False, description="Token of the stack (admin.token) or a JWT; see api.md")
+
+class _Bearer(HTTPBearer):
+    """The bearer token of a request, None without one."""
+
+    async def __call__(self, request: HTTPConnection) -> str | None:  # type: ignore[override]
+        kind, _, token = (first_header(request, b"authorization") or "").partition(" ")
+        return token.strip() or None if kind.lower() == "bearer" else None
 
 
-async def _caller(
-    request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
-) -> Principal:
-    if credentials is None or not credentials.credentials:
+_bearer = _Bearer(
+    scheme_name="HTTPBearer", auto_error=False, description="Token of the stack (admin.token) or a JWT; see api.md"
+)
+_Token = Annotated[str | None, Depends(_bearer)]
+
+
+async def _caller(request: Request, token: _Token) -> Principal:
+    if token is None:
         raise unauthorized("Send a bearer token: `Authorization: Bearer <token>`.")
     tokens: Tokens = request.app.state.tokens
-    return await tokens.principal(credentials.credentials)
+    return tokens.known(token) or await tokens.principal(token)
 
 
 Caller = Annotated[Principal, Depends(_caller)]
@@ -35,7 +47,8 @@ def allowed(*roles: str) -> Any:
     """A dependency that yields the principal and refuses (403) one without any of `roles`: use as
     `who: Annotated[Principal, allowed("seat", "supervisor")]`."""
 
-    async def check(who: Caller) -> Principal:
+    async def check(request: Request, token: _Token) -> Principal:
+        who = await _caller(request, token)
         who.require(*roles)
         return who
 

@@ -13,6 +13,7 @@ from fastapi.params import Form
 from fastapi.responses import Response
 from fastapi.routing import APIRoute
 from pydantic_core import to_json, to_jsonable_python
+from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive
 
 from shared.errors import Problem, invalid
@@ -28,6 +29,19 @@ READ_OUT_S = 5.0
 
 class StrictRequest(Request):
     """JSON by orjson: no lone surrogates, no NaN, bounded depth; NUL characters are refused."""
+
+    async def body(self) -> bytes:
+        if not hasattr(self, "_body"):
+            parts: list[bytes] = []
+            more = True
+            while more:
+                message = await self._receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientDisconnect
+                parts.append(message.get("body", b""))
+                more = message.get("more_body", False)
+            self._body = b"".join(parts)
+        return self._body
 
     async def json(self) -> Any:
         if not hasattr(self, "_json"):

@@ -5,6 +5,7 @@ import hmac
 import logging
 import threading
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,10 @@ log = logging.getLogger(__name__)
 SIGNING_KEY = "token.ed25519"
 LONGEST_TTL_S = 30 * 86400
 ASK_AGAIN_S = 5.0
+KNOWN_S = 60.0
+"""how long a token that was checked is not checked again: so long a key that the issuer has withdrawn still holds"""
+KNOWN = 10_000
+"""tokens that are remembered"""
 _ALGORITHMS = ["EdDSA", "RS256", "ES256"]
 
 
@@ -61,6 +66,15 @@ class _Issuer(jwt.PyJWKClient):
         return isinstance(keys, jwt.PyJWKSet) and any(key.key_id == kid for key in keys.keys)
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    principal: Principal
+    expires: float
+    """seconds of `time.time()`"""
+    until: float
+    """seconds of `time.monotonic()`"""
+
+
 class Tokens:
     """Checks bearer tokens; in local stacks it makes them too."""
 
@@ -70,6 +84,17 @@ class Tokens:
         self._private: Ed25519PrivateKey | None = None
         self._admin: str | None = None
         self._issuer = _Issuer(settings.jwks_url) if settings.jwks_url else None
+        self._known: dict[str, _Known] = {}
+
+    def known(self, token: str) -> Principal | None:
+        """The principal of a token that was good a moment ago and has not expired since."""
+        known = self._known.get(token)
+        if known is None:
+            return None
+        if time.monotonic() < known.until and time.time() < known.expires:
+            return known.principal
+        self._known.pop(token, None)
+        return None
 
     async def principal(self, token: str) -> Principal:
         """`check`; when the issuer has to be asked, which may take seconds, nobody else waits for it."""
@@ -112,13 +137,17 @@ class Tokens:
         roles = claims.get("roles", [])
         if not isinstance(roles, list):
             raise unauthorized("The token's `roles` is no list.")
-        return Principal(
+        principal = Principal(
             str(claims.get("sub", "")),
             frozenset(str(role) for role in roles) & ROLES,
             _codes(claims, "units"),
             _codes(claims, "regions"),
             str(claims["platform"]) if claims.get("platform") else None,
         )
+        if len(self._known) >= KNOWN:
+            self._known.clear()
+        self._known[token] = _Known(principal, float(claims["exp"]), time.monotonic() + KNOWN_S)
+        return principal
 
     def _claims(self, token: str) -> dict[str, Any]:
         required = {"require": ["exp", "sub"]}

@@ -69,8 +69,8 @@ async def _done(commands: Sequence[Any], _uow: Any) -> list[Answer]:
     return [CASE for _ in commands]
 
 
-async def _case(_appeal: str, _who: Any) -> Answer:
-    return CASE
+async def _case(_appeal: str, _who: Any) -> bytes:
+    return orjson.dumps(CASE)
 
 
 def _service(name: str) -> Any:

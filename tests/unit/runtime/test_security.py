@@ -227,3 +227,26 @@ def test_unknown_key_ids_do_not_make_us_ask_the_issuer_again_and_again(issuer: I
     for number in range(20):
         refused(tokens, issuer.token(f"made-up-{number}"))
     assert issuer.asked <= 2
+
+
+def test_a_token_that_was_checked_is_known_until_it_expires(tokens: Tokens, monkeypatch: pytest.MonkeyPatch) -> None:
+    token, expires = tokens.issue("li", ["seat"])
+    assert tokens.known(token) is None
+    who = tokens.check(token)
+    assert tokens.known(token) == who
+    monkeypatch.setattr(tokens_module.time, "time", lambda: expires.timestamp() + 1)
+    assert tokens.known(token) is None
+
+
+def test_a_known_token_is_checked_again_after_a_minute(tokens: Tokens, monkeypatch: pytest.MonkeyPatch) -> None:
+    token, _ = tokens.issue("li", ["seat"])
+    tokens.check(token)
+    later = time.monotonic() + tokens_module.KNOWN_S + 1
+    monkeypatch.setattr(tokens_module.time, "monotonic", lambda: later)
+    assert tokens.known(token) is None
+
+
+def test_a_refused_token_is_not_known(tokens: Tokens) -> None:
+    refused(tokens, "nonsense")
+    assert tokens.known("nonsense") is None
+    assert tokens.known("opaque-admin") is None
