@@ -22,6 +22,8 @@ from deploy.local.routes import ServiceRoutes
 MAX_BODY_BYTES = 33_000_000
 """A little above the 32 MB of a batch (api.md, Limits), so that the service itself can explain its own limit."""
 WAIT_FOR_RESTART = "5s"
+IDLE_UPSTREAM_S = 60
+"""So long an unused connection to a service is kept; the services keep theirs longer."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,9 @@ class Gateway:
                 "XDG_DATA_HOME": str(folder),
                 "XDG_CONFIG_HOME": str(folder),
                 "GOMEMLIMIT": "128MiB",
+                # one core is more than it needs; waking a second one costs more than the request
+                "GOMAXPROCS": "1",
+                "GOGC": "400",
             },
             log=self.log,
             before_start=self.prepare,
@@ -120,7 +125,7 @@ class Gateway:
                     "transport": {
                         "protocol": "http",
                         "dial_timeout": "2s",
-                        "keep_alive": {"max_idle_conns_per_host": 64, "idle_timeout": "3s"},
+                        "keep_alive": {"max_idle_conns_per_host": 64, "idle_timeout": f"{IDLE_UPSTREAM_S}s"},
                         "compression": False,
                     },
                 }

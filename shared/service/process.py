@@ -36,6 +36,10 @@ from shared.telemetry import logs
 
 log = logging.getLogger(__name__)
 
+KEEP_ALIVE_S = 180
+"""An idle connection is closed by whoever opened it, a gateway or a client: were it closed from this side, a request
+that is just on its way would be lost. Longer than gateways keep theirs (Caddy 2 min, nginx and balancers 1 min)."""
+
 Build = Callable[[Settings, Clock, Transport, Database], Service]
 """`bootstrap.build(settings, clock, bus, database) → Service`"""
 
@@ -121,6 +125,7 @@ def server_config(app: Any, host: str, port: int) -> uvicorn.Config:
         server_header=False,
         date_header=False,
         timeout_graceful_shutdown=10,
+        timeout_keep_alive=KEEP_ALIVE_S,
         loop="none",
         http="httptools",
         ws="none",

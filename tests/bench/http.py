@@ -83,8 +83,8 @@ def _service(name: str) -> Any:
         router = intake_api.router(intake_api.Receiver(desk, clock, queue), queue, queries, cast(Any, None))
     else:
         router = APIRouter(tags=["dispatch"], route_class=StrictRoute)
-        actions: Any = SimpleNamespace(act=_done)
-        work_orders.add_routes(router, cast(Any, None), actions, nowhere, clock)
+        acts: CommandQueue[Any] = CommandQueue(nowhere, cast(Any, _done))
+        work_orders.add_routes(router, cast(Any, None), acts, nowhere, clock)
     return SimpleNamespace(name=name, router=router, database=nowhere, subscriptions=())
 
 
