@@ -55,8 +55,6 @@ Keeper = Annotated[Principal, allowed("supervisor")]
 Admin = Annotated[Principal, allowed("admin")]
 Name = Annotated[str, Path(min_length=1, max_length=120)]
 
-CREATED: dict[int | str, dict[str, Any]] = {201: {"description": "stored"}}
-
 
 def router(
     appeals: Appeals,

@@ -60,7 +60,7 @@ cases = Table(
     Column("second_handled", Boolean, nullable=False),
 )
 
-# `state` is the aggregate (domain.WorkOrder) as JSON text; the other columns are what lists need of it
+# `state` is the aggregate (domain.WorkOrder) as JSON text; the other columns are for lists
 work_orders = Table(
     "work_orders",
     metadata,

@@ -43,7 +43,7 @@ from shared.events.catalog import appeals, work_orders
 from shared.events.event import Message
 from shared.ids import uuid7
 from shared.outbox.uow import Timer, Uow
-from shared.redaction import redact
+from shared.redaction import clean
 from shared.security.principal import Principal
 from shared.telemetry.tracing import current_traceparent
 
@@ -154,7 +154,7 @@ class Handlers:
 
     def decide(self, actor: str, reason: str) -> Rule:
         """The centre closes a case rated badly twice."""
-        return lambda case, _, now: decide(case.feedback, now, actor, redact(reason).text)
+        return lambda case, _, now: decide(case.feedback, now, actor, clean(reason))
 
     def request_exclusion(self, principal: Principal, reason: str, evidence: str | None) -> Rule:
         """The scored unit asks to leave the rating that counts out."""
@@ -163,7 +163,7 @@ class Handlers:
             current = case.feedback.current
             if current is None:
                 raise not_found("A rating of this appeal")
-            asked = Exclusion(uuid7(), current.completion.unit, redact(reason).text, masked(evidence), now)
+            asked = Exclusion(uuid7(), current.completion.unit, clean(reason), clean(evidence), now)
             deadline = exclusion_deadline(case.feedback.closed_at or now, self.is_working_day, self.hours.zone)
             return request_exclusion(case.feedback, asked, deadline, principal.actor)
 
@@ -175,7 +175,7 @@ class Handlers:
         def rule(case: Case, _: int, now: datetime) -> Change:
             if case.feedback.exclusion is None or case.feedback.exclusion.id != exclusion_id:
                 raise Problem(409, "no_exclusion_open", "The citizen was asked again since; this request is history.")
-            return decide_exclusion(case.feedback, granted, now, actor, redact(reason).text)
+            return decide_exclusion(case.feedback, granted, now, actor, clean(reason))
 
         return rule
 
@@ -271,7 +271,7 @@ def problem_of(refusal: Refusal) -> Problem:
 
 
 def _clean(answer: Answer) -> Answer:
-    return replace(answer, words=masked(answer.words))
+    return replace(answer, words=clean(answer.words))
 
 
 def _kept(case: Case, change: Change) -> Sequence[Fact]:
@@ -309,8 +309,3 @@ def _stopping(outcome: Outcome, message: Message[Any], order_id: str | None = No
 
 def _expiring(number: int, due: datetime) -> Step:
     return lambda case: _kept(case, expire(case.feedback, number, due))
-
-
-def masked(words: str | None) -> str | None:
-    """A person's words without personal data; None stays None."""
-    return redact(words).text if words is not None else None

@@ -30,7 +30,7 @@ from shared.events.catalog.appeals import (
 )
 from shared.http.commands import Answer
 from shared.outbox.uow import Uow
-from shared.redaction import redact
+from shared.redaction import clean
 from shared.security.principal import STAFF, Principal
 
 
@@ -215,7 +215,7 @@ class Intake:
         if isinstance(command, Unmask):
             return await self._unmask(command, case, uow)
         appeal = msgspec.convert(row["snapshot"], Appeal)
-        reason = redact(command.reason).text if command.reason else None
+        reason = clean(command.reason)
         actor = command.who.actor
         event: AppealEvent
         if isinstance(command, Withdraw | Decline):
@@ -275,7 +275,7 @@ class Intake:
             actor=command.who.actor,
             action="unmask",
             subject=command.appeal_id,
-            reason=redact(command.reason).text,
+            reason=clean(command.reason),
             detail={"field": command.field},
         )
         return {"id": command.appeal_id, "field": command.field}

@@ -1,6 +1,5 @@
 """Turns the published holiday lists of the `chinesecalendar` package into the calendar data of the domain."""
 
-from datetime import date
 from functools import lru_cache
 
 from chinese_calendar.constants import holidays, workdays
@@ -37,8 +36,3 @@ def _name(english: object) -> str:
     # the package gives the enum's value; its text is the English name
     text = str(getattr(english, "value", english))
     return _NAMES.get(text, text)
-
-
-def is_published(day: date) -> bool:
-    """Whether the State Council's notice for that day's year is known to the installed package."""
-    return day.year in published_calendar().data.published_years

@@ -16,7 +16,7 @@ from shared.events.catalog.labels import Label, LabelReviewed
 from shared.http.commands import Answer
 from shared.ids import uuid7
 from shared.outbox.uow import Uow
-from shared.redaction import redact
+from shared.redaction import clean
 from shared.security.principal import Principal
 
 _encode = msgspec.json.Encoder().encode
@@ -71,7 +71,7 @@ class Reviews:
                 continue
             before = state.label
             after = reviewed(before, command.decision, knowledge, command.who.actor)
-            note = redact(command.note).text if command.note else None
+            note = clean(command.note)
             state.sequence += 1
             state.label = after
             changed.add(command.appeal_id)

@@ -1,4 +1,4 @@
-"""What an appeal is: vocabulary, numbers and codes, rules of acceptance (domain.md, Appeal; api.md, intake)."""
+"""What an appeal is: numbers and codes, rules of acceptance (domain.md, Appeal; api.md, intake)."""
 
 from __future__ import annotations
 
@@ -11,29 +11,6 @@ from datetime import datetime, timedelta, timezone
 from enum import StrEnum
 from typing import Final
 
-CHANNELS: Final = frozenset(
-    {
-        "phone",
-        "web",
-        "app",
-        "wechat",
-        "mini_program",
-        "sms",
-        "email",
-        "letter",
-        "sign_video",
-        "grid",
-        "iot",
-        "platform",
-        "open311",
-    }
-)
-KINDS: Final = frozenset({"consult", "help", "complaint", "report", "suggestion", "praise", "other"})
-GROUPS: Final = frozenset({"elderly", "disabled", "deaf", "minor", "new_resident", "pregnant", "veteran"})
-RELATIONS: Final = frozenset({"repeat", "same_event"})
-
-LONGEST_TEXT: Final = 20_000
-"""characters (api.md, Limits)"""
 CLOCK_SKEW: Final = timedelta(minutes=5)
 """how far a client's clock may run ahead of ours"""
 FEEDBACK_ROUNDS: Final = 3
