@@ -10,7 +10,7 @@ import json
 import sys
 import time
 
-from tests.bench import load
+from tests.bench import ceiling, load
 from tests.bench.journey import Journey
 from tests.bench.stack import TOKEN, machine, running
 
@@ -52,6 +52,7 @@ def measure(transport: str, count: int) -> dict[str, object]:
         whole = time.perf_counter() - start
         used = {name: round((after - cpu.get(name, 0.0)) / count, 2) for name, after in stack.cpu_ms().items()}
         rss = stack.rss_mb()
+        bare = ceiling.measure(stack, count, count + len(warm))
     return {
         "bench": "ingest",
         **machine(),
@@ -59,6 +60,8 @@ def measure(transport: str, count: int) -> dict[str, object]:
         "history": len(warm),
         "appeals": count,
         "appeals_per_s": round(count / whole, 1),
+        "ceiling_per_s": round(bare, 1),
+        "of_ceiling": round(count / whole / bare, 2),
         "accepted_per_s": round(len(ids) / taken, 1),
         "errors": errors,
         "not_finished": len(missing),
