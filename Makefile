@@ -41,7 +41,7 @@ help:  ## this list
 
 setup: $(LOCAL)  ## make .venv and install everything (the other targets do it by themselves)
 
-run: $(LOCAL)  ## the whole hub in one process, with a demo city and a stream of demo appeals; Ctrl-C ends it
+run: $(LOCAL)  ## the whole hub on this machine, with a demo city and a stream of demo appeals; Ctrl-C ends it
 	@exec $(PY) -m deploy.local run
 
 up: $(LOCAL)  ## the same services as separate processes on Apache Kafka behind a gateway (Java 17)

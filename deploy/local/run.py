@@ -1,6 +1,7 @@
-"""`make run`: the whole hub in this process, on the embedded log, with PostgreSQL from its wheel.
+"""`make run`: the whole hub on the embedded log, with PostgreSQL from its wheel.
 
-One event loop serves HTTP and runs every service; PostgreSQL is the only other process, and it ends with this one.
+This process answers HTTP for every service; a second one (`work.py`) reads their streams. Both, and PostgreSQL, end
+with this one.
 """
 
 import asyncio
@@ -9,13 +10,11 @@ import logging
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
 import httpx
-from fastapi import FastAPI
 
 from deploy.local import ports
 from deploy.local.demo.stream import WORDS, DemoStream
@@ -25,22 +24,20 @@ from deploy.local.live import LiveLine
 from deploy.local.prepare import prepare
 from deploy.local.process import Identity
 from deploy.local.routes import in_process_routes, local_services
-from deploy.local.serving import EmbeddedServer
+from deploy.local.serving import following, lifespan_of, serving
 from deploy.local.settings import LocalSettings
 from deploy.local.stack import DATABASES, Stack, prepare_database
 from deploy.local.supervisor import Supervisor
+from deploy.local.work import Work
 from shared.bus.embedded import EmbeddedTransport
-from shared.clock import Clock
-from shared.http.app import Lifespan, Together, running
-from shared.service.process import run_async, server_config
+from shared.http.app import Together
+from shared.service.process import run_async
 from shared.service.runner import Runner
-from shared.service.turned_clock import TurnedClock, make_clock
+from shared.service.turned_clock import make_clock
 from shared.telemetry import logs
 
 READY_WITHIN_S = 60.0
 POSTGRES_READY_S = 60.0
-END_WITHIN_S = 25.0
-"""Last requests are answered and batches finished in this time; what is left is read again at the next start."""
 TRANSPORT_END_S = 5.0
 
 log = logging.getLogger(__name__)
@@ -113,10 +110,12 @@ class _Hub:
                 self.stack.services, settings, clock, transport, lambda name: say(f" {name}", end="")
             )
             say(" …")
-            runners = [Runner(service, transport, paced=not settings.sim_clock) for service in services]
+            work = Work(ports.free_port())
+            await self.supervisor.start(work.program(self.stack), within_s=READY_WITHIN_S)
+            runners = [Runner(service, transport, elsewhere=work) for service in services]
             segments, paths = in_process_routes(self.stack.services)
-            app = Together(runners, settings, segments, paths, _lifespan(runners))
-            async with _following(clock), _serving(app, settings) as serving:
+            app = Together(runners, settings, segments, paths, lifespan_of(runners))
+            async with following(clock, "run"), serving(app, settings) as server:
                 headers = {"Authorization": f"Bearer {token}"}
                 async with httpx.AsyncClient(
                     base_url=settings.local_url, headers=headers, timeout=30, trust_env=False
@@ -126,7 +125,7 @@ class _Hub:
                     beside = [LiveLine(client).run()]
                     if settings.demo_stream == "on":
                         beside.append(DemoStream(client, settings.platform, now=clock.now).run())
-                    await _until_one_ends(serving, beside)
+                    await _until_one_ends(server, beside)
         finally:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(TRANSPORT_END_S):
@@ -172,28 +171,8 @@ class _Hub:
     def _publish(self) -> None:
         me = Identity.of("supervisor", os.getpid())
         processes = [*([me] if me else []), *self.supervisor.identities()]
-        self.stack.publish(processes, {name: [os.getpid()] for name in self.stack.services})
-
-
-def _lifespan(runners: list[Runner]) -> Lifespan:
-    @asynccontextmanager
-    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        async with running(runners):
-            yield
-
-    return lifespan
-
-
-@asynccontextmanager
-async def _serving(app: Together, settings: LocalSettings) -> AsyncIterator["asyncio.Task[None]"]:
-    """HTTP while the block runs; afterwards the last requests are answered and the services stopped."""
-    server = EmbeddedServer(server_config(app, settings.host, settings.port))
-    serving = asyncio.create_task(server.serve())
-    try:
-        yield serving
-    finally:
-        server.should_exit = True
-        await asyncio.wait({serving}, timeout=END_WITHIN_S)
+        pids = [process.pid for process in processes if process.name in ("supervisor", "work")]
+        self.stack.publish(processes, dict.fromkeys(self.stack.services, pids))
 
 
 async def _until_one_ends(serving: "asyncio.Task[None]", beside: list[Coroutine[Any, Any, None]]) -> None:
@@ -210,18 +189,6 @@ async def _until_one_ends(serving: "asyncio.Task[None]", beside: list[Coroutine[
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-@asynccontextmanager
-async def _following(clock: Clock) -> AsyncIterator[None]:
-    """Follow the stack's clock when it can be turned."""
-    following = asyncio.create_task(clock.follow("run")) if isinstance(clock, TurnedClock) else None
-    try:
-        yield
-    finally:
-        if following is not None:
-            following.cancel()
-            await asyncio.gather(following, return_exceptions=True)
 
 
 def _log_to(path: Path, level: str) -> None:

@@ -1,9 +1,22 @@
 """uvicorn beside other things in one event loop: its owner handles the signals."""
 
+import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
 
 import uvicorn
+from fastapi import FastAPI
+
+from deploy.local.settings import LocalSettings
+from shared.clock import Clock
+from shared.http.app import Lifespan, Together, running
+from shared.service.process import server_config
+from shared.service.runner import Runner
+from shared.service.turned_clock import TurnedClock
+
+END_WITHIN_S = 25.0
+"""Last requests are answered and batches finished in this time; what is left is read again at the next start."""
 
 
 class EmbeddedServer(uvicorn.Server):
@@ -12,3 +25,38 @@ class EmbeddedServer(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+
+def lifespan_of(runners: Sequence[Runner]) -> Lifespan:
+    """The services run while the application does."""
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        async with running(runners):
+            yield
+
+    return lifespan
+
+
+@asynccontextmanager
+async def serving(app: Together, settings: LocalSettings) -> AsyncIterator["asyncio.Task[None]"]:
+    """HTTP while the block runs; afterwards the last requests are answered and the services stopped."""
+    server = EmbeddedServer(server_config(app, settings.host, settings.port))
+    task = asyncio.create_task(server.serve())
+    try:
+        yield task
+    finally:
+        server.should_exit = True
+        await asyncio.wait({task}, timeout=END_WITHIN_S)
+
+
+@asynccontextmanager
+async def following(clock: Clock, name: str) -> AsyncIterator[None]:
+    """Follow the stack's clock when it can be turned."""
+    task = asyncio.create_task(clock.follow(name)) if isinstance(clock, TurnedClock) else None
+    try:
+        yield
+    finally:
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)

@@ -15,6 +15,7 @@ from shared.security.principal import Principal
 from shared.security.scope import within
 
 LONGEST_WAIT_S = 30
+LOOK_S = 0.2
 
 
 def router(handlers: Handlers) -> APIRouter:
@@ -55,10 +56,13 @@ def router(handlers: Handlers) -> APIRouter:
         entries, upcoming = await _read(handlers, position, wanted, limit)
         if not entries and upcoming is None and wait_s:
             handlers.appended.clear()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(wait_s):
-                    await handlers.appended.wait()
-            entries, upcoming = await _read(handlers, position, wanted, limit)
+            end = asyncio.get_running_loop().time() + wait_s
+            while not entries and upcoming is None and asyncio.get_running_loop().time() < end:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(LOOK_S):  # another process may be the one that appends
+                        await handlers.appended.wait()
+                handlers.appended.clear()
+                entries, upcoming = await _read(handlers, position, wanted, limit)
         last = None if upcoming is None else str(upcoming)
         return {"items": [entry.as_cloudevent() for entry in entries], "next": last}
 

@@ -15,6 +15,7 @@ from typing import Any
 import asyncpg
 
 from shared.bus.records import Partition, Received, Record, partition_of
+from shared.db.bell import Bell
 from shared.db.database import PLANNED_ONCE, is_transient, nothing_to_reset, plain_url
 from shared.errors import Transient
 from shared.ids import uuid7
@@ -39,7 +40,6 @@ CREATE TABLE IF NOT EXISTS bus.positions (
 
 REBALANCE_S = 1.0
 LOOK_S = 0.5
-NOTIFY_GAP_S = 0.005
 CHANNEL = "sushu_bus"
 DEFAULT_PARTITIONS = 1
 RECENT = 6000
@@ -61,9 +61,8 @@ class EmbeddedTransport:
         self._partitions: dict[str, int] = {}
         self._consumers: set[EmbeddedConsumer] = set()
         self._listener: asyncio.Task[None] | None = None
-        self._notifier: asyncio.Task[None] | None = None
-        self._to_notify: set[str] = set()
         self._name = uuid7()
+        self._bell = Bell(CHANNEL, self._execute)
         self._recent: OrderedDict[tuple[Partition, int], Received] = OrderedDict()
         self._recent_bytes = 0
 
@@ -104,12 +103,15 @@ class EmbeddedTransport:
         self._listener = asyncio.create_task(self._listen(), name="bus-listen")
 
     async def stop(self) -> None:
-        for task in (self._listener, self._notifier):
-            if task is not None:
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
+        await self._bell.stop()
+        if self._listener is not None:
+            self._listener.cancel()
+            await asyncio.gather(self._listener, return_exceptions=True)
         if self._pool is not None:
             await self._pool.close()
+
+    async def _execute(self, sql: str, *values: Any) -> None:
+        await self._pool.execute(sql, *values)
 
     async def ensure_topics(self, topics: Mapping[str, int]) -> None:
         async with self._pool.acquire() as connection, connection.transaction():
@@ -181,23 +183,12 @@ class EmbeddedTransport:
         for consumer in self._consumers:
             if not topics.isdisjoint(consumer.topics):
                 consumer.woken.set()
-        self._to_notify |= topics
-        if self._notifier is None or self._notifier.done():
-            self._notifier = asyncio.create_task(self._notify(), name="bus-notify")
-
-    async def _notify(self) -> None:
-        while self._to_notify:
-            topics, self._to_notify = self._to_notify, set()
-            try:
-                await self._pool.execute("SELECT pg_notify($1, $2)", CHANNEL, ",".join((self._name, *sorted(topics))))
-            except Exception as error:  # readers look by themselves
-                log.debug("notify failed", extra={"error": str(error)})
-            await asyncio.sleep(NOTIFY_GAP_S)
+        self._bell.ring({self._name, *topics})
 
     async def _listen(self) -> None:
         def heard(_connection: Any, _pid: int, _channel: str, payload: str) -> None:
-            sender, *topics = payload.split(",")
-            if sender == self._name:
+            topics = payload.split(",")
+            if self._name in topics:
                 return  # woken already, and in memory
             for consumer in self._consumers:
                 if not consumer.topics.isdisjoint(topics):

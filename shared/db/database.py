@@ -12,6 +12,7 @@ import orjson
 from sqlalchemy.engine import make_url
 
 from shared.clock import Clock
+from shared.db.bell import Bell
 from shared.errors import OutcomeUnknown, Transient
 from shared.outbox.uow import Uow
 
@@ -89,6 +90,9 @@ class Database:
         self._opening = asyncio.Lock()
         self.committed = asyncio.Event()
         """set after each commit that wrote to the outbox: wakes the relay of this process"""
+        self.relay_is_here = True
+        """False while another process relays for this service: it is told by NOTIFY"""
+        self.bell = Bell(f"sushu_outbox_{schema}", self._execute)
 
     async def dedicated(self) -> Any:
         """A driver connection of its own, outside the pool, for session locks; the caller closes it. PostgreSQL ends
@@ -116,6 +120,10 @@ class Database:
                         reset=nothing_to_reset,
                     )
         return self._pools[plans]
+
+    async def _execute(self, sql: str, *values: Any) -> None:
+        async with self.look_up() as pg:
+            await pg.execute(sql, *values)
 
     def read(self) -> AbstractAsyncContextManager[Any]:
         """An asyncpg connection for queries whose best plan depends on their values (lists, searches), outside any
@@ -180,6 +188,8 @@ class Database:
                 raise
         if wrote:
             self.committed.set()
+            if not self.relay_is_here:
+                self.bell.ring(set())
         for callback in uow.callbacks:
             try:
                 callback()
@@ -188,6 +198,7 @@ class Database:
 
     async def close(self) -> None:
         """Give all connections back."""
+        await self.bell.stop()
         pools, self._pools = list(self._pools.values()), {}
         for pool in pools:
             try:

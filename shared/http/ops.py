@@ -58,7 +58,10 @@ def router(runner: Runner) -> APIRouter:
     @routes.get("/metrics", response_class=PlainTextResponse)
     async def figures() -> Response:
         """Prometheus text format; no citizen's data in any label."""
-        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+        own = generate_latest().decode()
+        if runner.elsewhere is not None:
+            own = _families(own, of_http=True) + _families(await runner.elsewhere.metrics(service.name), of_http=False)
+        return Response(own, media_type=CONTENT_TYPE_LATEST)
 
     @routes.get("/dead-letters")
     async def dead_letters(
@@ -130,6 +133,17 @@ def router(runner: Runner) -> APIRouter:
             return await audit.verify(raw, service.database.schema)
 
     return routes
+
+
+def _families(text: str, *, of_http: bool) -> str:
+    """The metric families about requests, or all others."""
+    kept, keep = [], False
+    for line in text.splitlines(keepends=True):
+        if line.startswith("# HELP "):
+            keep = line.split(" ", 3)[2].startswith("sushu_http_") == of_http
+        if keep:
+            kept.append(line)
+    return "".join(kept)
 
 
 def _position(page: Page) -> int:

@@ -44,7 +44,10 @@ class Relay:
                 while not await session.fetchval(
                     "SELECT pg_try_advisory_lock(hashtext('sushu-relay'), hashtext($1))", self.database.schema
                 ):
+                    self.database.relay_is_here = False
                     await asyncio.sleep(1)
+                self.database.relay_is_here = True
+                await session.add_listener(self.database.bell.channel, lambda *_: self.database.committed.set())
                 while True:
                     self.database.committed.clear()
                     pace = asyncio.get_running_loop().time() + self.pace_s

@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 from shared.bus.records import Transport
 from shared.bus.timers import Timers
@@ -20,11 +20,27 @@ STOP_AGAIN_S = 1.0
 RELAY_PACE_S = 0.01
 
 
+class Elsewhere(Protocol):
+    """The process that does the streams of services whose HTTP is served here."""
+
+    async def health(self, service: str) -> Mapping[str, Sequence[str]]:
+        """`reasons` why it cannot do the work of `service` now, and its `alarms`."""
+        ...
+
+    async def metrics(self, service: str) -> str:
+        """Its figures in Prometheus' text format."""
+        ...
+
+
 class Runner:
     """The running parts of one service in this process."""
 
-    def __init__(self, service: Service, transport: Transport, *, paced: bool = True) -> None:
-        """`paced` False: every event at once, whatever it costs (a turned clock waits for each step)."""
+    def __init__(
+        self, service: Service, transport: Transport, *, paced: bool = True, elsewhere: Elsewhere | None = None
+    ) -> None:
+        """`paced` False: every event at once, whatever it costs (a turned clock waits for each step). `elsewhere`:
+        another process reads the streams, relays and fires the timers of this service; here it answers HTTP."""
+        self.elsewhere = elsewhere
         self.service = service
         self.transport = transport
         self.worker = Worker(
@@ -44,11 +60,15 @@ class Runner:
     async def start(self) -> None:
         """Start everything. The transport must be started and the schema migrated."""
         await self.service.start()
-        parts: list[tuple[str, Callable[[], Awaitable[Any]]]] = [("relay", self.relay.run), ("care", self._care)]
-        if self.service.subscriptions:
-            parts.append(("worker", self.worker.run))
-        if self.service.timers:
-            parts.append(("timers", self.timers.run))
+        parts: list[tuple[str, Callable[[], Awaitable[Any]]]] = []
+        if self.elsewhere is None:
+            parts += [("relay", self.relay.run), ("care", self._care)]
+            if self.service.subscriptions:
+                parts.append(("worker", self.worker.run))
+            if self.service.timers:
+                parts.append(("timers", self.timers.run))
+        else:
+            self.service.database.relay_is_here = False
         parts += [(f"background-{number}", work) for number, work in enumerate(self.service.background)]
         self._tasks = [
             asyncio.create_task(self._keep(name, work), name=f"{self.service.name}-{name}") for name, work in parts
@@ -129,6 +149,10 @@ class Runner:
             reasons.append(f"database: {error}"[:300])
         if for_http:
             return [f"{self.service.name}: {reason}" for reason in reasons]
+        if self.elsewhere is not None:
+            told = await self.elsewhere.health(self.service.name)
+            self.alarms = list(told["alarms"])
+            return [f"{self.service.name}: {reason}" for reason in reasons] + list(told["reasons"])
         waits = self.worker.stopped_because if self.service.subscriptions else None
         for part in (waits, self.relay.trouble, self.timers.trouble):
             if part:

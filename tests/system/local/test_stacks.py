@@ -146,7 +146,9 @@ def test_run_handles_appeals_and_loses_none_to_kill_9(stack: Stack) -> None:
     assert (stack.folder / "stack.json").stat().st_mode & 0o777 == 0o600
     assert (described["base_url"], described["transport"], described["kafka"]) == (stack.url, "embedded", None)
     assert set(described["pids"]) == LOOP | {"kafka", "postgres", "gateway"}
-    assert all(described["pids"][service] == [process.pid] for service in LOOP)
+    hub, work = described["pids"]["intake"]
+    assert hub == process.pid
+    assert all(described["pids"][service] == [hub, work] for service in LOOP)
 
     second = stack.command("run")
     assert second.returncode == 1
