@@ -37,6 +37,7 @@ from shared.service.turned_clock import make_clock
 from shared.telemetry import logs
 
 READY_WITHIN_S = 60.0
+WORK_READY_S = 120.0
 POSTGRES_READY_S = 60.0
 TRANSPORT_END_S = 5.0
 
@@ -104,14 +105,16 @@ class _Hub:
         clock = await make_clock(settings)
         transport = EmbeddedTransport(settings.database_url)
         await transport.start()
+        work = Work(ports.free_port())
         try:
-            say("Preparing", end="")
-            services = await prepare(
-                self.stack.services, settings, clock, transport, lambda name: say(f" {name}", end="")
-            )
-            say(" …")
-            work = Work(ports.free_port())
-            await self.supervisor.start(work.program(self.stack), within_s=READY_WITHIN_S)
+            async with work.held_back(settings.database_url):  # it starts while we prepare, and waits for the end of it
+                starting = asyncio.create_task(self.supervisor.start(work.program(self.stack), within_s=WORK_READY_S))
+                say("Preparing", end="")
+                services = await prepare(
+                    self.stack.services, settings, clock, transport, lambda name: say(f" {name}", end="")
+                )
+                say(" …")
+            await starting
             runners = [Runner(service, transport, elsewhere=work) for service in services]
             segments, paths = in_process_routes(self.stack.services)
             app = Together(runners, settings, segments, paths, lifespan_of(runners))

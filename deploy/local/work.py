@@ -9,8 +9,10 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 
+import asyncpg
 import httpx
 
 from deploy.local.process import Program
@@ -29,6 +31,8 @@ from shared.telemetry import logs
 log = logging.getLogger(__name__)
 
 ASK_S = 2.0
+HELD_BACK = 7405
+"""advisory lock"""
 
 
 def work(port: int) -> int:
@@ -43,6 +47,7 @@ async def _work(settings: LocalSettings) -> None:
     asked_to_end = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, asked_to_end.set)
+    await _prepared(settings.database_url)
     clock = await make_clock(settings)
     transport = EmbeddedTransport(settings.database_url)
     await transport.start()
@@ -60,12 +65,29 @@ async def _work(settings: LocalSettings) -> None:
         await transport.stop()
 
 
+async def _prepared(database_url: str) -> None:
+    """Wait until the hub has prepared the schemas: it holds the lock meanwhile."""
+    connection = await asyncpg.connect(database_url)
+    await connection.execute(f"SELECT pg_advisory_lock_shared({HELD_BACK})")
+    await connection.close()
+
+
 class Work:
     """What the hub knows of that process."""
 
     def __init__(self, port: int) -> None:
         self.port = port
         self._client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=ASK_S, trust_env=False)
+
+    @asynccontextmanager
+    async def held_back(self, database_url: str) -> AsyncIterator[None]:
+        """The process starts and loads its code, but touches nothing before the end of the block."""
+        connection = await asyncpg.connect(database_url)
+        await connection.execute(f"SELECT pg_advisory_lock({HELD_BACK})")
+        try:
+            yield
+        finally:
+            await connection.close()
 
     async def health(self, service: str) -> Mapping[str, Sequence[str]]:
         """Reasons and alarms of one service there."""
