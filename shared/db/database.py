@@ -82,6 +82,8 @@ class Database:
             "search_path": schema,
             "application_name": f"sushu-{schema}",
             "jit": "off",
+            # a process that hangs in the middle, or whose machine is gone, must not hold its locks for hours
+            "idle_in_transaction_session_timeout": str(STALLED_S * 1000),
         }
         if role:
             self._settings["role"] = role
