@@ -76,14 +76,13 @@ def router(
     async def classify(body: ClassifyBody, who: Caller) -> dict[str, Any]:
         """What a text would be labelled as; nothing is stored."""
         case = Case(body.title, body.text)
-        async with database.read() as pg:
-            knowledge = await library.present(pg, clock.now())
-            (found,) = await appeals.label_cases([case], knowledge)
-            repeat = None
-            if body.reporter and body.reporter.pseudonym:
-                now = clock.now()
-                earlier = await repository.earlier_of(pg, {body.reporter.pseudonym: now}, appeals.settings.repeat_days)
-                repeat = _closest(found.sketch, earlier.get(body.reporter.pseudonym, []), appeals)
+        now, pseudonym = clock.now(), body.reporter.pseudonym if body.reporter else None
+        reporters = {pseudonym: now} if pseudonym else {}
+        async with database.look_up() as pg:
+            stamp, earlier = await repository.stamp_and_earlier(pg, reporters, appeals.settings.repeat_days)
+            knowledge = await library.present(pg, now, stamp)
+        (found,) = await appeals.label_cases([case], knowledge)
+        repeat = _closest(found.sketch, earlier[pseudonym], appeals) if pseudonym in earlier else None
         label = found.label
         candidates = [matter_answer(matter_of(candidate, knowledge.catalogue)) for candidate in label.candidates]
         return {

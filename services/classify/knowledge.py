@@ -65,12 +65,14 @@ class Library:
                 except registry.PluginMissing as error:
                     self.missing.append(str(error))
 
-    async def present(self, pg: Any, now: datetime) -> Knowledge:
-        """The knowledge in force at `now` by the tables that `pg` sees; one query while nothing has changed.
+    async def present(self, pg: Any, now: datetime, stamp: int | None = None) -> Knowledge:
+        """The knowledge in force at `now` by the tables that `pg` sees; one query while nothing has changed, none when
+        their `stamp` was just read.
 
         Raises Transient before the first catalogue was imported (setup does that).
         """
-        stamp = await repository.stamp(pg)
+        if stamp is None:
+            stamp = await repository.stamp(pg)
         present = self._present
         if present is not None and present.current(stamp, now):
             return present

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -213,46 +213,56 @@ async def known_appeals(pg: Any, ids: Sequence[str]) -> dict[str, int]:
     return {row["appeal_id"]: row["appeal_sequence"] for row in rows}
 
 
-async def earlier_of(
+Earlier = tuple[str, datetime, Sequence[int]]
+"""an appeal of the same reporter: id, received_at, sketch"""
+
+
+async def stamp_and_earlier(
     pg: Any, reporters: Mapping[str, datetime], days: int
-) -> dict[str, list[tuple[str, datetime, Sequence[int]]]]:
-    """Appeals (id, received_at, sketch) of each reporter within `days` before the given instant, newest first."""
+) -> tuple[int, dict[str, list[Earlier]]]:
+    """The stamp, and the appeals of each reporter within `days` before the given instant, newest first."""
     if not reporters:
-        return {}
+        return await stamp(pg), {}
     rows = await pg.fetch(
-        "SELECT l.pseudonym, l.appeal_id, l.received_at, l.sketch"
-        " FROM unnest($1::text[], $2::timestamptz[]) AS r(pseudonym, before)"
+        "SELECT k.stamp, l.pseudonym, l.appeal_id, l.received_at, l.sketch FROM classify.knowledge k"
+        " LEFT JOIN (unnest($1::text[], $2::timestamptz[]) AS r(pseudonym, before)"
         " CROSS JOIN LATERAL (SELECT pseudonym, appeal_id, received_at, sketch"
         f"  FROM {labels.fullname} WHERE pseudonym = r.pseudonym AND received_at > r.before - $3::interval"
-        "   AND status = 'received' ORDER BY received_at DESC LIMIT $4) l",
+        "   AND status = 'received' ORDER BY received_at DESC LIMIT $4) l) ON true",
         list(reporters),
         list(reporters.values()),
         timedelta(days=days),
         PER_REPORTER,
     )
-    found: dict[str, list[tuple[str, datetime, Sequence[int]]]] = {}
+    found: dict[str, list[Earlier]] = {}
     for row in rows:
-        found.setdefault(row["pseudonym"], []).append((row["appeal_id"], row["received_at"], row["sketch"]))
-    return found
+        if row["pseudonym"] is not None:
+            found.setdefault(row["pseudonym"], []).append((row["appeal_id"], row["received_at"], row["sketch"]))
+    return rows[0]["stamp"], found
 
 
-async def add_labels(pg: Any, rows: Sequence[Mapping[str, Any]]) -> set[str]:
-    """Insert new labels; returns the appeals that had none (only those are published)."""
-    stored = await bulk.insert(pg, labels, rows, conflict=["appeal_id"], returning="appeal_id")
-    return {row["appeal_id"] for row in stored}
-
-
-async def count_labels(pg: Any, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Add to the counts per model and day; one order of rows for all, so that no two batches can deadlock."""
-    columns = ("labelled", "in_review", "degraded", "urgent")
-    sums = ", ".join(f"{name} = t.{name} + excluded.{name}" for name in columns)
-    names = ", ".join(("model", "day", *columns))
-    await pg.execute(
-        f"INSERT INTO {label_counts.fullname} AS t ({names}) SELECT {names} FROM json_to_recordset($1::json)"
-        " AS r(model text, day date, labelled bigint, in_review bigint, degraded bigint, urgent bigint)"
-        f" ORDER BY model, day ON CONFLICT (model, day) DO UPDATE SET {sums}",
-        orjson.dumps(list(rows)).decode(),
+async def add_labels(pg: Any, rows: Sequence[Mapping[str, Any]], day: date) -> set[str]:
+    """Insert new labels and count them under `day`, per model; returns the appeals that had none (only those are
+    published). One order of counts for all, so that no two batches can deadlock."""
+    stored = bulk.insert_of(labels, rows, conflict=["appeal_id"])
+    counts = {
+        "labelled": "count(*)",
+        "in_review": "count(*) FILTER (WHERE needs_review)",
+        "degraded": "count(*) FILTER (WHERE degraded)",
+        "urgent": "count(*) FILTER (WHERE \"class\" = 'urgent')",
+    }
+    sums = ", ".join(f"{name} = t.{name} + excluded.{name}" for name in counts)
+    found = await bulk.fetch(
+        pg,
+        bulk.Statement(
+            f'WITH stored AS ({stored.sql} RETURNING t.appeal_id, t.model, t.needs_review, t.degraded, t."class"),'
+            f" counted AS (INSERT INTO {label_counts.fullname} AS t (model, day, {', '.join(counts)})"
+            f" SELECT model, ?::date, {', '.join(counts.values())} FROM stored GROUP BY model ORDER BY model"
+            f" ON CONFLICT (model, day) DO UPDATE SET {sums}) SELECT appeal_id FROM stored",
+            (*stored.values, day),
+        ),
     )
+    return {row["appeal_id"] for row in found}
 
 
 async def end_appeals(pg: Any, rows: Sequence[Mapping[str, Any]]) -> None:

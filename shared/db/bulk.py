@@ -45,6 +45,11 @@ async def write(pg: Any, *statements: Statement) -> None:
     await pg.execute(f"WITH {sql} {last}" if sql else last, *values)
 
 
+async def fetch(pg: Any, statement: Statement) -> list[Any]:
+    """The rows that a statement gives."""
+    return list(await pg.fetch(_numbered(statement.sql), *statement.values)) if statement.sql else []
+
+
 def _places(statements: Sequence[Statement]) -> list[int]:
     places, place = [], 1
     for statement in statements:
@@ -122,6 +127,6 @@ async def update(
 
 async def _run(pg: Any, statement: Statement, returning: str) -> list[Any]:
     if returning and statement.sql:
-        return list(await pg.fetch(f"{_numbered(statement.sql)} RETURNING {returning}", *statement.values))
+        return await fetch(pg, Statement(f"{statement.sql} RETURNING {returning}", statement.values))
     await write(pg, statement)
     return []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -16,6 +15,7 @@ from services.classify.domain.safety import hazards
 from services.classify.domain.similarity import similarity
 from services.classify.knowledge import Knowledge, Library
 from services.classify.labelling import Case, Labelled, label_all, published
+from services.classify.repository import Earlier
 from services.classify.settings import ClassifySettings
 from shared.clock import ZONE
 from shared.events.batch import newest
@@ -41,7 +41,9 @@ class Appeals:
     async def on_appeals(self, batch: Sequence[Message[AppealEvent]], uow: Uow) -> None:
         """Label each appeal once; note when one is withdrawn or declined."""
         said = newest(batch)
-        labelled = await repository.known_appeals(uow.pg, list(said))
+        # the first fact of an appeal finds no label; where it comes again, `add_labels` keeps the one that is there
+        later = [key for key, message in said.items() if message.sequence > 1]
+        labelled = await repository.known_appeals(uow.pg, later) if later else {}
         ended = [
             {"appeal_id": key, "appeal_sequence": message.sequence, "status": message.data.after.status}
             for key, message in said.items()
@@ -55,10 +57,11 @@ class Appeals:
 
     async def _label(self, messages: Sequence[Message[AppealEvent]], uow: Uow) -> None:
         now = uow.clock.now()
-        knowledge = await self.library.present(uow.pg, now)
         appeals = [message.data.after for message in messages]
+        stamp, earlier = await repository.stamp_and_earlier(uow.pg, _reporters(appeals), self.settings.repeat_days)
+        knowledge = await self.library.present(uow.pg, now, stamp)
         found = await self.label_cases([Case(one.title, one.text, one.kind) for one in appeals], knowledge)
-        repeats = await self._repeats(appeals, found, uow)
+        repeats = self._repeats(appeals, found, earlier)
         rows, events = [], {}
         for message, appeal, one, repeat in zip(messages, appeals, found, repeats, strict=True):
             label = one.label
@@ -88,28 +91,15 @@ class Appeals:
                     "label": _encode(snapshot).decode(),
                 }
             )
-        stored = await repository.add_labels(uow.pg, rows)
-        counts: dict[tuple[str, str], Counter[str]] = {}
+        stored = await repository.add_labels(uow.pg, rows, now.astimezone(ZONE).date())
         for row in rows:
-            if row["appeal_id"] not in stored:
-                continue
-            snapshot, label = events[row["appeal_id"]]
-            uow.emit(
-                LabelClassified(actor=ACTOR, reason=in_words(label), after=snapshot),
-                key=row["appeal_id"],
-                sequence=1,
-            )
-            count = counts.setdefault((snapshot.model, now.astimezone(ZONE).date().isoformat()), Counter())
-            count.update(
-                labelled=1,
-                in_review=int(row["needs_review"] is True),
-                degraded=int(snapshot.degraded),
-                urgent=int(snapshot.handling_class == "urgent"),
-            )
-        if counts:
-            await repository.count_labels(
-                uow.pg, [{"model": model, "day": day, **count} for (model, day), count in counts.items()]
-            )
+            if row["appeal_id"] in stored:
+                snapshot, label = events[row["appeal_id"]]
+                uow.emit(
+                    LabelClassified(actor=ACTOR, reason=in_words(label), after=snapshot),
+                    key=row["appeal_id"],
+                    sequence=1,
+                )
 
     async def label_cases(self, cases: Sequence[Case], knowledge: Knowledge) -> list[Labelled]:
         """Label in a thread; what takes too long or fails as a whole is labelled by rules (domain.md: never block)."""
@@ -121,14 +111,10 @@ class Appeals:
             log.error("classification took too long, rules answer", extra={"texts": len(cases)})
         return await asyncio.to_thread(label_all, cases, knowledge, threshold, by_rules=True)
 
-    async def _repeats(self, appeals: Sequence[Appeal], found: Sequence[Labelled], uow: Uow) -> list[Link | None]:
+    def _repeats(
+        self, appeals: Sequence[Appeal], found: Sequence[Labelled], earlier: dict[str, list[Earlier]]
+    ) -> list[Link | None]:
         """For each appeal the most similar earlier one of the same reporter within 30 days (domain.md, Appeal)."""
-        oldest: dict[str, datetime] = {}
-        for appeal in appeals:
-            pseudonym = appeal.reporter.pseudonym
-            if pseudonym:
-                oldest[pseudonym] = min(oldest.get(pseudonym, appeal.received_at), appeal.received_at)
-        earlier = await repository.earlier_of(uow.pg, oldest, self.settings.repeat_days)
         order = sorted(range(len(appeals)), key=lambda place: (appeals[place].received_at, appeals[place].id))
         links: list[Link | None] = [None] * len(appeals)
         for place in order:
@@ -140,9 +126,7 @@ class Appeals:
             known.append((appeal.id, appeal.received_at, mine))
         return links
 
-    def _most_similar(
-        self, appeal: Appeal, mine: Sequence[int], known: Sequence[tuple[str, datetime, Sequence[int]]]
-    ) -> Link | None:
+    def _most_similar(self, appeal: Appeal, mine: Sequence[int], known: Sequence[Earlier]) -> Link | None:
         best: Link | None = None
         for other, received_at, sketch in known:
             age = appeal.received_at - received_at
@@ -152,6 +136,16 @@ class Appeals:
             if score >= self.settings.repeat_threshold and (best is None or score > best.score):
                 best = Link(other, score)
         return best
+
+
+def _reporters(appeals: Sequence[Appeal]) -> dict[str, datetime]:
+    """Who speaks, and the instant of the first of their appeals here."""
+    oldest: dict[str, datetime] = {}
+    for appeal in appeals:
+        pseudonym = appeal.reporter.pseudonym
+        if pseudonym:
+            oldest[pseudonym] = min(oldest.get(pseudonym, appeal.received_at), appeal.received_at)
+    return oldest
 
 
 def in_words(label: Label) -> str:

@@ -91,6 +91,16 @@ async def test_a_withdrawn_appeal_leaves_the_review_queue(hub: Harness) -> None:
     assert said.id not in await queue(hub)
 
 
+async def test_a_text_that_is_tried_is_compared_with_what_its_reporter_said(hub: Harness) -> None:
+    reporter = appeals.Reporter(pseudonym=uuid7())
+    first = await label(hub, LAMP, reporter=reporter)
+    for pseudonym, expected in ((reporter.pseudonym, first.key), (uuid7(), None)):
+        body = {"text": LAMP + "！", "reporter": {"pseudonym": pseudonym}}
+        answer = await hub.http.post("/v1/classify", json=body, headers=hub.admin)
+        assert answer.status_code == 200, answer.text
+        assert (answer.json()["repeat_of"] or {}).get("appeal_id") == expected
+
+
 async def test_the_same_reporter_saying_the_same_again_is_a_repeat(hub: Harness) -> None:
     reporter = appeals.Reporter(pseudonym=uuid7())
     first = await receive(hub, LAMP, reporter=reporter)
