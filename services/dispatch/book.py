@@ -13,6 +13,7 @@ from services.dispatch.domain.commands import open_dispatched, open_pending
 from services.dispatch.domain.machine import Refused, step
 from services.dispatch.domain.work_order import Actor, Status, WorkOrder
 from services.dispatch.events import event_of, handoff_offered
+from services.dispatch.known import KnownCase
 from shared.db import bulk
 from shared.errors import Problem
 from shared.ids import uuid7
@@ -78,6 +79,7 @@ class Book:
         self.orders: dict[str, WorkOrder] = {}
         self.lamps: dict[str, repository.Lamp] = {}
         self._new: set[str] = set()
+        self._assigned: dict[str, KnownCase] = {}
         self._changes: list[Change] = []
 
     async def lock(self, ids: Iterable[str]) -> None:
@@ -99,6 +101,18 @@ class Book:
         self._new.add(order.id)
         self._changes.append(Change(None, order, fact, "system:dispatch", at))
         return order
+
+    def assign(self, case: KnownCase, order_id: str) -> None:
+        """From now on this order answers the appeal."""
+        case.work_order_id = order_id
+        self._assigned[case.appeal_id] = case
+
+    async def cases(self, appeal_ids: Iterable[str]) -> dict[str, KnownCase]:
+        """Cases as they are with what this transaction assigned; without a lock."""
+        wanted = set(appeal_ids)
+        known = {key: self._assigned[key] for key in wanted & self._assigned.keys()}
+        others = wanted - known.keys()
+        return known | (await repository.read_cases(self.uow.pg, others) if others else {})
 
     def trail(self, order_id: str) -> Trail:
         return Trail(self.orders[order_id])
@@ -125,8 +139,13 @@ class Book:
         pg, at = self.uow.pg, self._changes[-1].at
         await self.desk.refresh(pg, NAMES_AGE_S)  # events name the units
         touched = dict.fromkeys(change.after.id for change in self._changes)
-        await repository.insert_orders(pg, [self.orders[key] for key in touched if key in self._new], at)
-        await repository.update_orders(pg, [self.orders[key] for key in touched if key not in self._new], at)
+        await bulk.write(
+            pg,
+            repository.new_orders([self.orders[key] for key in touched if key in self._new], at),
+            repository.changed_orders([self.orders[key] for key in touched if key not in self._new], at),
+            *repository.orders_of_cases(list(self._assigned.values())),
+        )
+        self._assigned = {}
         await self._save_approvals()
         await self._save_disputes()
         await self._offer_handoffs()

@@ -2,7 +2,6 @@
 
 from datetime import datetime, timedelta
 
-from services.dispatch import repository
 from services.dispatch.book import Book
 from services.dispatch.domain.commands import Cancel, JoinAppeal, PartAppeal
 from services.dispatch.domain.work_order import SYSTEM, UNFINISHED
@@ -39,7 +38,7 @@ def _leave(book: Book, case: KnownCase, reason: str, at: datetime) -> None:
 
 async def link(book: Book, case: KnownCase, to: str, relation: str, at: datetime) -> None:
     """A person's link: the appeal's own order ends, the other one answers both; finished ones stay as they are."""
-    target = (await repository.read_cases(book.uow.pg, [to])).get(to)
+    target = (await book.cases([to])).get(to)
     if target is None or target.appeal is None or (target.work_order_id is None and target.appeal.status == RECEIVED):
         # the other appeal is still on its way to its order
         book.uow.arm(Timer(LINK, case.appeal_id, at + LINK_AGAIN, {"to": to, "relation": relation}))
@@ -55,7 +54,7 @@ async def link(book: Book, case: KnownCase, to: str, relation: str, at: datetime
         return
     if case.work_order_id is not None:
         _leave(book, case, "已并入另一件相同诉求的工单", at)
-    await repository.assign_cases(book.uow.pg, [(case, target.work_order_id)])
+    book.assign(case, target.work_order_id)
 
 
 async def unlink(book: Book, case: KnownCase, message: Message[appeals.AppealEvent]) -> None:
@@ -72,4 +71,4 @@ async def unlink(book: Book, case: KnownCase, message: Message[appeals.AppealEve
         return
     await book.desk.refresh(book.uow.pg)
     own = open_own(book, case.appeal_id, case.appeal, case.label, message.time)
-    await repository.assign_cases(book.uow.pg, [(case, own.id)])
+    book.assign(case, own.id)

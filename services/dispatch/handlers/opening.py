@@ -27,21 +27,20 @@ async def open_missing(book: Book, known: Iterable[KnownCase], at: datetime, thr
     if not waiting:
         return
     await book.desk.refresh(book.uow.pg)
+    together = {case.appeal_id: case for case, _, _ in waiting}
     repeated = await _repeated(book, waiting, threshold)
-    assigned: dict[str, str] = {}
     # the earlier of two that came together has its order when the later one repeats it
     for case, appeal, label in sorted(waiting, key=lambda one: (one[1].received_at, one[0].appeal_id)):
         earlier = repeated.get(case.appeal_id)
         closed = None
         if earlier is not None:
-            order = book.orders.get(assigned.get(earlier.appeal_id) or earlier.work_order_id or "")
+            order = book.orders.get(together.get(earlier.appeal_id, earlier).work_order_id or "")
             if (joined := _joined(book, case, label, order, at)) is not None:
-                assigned[case.appeal_id] = joined.id
+                book.assign(case, joined.id)
                 continue
             if order is not None and (earlier.feedback_closed or order.status is Status.CLOSED):
                 closed = earlier.appeal_id
-        assigned[case.appeal_id] = open_own(book, case.appeal_id, appeal, label, at, repeat_of=closed).id
-    await repository.assign_cases(book.uow.pg, [(case, assigned[case.appeal_id]) for case, _, _ in waiting])
+        book.assign(case, open_own(book, case.appeal_id, appeal, label, at, repeat_of=closed).id)
 
 
 def open_own(

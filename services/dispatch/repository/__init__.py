@@ -1,7 +1,7 @@
 """The SQL of dispatch."""
 
 from services.dispatch.repository.cases import (
-    assign_cases,
+    orders_of_cases,
     cases_of_orders,
     closed_appeals,
     lock_cases,
@@ -14,7 +14,7 @@ from services.dispatch.repository.cases import (
 from services.dispatch.repository.orders import (
     Lamp,
     Wanted,
-    insert_orders,
+    new_orders,
     list_approvals,
     list_disputes,
     list_orders,
@@ -23,7 +23,7 @@ from services.dispatch.repository.orders import (
     orders_of,
     read_order,
     save_lamps,
-    update_orders,
+    changed_orders,
     waiting_orders,
 )
 from services.dispatch.repository.registers import (
@@ -43,11 +43,11 @@ __all__ = [
     "activate_units",
     "add_duties",
     "add_units",
-    "assign_cases",
+    "orders_of_cases",
     "cases_of_orders",
     "closed_appeals",
     "duty_of",
-    "insert_orders",
+    "new_orders",
     "list_approvals",
     "list_disputes",
     "list_duties",
@@ -66,6 +66,6 @@ __all__ = [
     "remember_feedback",
     "remember_labels",
     "save_lamps",
-    "update_orders",
+    "changed_orders",
     "waiting_orders",
 ]

@@ -110,17 +110,25 @@ async def lock_cases(pg: Any, appeal_ids: Iterable[str]) -> dict[str, KnownCase]
     return {row["appeal_id"]: _case(row) for row in rows}
 
 
-async def assign_cases(pg: Any, orders: Sequence[tuple[KnownCase, str]]) -> None:
-    """Say which order answers each appeal, and by which words it is found."""
-    rows = [{"appeal_id": case.appeal_id, "work_order_id": order} for case, order in orders]
-    rows.sort(key=lambda row: row["appeal_id"])
-    await bulk.update(pg, tables.cases, rows, key=("appeal_id",))
+def orders_of_cases(cases: Iterable[KnownCase]) -> tuple[bulk.Statement, bulk.Statement]:
+    """Keep which order answers each appeal, and by which words it is found."""
+    rows = [
+        {"appeal_id": case.appeal_id, "work_order_id": case.work_order_id}
+        for case in sorted(cases, key=lambda case: case.appeal_id)
+    ]
     words = [
-        {"work_order_id": order, "appeal_id": case.appeal_id, "search": vector(case.appeal.title, case.appeal.text)}
-        for case, order in orders
+        {
+            "work_order_id": case.work_order_id,
+            "appeal_id": case.appeal_id,
+            "search": vector(case.appeal.title, case.appeal.text),
+        }
+        for case in cases
         if case.appeal is not None
     ]
-    await bulk.insert(pg, tables.order_words, words, conflict=("work_order_id", "appeal_id"))
+    return (
+        bulk.update_of(tables.cases, rows, key=("appeal_id",)),
+        bulk.insert_of(tables.order_words, words, conflict=("work_order_id", "appeal_id")),
+    )
 
 
 async def mark_second_handled(pg: Any, appeal_ids: Sequence[str]) -> None:

@@ -57,12 +57,12 @@ def _row(order: WorkOrder, at: datetime) -> dict[str, Any]:
     }
 
 
-async def insert_orders(pg: Any, orders: Sequence[WorkOrder], at: datetime) -> None:
-    await bulk.insert(pg, tables.work_orders, [_row(order, at) for order in orders])
+def new_orders(orders: Sequence[WorkOrder], at: datetime) -> bulk.Statement:
+    return bulk.insert_of(tables.work_orders, [_row(order, at) for order in orders])
 
 
-async def update_orders(pg: Any, orders: Sequence[WorkOrder], at: datetime) -> None:
-    await bulk.update(pg, tables.work_orders, [_row(order, at) for order in orders], key=("id",))
+def changed_orders(orders: Sequence[WorkOrder], at: datetime) -> bulk.Statement:
+    return bulk.update_of(tables.work_orders, [_row(order, at) for order in orders], key=("id",))
 
 
 @dataclass(frozen=True, slots=True)

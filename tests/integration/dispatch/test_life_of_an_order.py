@@ -263,6 +263,19 @@ async def test_a_link_to_an_appeal_without_an_order_yet_is_kept_until_it_has_one
     assert (await order_of(hub, other))["appeal_ids"] == [other, key]
 
 
+async def test_an_appeal_whose_link_comes_with_it_leaves_no_order_of_its_own_open(hub: Harness) -> None:
+    target, key = await new_order(hub), uuid7()
+    [other] = target["appeal_ids"]
+    await classified(hub, key)
+    await hub.settle()
+    link = appeals.Link(to=other, relation="same_event")
+    wish = appeals.AppealLinkRequested(actor="user:seat", after=appeal(hub, key, link=link), link=link)
+    await hub.emit(wish, key=key, sequence=2)
+    assert (await order_of(hub, key))["id"] == target["id"]
+    mine = await hub.query("SELECT status FROM dispatch.work_orders WHERE state LIKE $1 ORDER BY id", f"%{key}%")
+    assert [row["status"] for row in mine] == ["dispatched", "cancelled"]
+
+
 async def test_a_finished_order_is_not_taken_apart_by_a_link(hub: Harness) -> None:
     target, order = await new_order(hub), await new_order(hub)
     await act(hub, order["id"], "accept")
