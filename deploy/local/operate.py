@@ -23,6 +23,8 @@ from deploy.local.settings import LocalSettings
 SETTLE_S = 15.0
 """Work in progress looks like a difference: a check counts only when it still differs after this long."""
 PAGE = 200
+PATIENCE_S = 1800.0
+"""a comparison reads every table of a service: at a million cases that takes minutes"""
 
 console = Console()
 
@@ -115,7 +117,7 @@ def main() -> int:
     settings = LocalSettings.from_environment()
     token, _ = ensure_admin_token(settings.data_dir, settings.admin_token)
     with httpx.Client(
-        base_url=settings.local_url, headers={"Authorization": f"Bearer {token}"}, timeout=60, trust_env=False
+        base_url=settings.local_url, headers={"Authorization": f"Bearer {token}"}, timeout=PATIENCE_S, trust_env=False
     ) as client:
         if arguments.command == "reconcile":
             return reconcile(client)

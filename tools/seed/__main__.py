@@ -20,7 +20,7 @@ from shared.settings import Settings
 from tools.seed import cache
 from tools.seed.clone import Copier
 from tools.seed.load import Loader, SeedRefused, begin, business_now, connected
-from tools.seed.rehearsal import rehearse
+from tools.seed.rehearsal import Size, rehearse
 from tools.seed.templates import compile_all
 
 MOST_MONTHS = 120
@@ -39,9 +39,16 @@ def database_of(settings: Settings) -> str:
 
 
 async def seed_hub(
-    settings: Settings, cases: int, seed: int = 1, months: int = 12, journal: int | None = None, *, force: bool = False
+    settings: Settings,
+    cases: int,
+    seed: int = 1,
+    months: int = 12,
+    journal: int | None = None,
+    *,
+    force: bool = False,
+    size: Size | None = None,
 ) -> dict[str, object]:
-    """Seed the hub of `settings`; returns the figures."""
+    """Seed the hub of `settings`; returns the figures. `size`: of the rehearsal (tests take a small one)."""
     url = database_of(settings)
     began = time.monotonic()
     async with connected(url) as pg:
@@ -50,10 +57,11 @@ async def seed_hub(
             return {"seed": seed, "cases": cases, "written": 0}
         with console.status("…") as line:
             kept = cache.path_of(settings, seed)
-            found = cache.load(kept)
+            found = cache.load(kept) if size is None else None
             if found is None:
-                found = await rehearse(url, settings, seed, run.now, lambda words: line.update(words))
-                cache.keep(kept, found)
+                found = await rehearse(url, settings, seed, run.now, line.update, size or Size())
+                if size is None:
+                    cache.keep(kept, found)
             keys = Keys.load(settings.keys, make=False)
             templates = compile_all(found, seed, keys.current)
             loader = Loader(run, found, templates, Copier(keys, settings.platform, seed))

@@ -23,12 +23,17 @@ from tools.seed.tables import OF_CASES, OF_RUNTIME
 AGO = timedelta(weeks=12)
 """how far before the present the stories end: real and business instants of a row can be told apart by this gap"""
 LEAD = timedelta(days=33)
-COHORTS = 14
-"""two a day for a week"""
-PER_COHORT = 20
-OPEN_STORIES = 100
 CHANNELS = {"phone": 45, "web": 14, "app": 12, "wechat": 14, "mini_program": 6, "sms": 3, "grid": 3, "email": 2}
 UUID_RE = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+
+
+@dataclass(frozen=True)
+class Size:
+    """How many stories: cohorts begin twelve hours apart (14: two a day for a week)."""
+
+    cohorts: int = 14
+    per_cohort: int = 20
+    open: int = 100
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,7 @@ class Rehearsal:
 
 
 async def rehearse(
-    server_url: str, settings: Settings, seed: int, now: datetime, say: Callable[[str], None]
+    server_url: str, settings: Settings, seed: int, now: datetime, say: Callable[[str], None], size: Size
 ) -> Rehearsal:
     """Play all stories on a database of its own on `server_url`, dropped at the end."""
     end = now.replace(second=0, microsecond=0) - AGO
@@ -73,12 +78,12 @@ async def rehearse(
             stage.at(when, _guarded(life, case, failures))
 
         chance = random.Random(f"{seed}/plan")
-        for cohort in range(COHORTS):
+        for cohort in range(size.cohorts):
             when = end - LEAD + cohort * timedelta(hours=12) + timedelta(minutes=37 * cohort % 240)
-            for life in _spread(stories.ENDED, PER_COHORT, cohort, chance):
+            for life in _spread(stories.ENDED, size, cohort, chance):
                 begin(life, stories.ENDED[life], False, when)
         for life, (percent, ages) in stories.OPEN.items():
-            count = max(len(ages), OPEN_STORIES * percent // 100)
+            count = max(len(ages), size.open * percent // 100)
             for number in range(count):
                 begin(life, percent / count, True, end - timedelta(seconds=ages[number % len(ages)]))
         await stage.play(end, lambda share: say(f"playing {len(started)} stories: {share:.0%}"))
@@ -101,11 +106,11 @@ async def _guarded(life: Life, case: Case, failures: list[str]) -> Story:
         case.id = ""  # what is half told is not cloned
 
 
-def _spread(lives: dict[Life, int], count: int, cohort: int, chance: random.Random) -> list[Life]:
-    """`count` lives: each rare one now and then, the rest by weight."""
+def _spread(lives: dict[Life, int], size: Size, cohort: int, chance: random.Random) -> list[Life]:
+    """The lives of a cohort: each rare one now and then, the rest by weight."""
     names = list(lives)
-    rare = [names[(cohort + step * COHORTS) % len(names)] for step in range(2)]
-    return rare + chance.choices(names, [lives[name] for name in names], k=count - len(rare))
+    rare = [names[(cohort + step * size.cohorts) % len(names)] for step in range(2)]
+    return rare + chance.choices(names, [lives[name] for name in names], k=size.per_cohort - len(rare))
 
 
 class _Cast:
