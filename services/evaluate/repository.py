@@ -78,12 +78,11 @@ async def totals(pg: Any, platform: str, period: str) -> dict[str, Counts]:
     # an order counts in the month in which the last feedback of its appeals closed, for the unit of that one
     orders = await pg.fetch(
         "SELECT unit, count(*)::int AS completed, count(*) FILTER (WHERE EXISTS ("
-        f"SELECT FROM {late_rounds.fullname} l WHERE l.platform = $1 AND l.work_order_id = o.work_order_id"
-        " AND l.late))::int AS late FROM ("
-        f"SELECT DISTINCT ON (work_order_id) work_order_id, unit, period FROM {cases.fullname}"
-        " WHERE platform = $1 AND work_order_id IN"
-        f" (SELECT work_order_id FROM {cases.fullname} WHERE platform = $1 AND period = $2)"
-        " ORDER BY work_order_id, closed_at DESC NULLS FIRST, appeal_id) o WHERE period = $2 GROUP BY unit",
+        f"SELECT FROM {late_rounds.fullname} l WHERE l.platform = $1 AND l.work_order_id = c.work_order_id"
+        f" AND l.late))::int AS late FROM {cases.fullname} c WHERE platform = $1 AND period = $2 AND NOT EXISTS ("
+        f"SELECT FROM {cases.fullname} s WHERE s.platform = $1 AND s.work_order_id = c.work_order_id"
+        " AND s.appeal_id <> c.appeal_id AND (s.closed_at IS NULL OR s.closed_at > c.closed_at"
+        " OR (s.closed_at = c.closed_at AND s.appeal_id < c.appeal_id))) GROUP BY unit",
         platform,
         period,
     )

@@ -28,18 +28,18 @@ clock_sets = Table(
     Column("early", Text),
 )
 Index(
-    "clock_sets_lamps",
+    "clock_sets_of_unit",
     clock_sets.c.unit,
-    clock_sets.c.lamp,
     clock_sets.c.due_at,
     clock_sets.c.work_order_id,
+    postgresql_include=["lamp"],
     postgresql_where=text("running"),
 )
 Index(
     "clock_sets_by_due",
-    clock_sets.c.lamp,
     clock_sets.c.due_at,
     clock_sets.c.work_order_id,
+    postgresql_include=["lamp"],
     postgresql_where=text("running"),
 )
 
