@@ -29,12 +29,12 @@ from deploy.local.settings import LocalSettings
 from deploy.local.stack import DATABASES, Stack, prepare_database
 from deploy.local.supervisor import Supervisor
 from deploy.local.work import Work
-from shared.bus.embedded import EmbeddedTransport
 from shared.http.app import Together
 from shared.service.process import run_async
 from shared.service.runner import Runner
 from shared.service.turned_clock import make_clock
 from shared.telemetry import logs
+from shared.transport.embedded import EmbeddedTransport
 
 READY_WITHIN_S = 60.0
 WORK_READY_S = 120.0

@@ -21,12 +21,12 @@ from deploy.local.services import environment
 from deploy.local.serving import following, lifespan_of, serving
 from deploy.local.settings import LocalSettings
 from deploy.local.stack import Stack
-from shared.bus.embedded import EmbeddedTransport
 from shared.http.app import Together
 from shared.service.process import build_service, run_async
 from shared.service.runner import Runner
 from shared.service.turned_clock import make_clock
 from shared.telemetry import logs
+from shared.transport.embedded import EmbeddedTransport
 
 log = logging.getLogger(__name__)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from shared.bus.inbox import GIVEN_UP
 from shared.bus.records import Partition, Received, Record
+from shared.bus.sequences import GIVEN_UP
 from shared.errors import Poison, Problem, Transient, not_found
 from shared.outbox.uow import Uow, headers_from, headers_json
 
@@ -119,7 +119,7 @@ class DeadLetters:
             except Poison:
                 pass  # it never had a number: nothing waits for it
             else:
-                await worker.inbox.give_up(uow.pg, row["topic"], empty, headers)
+                await worker.sequences.give_up(uow.pg, row["topic"], empty, headers)
         return row["topic"], row["key"]
 
     async def replay(self, worker: Worker, letter_id: int, value: bytes | None = None) -> dict[str, Any]:

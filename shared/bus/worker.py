@@ -17,6 +17,7 @@ from typing import Any
 from shared.bus.dead_letters import DeadLetters, reason_of
 from shared.bus.inbox import Inbox
 from shared.bus.records import Consumer, Partition, Received, Transport
+from shared.bus.sequences import Sequences
 from shared.bus.subscriptions import BatchHandler, Subscription
 from shared.clock import loop_time
 from shared.db.database import Database
@@ -75,6 +76,7 @@ class Worker:
         self.database = database
         self.transport = transport
         self.inbox = Inbox(database.schema)
+        self.sequences = Sequences(database.schema)
         self.dead_letters = DeadLetters(database.schema, group)
         self.decoder = decoder
         self.batch = batch
@@ -165,7 +167,7 @@ class Worker:
         try:
             async with self.database.transaction() as uow:
                 await self.inbox.care(uow.pg)
-                overdue = await self.inbox.overdue(uow.pg)
+                overdue = await self.sequences.overdue(uow.pg)
             for topic, key in overdue:
                 await self.release(topic, key)
         except Exception as error:
@@ -322,7 +324,7 @@ class Worker:
             record: Received | None = None
             try:
                 async with self.database.transaction() as uow:
-                    kept = await self.inbox.early(uow.pg, topic, key)
+                    kept = await self.sequences.early(uow.pg, topic, key)
                     if kept is None:
                         return
                     record = Received(Partition(topic, -1), -1, key, *kept)
@@ -331,7 +333,7 @@ class Worker:
                 if record is None or isinstance(error, Transient):
                     raise
                 async with self.database.transaction() as uow:
-                    await self.inbox.drop_early(uow.pg, topic, key)
+                    await self.sequences.drop_early(uow.pg, topic, key)
                     await self.dead_letters.add(uow, [record], reason_of(error), 1, "parked")
                 metrics.DEAD_LETTERS.labels(self.group, topic).inc()
                 return
@@ -413,7 +415,7 @@ class Worker:
             for message in await self.inbox.unseen(uow.pg, latest):
                 ready.setdefault(message.topic, []).append(message)
         if facts:
-            for message in await self.inbox.in_order(uow.pg, facts, self.decoder, alone=alone):
+            for message in await self.sequences.in_order(uow.pg, facts, self.decoder, alone=alone):
                 ready.setdefault(message.topic, []).append(message)
         await self._hand_over(uow, ready)
 

@@ -18,8 +18,6 @@ import typer
 import uvicorn
 from fastapi import FastAPI
 
-from shared.bus.embedded import EmbeddedTransport
-from shared.bus.kafka import KafkaTransport, security_of
 from shared.bus.records import Transport
 from shared.clock import Clock
 from shared.db.database import Database
@@ -33,6 +31,8 @@ from shared.service.service import Service
 from shared.service.turned_clock import TurnedClock, make_clock
 from shared.settings import Settings
 from shared.telemetry import logs
+from shared.transport.embedded import EmbeddedTransport
+from shared.transport.kafka import KafkaTransport, security_of
 
 log = logging.getLogger(__name__)
 

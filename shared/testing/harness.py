@@ -21,7 +21,6 @@ import asyncpg
 import httpx
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from shared.bus.embedded import EmbeddedTransport
 from shared.bus.records import Record, Transport
 from shared.bus.worker import decode_event
 from shared.clock import ManualClock
@@ -37,6 +36,7 @@ from shared.service.runner import Runner
 from shared.service.service import Service
 from shared.settings import Settings
 from shared.testing.postgres import fresh_database
+from shared.transport.embedded import EmbeddedTransport
 
 ADMIN_TOKEN = "test-admin-token-0123456789"  # noqa: S105  # a test's own
 

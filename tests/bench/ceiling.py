@@ -19,10 +19,10 @@ from typing import Any
 
 import asyncpg
 
-from shared.bus.embedded import EmbeddedTransport
-from shared.bus.kafka import KafkaTransport
 from shared.bus.records import Record, Transport
 from shared.service.process import run_async
+from shared.transport.embedded import EmbeddedTransport
+from shared.transport.kafka import KafkaTransport
 from tests.bench.stack import ROOT, Stack
 
 BATCH = 500

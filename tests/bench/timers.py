@@ -29,7 +29,6 @@ from typing import Any
 import asyncpg
 import psutil
 
-from shared.bus.embedded import EmbeddedTransport
 from shared.clock import ManualClock
 from shared.events.catalog import work_orders
 from shared.ids import uuid7
@@ -37,6 +36,7 @@ from shared.service.process import ensure_topics, migrate_service
 from shared.settings import Settings
 from shared.testing.harness import Harness
 from shared.testing.postgres import url_of
+from shared.transport.embedded import EmbeddedTransport
 from tests.bench import load
 from tests.bench.history import load_average
 from tests.bench.stack import ROOT, TOKEN, free_port, machine

@@ -13,6 +13,7 @@ from unittest import mock
 from shared.bus import worker as worker_module
 from shared.bus.dead_letters import DeadLetters
 from shared.bus.inbox import Inbox
+from shared.bus.sequences import Sequences
 from shared.bus.timers import Timers
 from shared.bus.worker import Worker
 from shared.db.database import Database
@@ -98,8 +99,8 @@ async def _no_ids(_old: Any, _self: Inbox, _pg: Any, messages: Sequence[Any]) ->
     return list({message.id: message for message in messages}.values())
 
 
-@_method("forgets the sequences", Inbox, "in_order")
-async def _no_sequences(_old: Any, _self: Inbox, _pg: Any, arrivals: Any, *_: Any, **__: Any) -> Any:
+@_method("forgets the sequences", Sequences, "in_order")
+async def _no_sequences(_old: Any, _self: Sequences, _pg: Any, arrivals: Any, *_: Any, **__: Any) -> Any:
     return [message for message, _ in arrivals]
 
 

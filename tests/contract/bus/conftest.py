@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from shared.bus.embedded import EmbeddedTransport
-from shared.bus.kafka import KafkaTransport
 from shared.bus.records import Transport
 from shared.clock import ManualClock
 from shared.db.database import Database
 from shared.db.migrate import migrate
 from shared.ids import uuid7
 from shared.testing.postgres import fresh_database
+from shared.transport.embedded import EmbeddedTransport
+from shared.transport.kafka import KafkaTransport
 from tests.contract.bus.counting import PARTITIONS, Counting
 
 

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from shared.bus.kafka import KafkaTransport
 from shared.bus.records import Record
 from shared.bus.timers import Timers
 from shared.clock import ManualClock
@@ -18,6 +17,7 @@ from shared.events.catalog.appeals import AppealReceived
 from shared.events.event import Message
 from shared.outbox.relay import Relay
 from shared.outbox.uow import Timer, Uow
+from shared.transport.kafka import KafkaTransport
 from tests.contract.bus.counting import PARTITIONS, Counting, fact, running
 
 

@@ -9,16 +9,15 @@ from typing import Any
 import asyncpg
 import pytest
 
-from shared.bus import embedded
 from shared.bus import timers as timers_module
 from shared.bus import worker as worker_module
-from shared.bus.embedded import EmbeddedTransport
-from shared.bus.records import Consumer, partition_of
+from shared.bus.records import Consumer, Partition, Record, partition_of
 from shared.bus.timers import Timers
 from shared.clock import ManualClock
 from shared.errors import Poison, Transient
 from shared.events.event import Message
 from shared.outbox.uow import Timer, Uow
+from shared.transport.embedded import EmbeddedTransport, member
 from tests.contract.bus.counting import PARTITIONS, Counting, fact, running
 
 
@@ -79,8 +78,8 @@ async def test_a_consumer_beyond_mending_is_replaced(local: Counting, monkeypatc
     made: list[Consumer] = []
     original = local.transport.consumer
 
-    def consumer(*arguments: Any) -> Consumer:
-        made.append(original(*arguments))
+    def consumer(*arguments: Any, **options: Any) -> Consumer:
+        made.append(original(*arguments, **options))
         if len(made) == 1:
             monkeypatch.setattr(made[0], "poll", broken)
         return made[-1]
@@ -149,9 +148,9 @@ async def test_a_member_that_could_not_join_does_not_count_as_one(
 
 
 async def test_a_member_that_hangs_loses_its_partitions(local: Counting, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedded, "STALLED_S", 1)
-    monkeypatch.setattr(embedded, "REBALANCE_S", 0.2)
-    hanging = embedded.EmbeddedConsumer(local.transport, "counting", frozenset([local.topic]))  # type: ignore[arg-type]
+    monkeypatch.setattr(member, "STALLED_S", 1)
+    monkeypatch.setattr(member, "REBALANCE_S", 0.2)
+    hanging = member.EmbeddedConsumer(local.transport, "counting", frozenset([local.topic]))  # type: ignore[arg-type]
     await hanging._join()
     await hanging._balance()  # and never again
     second = local.transport.consumer("counting", [local.topic])
@@ -289,3 +288,19 @@ async def test_transient_trouble_is_waited_out_however_often_it_comes(
     assert await local.seen() == {"k": [1, 2, 3]}
     async with local.database.read() as pg:
         assert await pg.fetchval("SELECT count(*) FROM dead_letters") == 0
+
+
+async def test_the_log_forgets_what_is_older_than_its_retention_and_readers_go_on(
+    local: Counting,
+) -> None:
+    topic = "intake.appeals.v1"
+    await local.transport.ensure_topics({topic: 1})
+    await local.transport.publish([Record(topic, f"key-{number}", (), b"{}") for number in range(7)])
+    transport = local.transport
+    assert isinstance(transport, EmbeddedTransport)
+    await transport.fetch(
+        "UPDATE bus.log SET appended_at = now() - interval '15 days' WHERE topic = $1 AND log_offset < 4", topic
+    )
+    assert await transport.trim() == 4
+    assert await transport.trim() == 0
+    assert await transport.ends([topic]) == {Partition(topic, 0): (4, 7)}

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from services.dispatch.bootstrap import build
-from shared.bus.embedded import EmbeddedTransport
 from shared.clock import ManualClock
 from shared.db.database import Database
 from shared.errors import Transient
 from shared.settings import Settings
 from shared.testing.harness import Harness
+from shared.transport.embedded import EmbeddedTransport
 from tests.integration.dispatch.cases import new_order
 
 ROOT = Path(__file__).parents[3]

@@ -14,11 +14,11 @@ import pytest_asyncio
 from deploy.local import ports
 from deploy.local.kafka import Kafka, ensure_jars, find_java
 from deploy.local.process import spawn
-from shared.bus import kafka
-from shared.bus.kafka import KafkaConsumer, KafkaTransport
 from shared.bus.records import Record
 from shared.errors import Transient
 from shared.ids import uuid7
+from shared.transport import kafka
+from shared.transport.kafka import KafkaConsumer, KafkaTransport
 from tests.chaos.scene import reset
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]

@@ -9,9 +9,9 @@ from typing import Any
 import asyncpg
 import pytest
 
-from shared.bus.embedded import EmbeddedTransport
 from shared.service.turned_clock import ClockDesk, TurnedClock
 from shared.testing.postgres import fresh_database
+from shared.transport.embedded import EmbeddedTransport
 
 
 @pytest.fixture

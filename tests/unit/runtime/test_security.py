@@ -234,7 +234,7 @@ def test_a_token_that_was_checked_is_known_until_it_expires(tokens: Tokens, monk
     assert tokens.known(token) is None
     who = tokens.check(token)
     assert tokens.known(token) == who
-    monkeypatch.setattr(tokens_module.time, "time", lambda: expires.timestamp() + 1)
+    monkeypatch.setattr(time, "time", lambda: expires.timestamp() + 1)
     assert tokens.known(token) is None
 
 
@@ -242,7 +242,7 @@ def test_a_known_token_is_checked_again_after_a_minute(tokens: Tokens, monkeypat
     token, _ = tokens.issue("li", ["seat"])
     tokens.check(token)
     later = time.monotonic() + tokens_module.KNOWN_S + 1
-    monkeypatch.setattr(tokens_module.time, "monotonic", lambda: later)
+    monkeypatch.setattr(time, "monotonic", lambda: later)
     assert tokens.known(token) is None
 
 
