@@ -257,7 +257,7 @@ async def test_a_partition_whose_last_owner_is_still_at_work_is_not_read_from_it
 
     consumer = local.transport.consumer("counting", [local.topic])
     await consumer.start()  # has asked for its share already
-    monkeypatch.setattr(local.transport, "consumer", lambda *_: consumer)
+    monkeypatch.setattr(local.transport, "consumer", lambda *_, **__: consumer)
     monkeypatch.setattr(consumer, "start", lambda: asyncio.sleep(0))
     monkeypatch.setattr(local.transport, "ends", ends)
     async with running(local):
