@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 
 BATCH = 1000
 POLL_S = 0.1
+SLOW_S = 3.0
+"""a send that lasts longer is told by the readiness of the service"""
 
 
 class Relay:
@@ -30,8 +32,18 @@ class Relay:
         self.database = database
         self.transport = transport
         self.pace_s = pace_s
-        self.trouble: str | None = None
-        """what keeps rows from flowing; None when nothing does"""
+        self._trouble: str | None = None
+        self._sending_since: float | None = None
+
+    @property
+    def trouble(self) -> str | None:
+        """What keeps rows from flowing; None when nothing does. A bus that hangs says nothing for long: that is told
+        too."""
+        if self._trouble is None and self._sending_since is not None:
+            seconds = asyncio.get_running_loop().time() - self._sending_since
+            if seconds > SLOW_S:
+                return f"outbox waits: the bus has not answered for {seconds:.0f} s"
+        return self._trouble
 
     async def run(self) -> None:
         """Relay until cancelled."""
@@ -55,7 +67,7 @@ class Relay:
                     sent = []
                     sent = await self._send(session, rows)
                     failures = 0
-                    self.trouble = None
+                    self._trouble = None
                     if len(rows) < BATCH:
                         await self._wait(pace, POLL_S if not sent else self.pace_s)
             except asyncio.CancelledError:
@@ -65,7 +77,7 @@ class Relay:
             except Exception as error:
                 failures += 1
                 passing = is_transient(error)
-                self.trouble = f"outbox waits: {error}"
+                self._trouble = f"outbox waits: {error}"
                 log.log(
                     logging.WARNING if passing else logging.ERROR,
                     "relay trouble, trying again",
@@ -110,10 +122,13 @@ class Relay:
             return []
         records = [Record(row["topic"], row["key"], headers_from(row["headers"]), row["value"]) for row in rows]
         sent = [row["id"] for row in rows]
+        self._sending_since = asyncio.get_running_loop().time()
         try:
             await self.transport.publish(records)
         except Rejected:
             sent = await self._one_by_one(session, rows, records)
+        finally:
+            self._sending_since = None
         metrics.RELAYED.labels(self.database.schema).inc(len(sent))
         return sent
 

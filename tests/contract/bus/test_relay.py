@@ -65,6 +65,30 @@ async def test_a_relay_that_stops_while_it_sends_loses_nothing(
         await local.until(1)
 
 
+async def test_a_bus_that_hangs_is_told_before_the_send_gives_up(
+    local: Counting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, answer = local.transport.publish, asyncio.Event()
+
+    async def hanging(records: Sequence[Record]) -> None:
+        await answer.wait()
+        await original(records)
+
+    monkeypatch.setattr(local.transport, "publish", hanging)
+    monkeypatch.setattr("shared.outbox.relay.SLOW_S", 0.1)
+    await write(local, fact("k", 1, local.topic))
+    relay = Relay(local.database, local.transport)
+    local.tasks.append(asyncio.create_task(relay.run()))
+    async with asyncio.timeout(10):
+        while relay.trouble is None:
+            await asyncio.sleep(0.02)
+    assert "has not answered" in relay.trouble
+    answer.set()
+    async with running(local):
+        await local.until(1)
+    assert relay.trouble is None
+
+
 async def test_a_row_that_commits_late_leaves_although_higher_ids_went_before(local: Counting) -> None:
     local.tasks.append(asyncio.create_task(Relay(local.database, local.transport).run()))
     async with running(local):
