@@ -37,6 +37,8 @@ JOIN_S = 10.0
 """a member without partitions counts as ready after so long: others own them all"""
 DEAD_IN_A_ROW = 50
 """so many dead letters without one success in between stop the worker: something is wrong with us, not with them"""
+WAITS = 3
+"""so many tries in vain and a paused partition is said to wait: passing trouble should have passed"""
 FAILURES = 10
 """so many failed rounds in a row and the worker leaves its group and joins anew: its consumer may be beyond mending"""
 CARE_S = 3600.0
@@ -83,6 +85,8 @@ class Worker:
         self.pace_s = pace_s
         self.stopped_because: str | None = "has not joined its group yet"
         """why the worker gave up, or what it waits for; None while it flows"""
+        self.waits: dict[Partition, str] = {}
+        """partitions that stand still after `WAITS` tries, and the trouble that they wait out"""
         self._dead_in_a_row = 0
         self._positions: dict[Partition, int] = {}
         self._paused: dict[Partition, tuple[float, int]] = {}
@@ -107,6 +111,7 @@ class Worker:
             finally:
                 self._positions.clear()
                 self._paused.clear()
+                self.waits.clear()
                 await asyncio.shield(consumer.stop())
 
     async def _loop(self, consumer: Consumer) -> None:
@@ -180,6 +185,7 @@ class Worker:
         for gone in [partition for partition in self._positions if partition not in assigned]:
             del self._positions[gone]
             self._paused.pop(gone, None)
+            self.waits.pop(gone, None)
         fresh = consumer.unplaced()
         if not fresh:
             return
@@ -229,6 +235,7 @@ class Worker:
         for record in records:
             if record.partition not in self._paused:
                 positions[record.partition] = record.offset + 1
+                self.waits.pop(record.partition, None)
         self._positions.update(positions)
         try:
             await consumer.commit(positions)
@@ -265,6 +272,8 @@ class Worker:
                 metrics.PAUSES.labels(self.group).inc()
                 consumer.pause(partition)
                 self._paused[partition] = (loop_time() + pause, first)
+                if attempt >= WAITS:
+                    self.waits[partition] = f"{partition.topic}/{partition.number} waits: {trouble}"
 
     async def _first_open(self, partition: Partition, part: Sequence[Received]) -> int:
         try:

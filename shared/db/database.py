@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 _TRANSIENT_STATES = ("08", "40", "53", "55", "57", "58")
 """SQLSTATE classes that pass: connection, rollback (deadlock), resources, lock not available, shutdown, I/O; beside
-them 25006, a write on what has just become a standby"""
+them 25006, a write on what has just become a standby, and 25P03, a transaction that hung too long"""
 STALLED_S = 60
 PLANNED_ONCE, PLANNED_ANEW = "force_generic_plan", "force_custom_plan"
 """values of PostgreSQL's plan_cache_mode. Left to itself it plans a statement over monthly partitions anew at every
@@ -57,7 +57,7 @@ def is_transient(error: BaseException) -> bool:
         if _is_broken(cause):
             return True
         state = getattr(cause, "sqlstate", None)
-        if isinstance(state, str) and (state[:2] in _TRANSIENT_STATES or state == "25006"):
+        if isinstance(state, str) and (state[:2] in _TRANSIENT_STATES or state in ("25006", "25P03")):
             return True
         cause = cause.__cause__
     return False

@@ -154,7 +154,7 @@ class Runner:
             self.alarms = list(told["alarms"])
             return [f"{self.service.name}: {reason}" for reason in reasons] + list(told["reasons"])
         waits = self.worker.stopped_because if self.service.subscriptions else None
-        for part in (waits, self.relay.trouble, self.timers.trouble):
+        for part in (waits, *sorted(self.worker.waits.values()), self.relay.trouble, self.timers.trouble):
             if part:
                 reasons.append(part[:300])
         if any(task.done() and not task.cancelled() and task.exception() for task in self._tasks):

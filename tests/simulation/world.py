@@ -121,6 +121,7 @@ class World:
         self.shown: list[tuple[int, datetime]] = []
         """step, and the latest instant that a clock of service b had shown by then; both rise"""
         self._asked_at = -1.0
+        self._ill: dict[str, int] = {}
 
     # --- what is to be done ---------------------------------------------------------------------------------------
 
@@ -152,8 +153,12 @@ class World:
             self.trouble.poison[place] = self.random.choice((Poison, ValueError))
 
     def _passing(self, service: str) -> bool:
-        if self.faults.wants("handler") and self.random.random() < 0.1:
+        """A passing trouble lasts for some calls of the handler."""
+        if not self._ill.get(service) and self.faults.wants("handler") and self.random.random() < 0.1:
             self.faults.spend()
+            self._ill[service] = self.random.choice((1, 2, 4, 8))
+        if self._ill.get(service):
+            self._ill[service] -= 1
             self.scheduler.note(service, "handler has a passing trouble")
             return True
         return False

@@ -14,6 +14,8 @@ from shared.bus import worker as worker_module
 from shared.bus.records import Consumer, Partition, Record, partition_of
 from shared.bus.timers import Timers
 from shared.clock import ManualClock
+from shared.db import database as database_module
+from shared.db.database import Database
 from shared.errors import Poison, Transient
 from shared.events.event import Message
 from shared.outbox.uow import Timer, Uow
@@ -160,6 +162,50 @@ async def test_a_member_that_hangs_loses_its_partitions(local: Counting, monkeyp
             await asyncio.sleep(0.1)
     await second.stop()
     await hanging.stop()
+
+
+async def test_a_process_that_hangs_in_a_transaction_lets_go_of_its_rows(
+    local: Counting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_module, "STALLED_S", 1)
+    hanging = Database(local.database.url, "counting", ManualClock(), platform="460100")
+    row = "SELECT next_offset FROM counting.inbox_offsets FOR UPDATE"
+    async with local.database.transaction() as uow:
+        await uow.pg.execute("INSERT INTO inbox_offsets VALUES ($1, 0, 0)", local.topic)
+
+    async def hang() -> None:
+        async with hanging.transaction() as uow:
+            await uow.pg.execute(row)
+            async with asyncio.timeout(10), local.database.transaction() as other:
+                await other.pg.execute(row)  # it waits for nobody for ever
+
+    with pytest.raises(Transient, match="database"):
+        await hang()
+    await hanging.close()
+
+
+async def test_a_partition_that_waits_says_so_and_why_until_it_flows(
+    local: Counting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_module, "BACK_OFF_S", (0.01, 0.02))
+
+    def trouble(message: Message[Any]) -> None:
+        if message.key == stuck:
+            raise Transient("the registry is away")
+
+    stuck, free = key_in(0), key_in(1)
+    local.trouble = trouble
+    async with running(local) as (worker,):
+        await local.transport.publish([fact(key, 1, local.topic) for key in (stuck, free)])
+        async with asyncio.timeout(20):
+            while not worker.waits:
+                await asyncio.sleep(0.02)
+        assert list(worker.waits.values()) == [f"{local.topic}/0 waits: the registry is away"]
+        local.trouble = None
+        await local.until(2)
+        async with asyncio.timeout(5):
+            while worker.waits:
+                await asyncio.sleep(0.02)
 
 
 async def arm(service: Counting, *keys: str) -> ManualClock:
