@@ -1,7 +1,8 @@
-"""python -m tests.simulation [schedules=N] [seed=N] [processes=N] [trace=1] [mutation=SENTENCE]
+"""python -m tests.simulation [schedules=N] [seed=N] [processes=N] [trace=1] [mutation=SENTENCE|all]
 
 Plays schedules and says which break a rule. The last line is one JSON object; the exit code is 1 when a rule was
-broken. A failing seed is played again, and told step by step, with `seed=N schedules=1 trace=1`.
+broken. A failing seed is played again, and told step by step, with `seed=N schedules=1 trace=1`. `mutation=all` tells for each mutation of the runtime which schedule
+was the first to notice, and by which rules of the judge.
 """
 
 import json
@@ -14,6 +15,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from shared.testing import postgres
+from tests.simulation.judge import rules
 from tests.simulation.mutations import MUTATIONS, applied
 from tests.simulation.simulator import Played, simulator
 
@@ -28,9 +30,11 @@ def main(arguments: Sequence[str]) -> int:
     count, first = int(given.pop("schedules", "1000")), int(given.pop("seed", "1"))
     processes, trace = int(given.pop("processes", "1")), given.pop("trace", "") == "1"
     mutation = given.pop("mutation", "")
-    if unknown or given or (mutation and mutation not in MUTATIONS):
+    if unknown or given or mutation not in ("", "all", *MUTATIONS):
         print(f"{__doc__}\nSentences of `mutation`:\n  " + "\n  ".join(MUTATIONS), file=sys.stderr)
         return 2
+    if mutation == "all":
+        return _mutants(range(first, first + count))
     failures: dict[int, list[str]] = {}
     done = steps = deadlocks = 0
     with (
@@ -64,6 +68,22 @@ def main(arguments: Sequence[str]) -> int:
         )
     )
     return 1 if failures else 0
+
+
+def _mutants(seeds: Sequence[int]) -> int:
+    missed = 0
+    with (
+        tempfile.TemporaryDirectory(prefix="sushu-simulation-") as folder,
+        postgres.server(Path(folder) / "data") as url,
+        simulator(url) as simulating,
+    ):
+        for sentence in MUTATIONS:
+            with applied(sentence, simulating.server):
+                found = next((p for seed in seeds if (p := simulating.play(seed)).breaches), None)
+            missed += found is None
+            words = "NOT NOTICED | " if found is None else f"{found.seed} | {', '.join(rules(found.breaches))}"
+            print(f"| {sentence} | {words} |", flush=True)
+    return 1 if missed else 0
 
 
 def _results(url: str, first: int, count: int, processes: int, trace: bool, mutation: str) -> Iterator[Result]:
