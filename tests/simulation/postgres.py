@@ -15,6 +15,7 @@ import asyncpg
 from tests.simulation.scheduler import Process, Scheduler
 
 Rewrite = Callable[[str], str]
+Listener = Callable[[Any, int, str, str], None]
 
 TROUBLE = ("refused", "cut before", "cut after")
 """what may happen to a statement: an error that passes, a connection lost before or after it took effect"""
@@ -52,6 +53,8 @@ class Server:
     free: dict[tuple[Any, ...], list[Backend]] = field(default_factory=dict)
     pids: set[int] = field(default_factory=set)
     labels: dict[str, str] = field(default_factory=dict)
+    listeners: list[tuple[str, "Connection", Listener]] = field(default_factory=list)
+    """who hears NOTIFY, by channel"""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(asyncpg, name)  # its exceptions
@@ -88,6 +91,14 @@ class Server:
         self.pids.add(backend.pid)
         return backend
 
+    def notify(self, channel: str, payload: str) -> None:
+        """Who listens hears it, sooner or later."""
+        scheduler = self.scheduler
+        for name, connection, listener in self.listeners:
+            if name == channel:
+                delay = scheduler.random.choice((0.0, 0.0, 0.3))
+                scheduler.loop.call_later(delay, _heard, connection, listener, channel, payload)
+
     def label(self, sql: str) -> str:
         """A statement in a few words, for the trace."""
         known = self.labels.get(sql)
@@ -97,6 +108,11 @@ class Server:
             seen = dict.fromkeys(f"{verb.split()[0].lower()} {table}" for verb, table in found)
             known = self.labels[sql] = ", ".join(seen) or words[:60]
         return known
+
+
+def _heard(connection: "Connection", listener: Listener, channel: str, payload: str) -> None:
+    if not connection.is_closed():
+        listener(connection, 0, channel, payload)
 
 
 class Connection:
@@ -122,6 +138,7 @@ class Connection:
         backend, self.backend = self.backend, None
         if self in self.process.connections:
             self.process.connections.remove(self)
+        self.server.listeners = [known for known in self.server.listeners if known[1] is not self]
         if backend is not None:
             if self.depth or self.aborted or self.lock_held:
                 await self.server.scheduler.beside(backend.clean)
@@ -134,6 +151,12 @@ class Connection:
 
     def terminate(self) -> None:
         raise NotImplementedError("the runtime closes its connections")
+
+    async def add_listener(self, channel: str, listener: Listener) -> None:
+        await self.server.scheduler.gate(self.process, f"listen {channel}")
+        if self.is_closed():
+            raise asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation")
+        self.server.listeners.append((channel, self, listener))
 
     async def _do(self, method: str, sql: str, *arguments: Any, **options: Any) -> Any:
         server, scheduler = self.server, self.server.scheduler
@@ -161,6 +184,8 @@ class Connection:
             )
         finally:
             self.busy = False
+        if "pg_notify(" in sql:
+            server.notify(*arguments)
         if fate == "die after":
             await scheduler.doom(self.process)
         if fate == "cut after":
