@@ -50,3 +50,10 @@ async def local(server_url: str, tmp_path: Path) -> AsyncIterator[Counting]:
     """What has nothing to do with the transport, or is about the embedded one."""
     async with _service(server_url, tmp_path, None) as service:
         yield service
+
+
+@pytest.fixture
+async def remote(server_url: str, tmp_path: Path, kafka_servers: str) -> AsyncIterator[Counting]:
+    """What is about Apache Kafka alone."""
+    async with _service(server_url, tmp_path, kafka_servers) as service:
+        yield service
