@@ -1,0 +1,1 @@
+"""What carries events between services: two transports behind the Protocol of `shared.bus.records`."""
