@@ -176,7 +176,7 @@ class Worker:
             for topic, key in overdue:
                 await self.release(topic, key)
         except Exception as error:
-            self._next_care = loop_time() + 60
+            self._next_care = loop_time() + (BACK_OFF_S[1] if isinstance(error, Transient) else 60)
             log.error("house-keeping of the inbox failed", extra={"group": self.group}, exc_info=error)
 
     async def _take_over(self, consumer: Consumer) -> None:
@@ -323,7 +323,10 @@ class Worker:
             raise
         except Exception:
             return False
-        await self.release(topic, record.message.key)
+        try:
+            await self.release(topic, record.message.key)
+        except Transient:
+            self._next_care = 0.0  # no record leads to these any more: house-keeping finds them
         return True
 
     async def release(self, topic: str, key: str) -> None:

@@ -1,8 +1,8 @@
 """python -m tests.simulation [schedules=N] [seed=N] [processes=N] [trace=1] [mutation=SENTENCE|all]
 
 Plays schedules and says which break a rule. The last line is one JSON object; the exit code is 1 when a rule was
-broken. A failing seed is played again, and told step by step, with `seed=N schedules=1 trace=1`. `mutation=all` tells for each mutation of the runtime which schedule
-was the first to notice, and by which rules of the judge.
+broken. A failing seed is played again, and told step by step, with `seed=N schedules=1 trace=1`. `mutation=all` tells
+for each mutation of the runtime which schedule was the first to notice, and by which rules of the judge.
 """
 
 import json

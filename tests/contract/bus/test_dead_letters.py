@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from shared.bus import worker as worker_module
 from shared.bus.records import Partition, Record
 from shared.bus.worker import Worker
-from shared.errors import Poison
+from shared.errors import Poison, Transient
 from shared.events.event import Message
 from tests.contract.bus.counting import Counting, fact, running
 
@@ -159,3 +160,27 @@ async def test_who_waited_for_another_reader_sees_the_letter_that_it_wrote(local
     await waits
     assert await local.seen() == {}
     assert [letter[2] for letter in await letters(local, worker)] == ["parked", "waiting"]
+
+
+async def test_early_facts_are_let_through_although_a_passing_trouble_came_just_then(
+    local: Counting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_module, "BACK_OFF_S", (0.01, 0.1))
+    told: list[int] = []
+
+    def trouble(message: Message[Any]) -> None:
+        told.append(message.sequence)
+        if message.sequence == 3:
+            raise Poison("cannot ever work")
+        if told.count(2) == 2 and message.sequence == 2:  # the first time it came with 1 and 3, now it is let through
+            raise Transient("just now")
+
+    local.trouble = trouble
+    async with running(local):
+        await local.transport.publish([fact("k", sequence, local.topic) for sequence in (2, 3)])
+        async with asyncio.timeout(10), local.database.read() as pg:
+            while await pg.fetchval("SELECT count(*) FROM inbox_early") < 2:
+                await asyncio.sleep(0.02)
+        await local.transport.publish([fact("k", 1, local.topic)])
+        await local.until(2, 10)
+    assert await local.seen() == {"k": [1, 2]}

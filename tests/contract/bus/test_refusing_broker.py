@@ -1,4 +1,4 @@
-"""A broker that does not take what it is given: for now (a topic set up wrong), or ever (a record that is too large)."""
+"""A broker that does not take what it is given: for now (a topic set up wrong), or ever (a record too large)."""
 
 import asyncio
 import os
@@ -47,7 +47,7 @@ async def write(service: Counting, *records: Record) -> None:
 async def test_a_broker_that_refuses_writes_is_waited_for_and_the_relay_says_so(
     remote: Counting, kafka_servers: str
 ) -> None:
-    # every record is too old for it. (Too few replicas cannot be had with one broker: Kafka 4 asks for no more than are)
+    # every record is too old for it (of too few replicas Kafka 4 does not complain with a single broker)
     remote.topic = await configured(kafka_servers, **{"message.timestamp.before.max.ms": "1"})
     relay = Relay(remote.database, remote.transport)
     await write(remote, *(fact("k", sequence, remote.topic) for sequence in range(1, 6)))  # accepted all the same

@@ -8,7 +8,6 @@ from typing import Any
 import psutil
 import pytest
 
-from shared.bus.embedded import EmbeddedTransport
 from shared.bus.subscriptions import Subscription
 from shared.bus.worker import Worker
 from shared.clock import ManualClock
@@ -17,6 +16,7 @@ from shared.db.migrate import migrate
 from shared.events.event import Message
 from shared.outbox.uow import Uow
 from shared.testing.postgres import fresh_database
+from shared.transport.embedded import EmbeddedTransport
 from tests.contract.bus.counting import fact
 
 BACKLOG = 100_000
