@@ -17,7 +17,7 @@ from shared.clock import Clock
 from shared.db.database import Database
 from shared.errors import Transient
 from shared.http.commands import CommandQueue
-from shared.service.service import Service
+from shared.service.service import SOON_S, Service
 from shared.settings import Settings
 
 
@@ -49,7 +49,7 @@ def build(settings: Settings, clock: Clock, bus: Transport, database: Database) 
 
     return Service(
         name="classify",
-        pace_s=0.0,
+        pace_s=SOON_S,
         database=database,
         router=router(appeals, library, Places(own.platform), database, clock, reviews, imports),
         migrations=Path(__file__).parent / "migrations",

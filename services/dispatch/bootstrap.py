@@ -22,7 +22,7 @@ from shared.db.database import Database
 from shared.db.months import Partitions
 from shared.http.commands import CommandQueue
 from shared.plugins.registry import PluginMissing
-from shared.service.service import Service
+from shared.service.service import SOON_S, Service
 from shared.settings import Settings
 
 
@@ -67,7 +67,7 @@ def build(settings: Settings, clock: Clock, bus: Transport, database: Database) 
     partitions = Partitions(database, [tables.order_words])
     return Service(
         name="dispatch",
-        pace_s=0.0,
+        pace_s=SOON_S,
         database=database,
         router=router(desk, registers, acts, jobs, database, clock),
         migrations=Path(__file__).parent / "migrations",

@@ -12,7 +12,7 @@ from shared.bus.records import Transport
 from shared.clock import ZONE, Clock
 from shared.db.database import Database
 from shared.http.commands import CommandQueue
-from shared.service.service import Service
+from shared.service.service import LATER_S, Service
 from shared.settings import Settings
 
 
@@ -27,5 +27,6 @@ def build(settings: Settings, clock: Clock, bus: Transport, database: Database) 
         router=router(handlers, database, clock, formulas),
         migrations=Path(__file__).parent / "migrations",
         subscriptions=subscriptions(handlers),
+        pace_s=LATER_S,
         state=handlers,
     )

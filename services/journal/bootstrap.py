@@ -7,7 +7,7 @@ from services.journal.handlers import Handlers
 from shared.bus.records import Transport
 from shared.clock import Clock
 from shared.db.database import Database
-from shared.service.service import Service
+from shared.service.service import SHORTLY_S, Service
 from shared.settings import Settings
 
 
@@ -16,6 +16,7 @@ def build(settings: Settings, clock: Clock, bus: Transport, database: Database) 
     handlers = Handlers(database, settings.platform)
     return Service(
         name="journal",
+        pace_s=SHORTLY_S,
         database=database,
         router=api.router(handlers),
         migrations=Path(__file__).parent / "migrations",

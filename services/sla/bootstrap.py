@@ -16,7 +16,7 @@ from shared.clock import Clock
 from shared.db.database import Database
 from shared.errors import Transient
 from shared.http.commands import CommandQueue
-from shared.service.service import Service
+from shared.service.service import SHORTLY_S, Service
 from shared.settings import Settings
 
 REFRESH_S = 5.0
@@ -52,6 +52,7 @@ def build(settings: Settings, clock: Clock, bus: Transport, database: Database) 
 
     return Service(
         name="sla",
+        pace_s=SHORTLY_S,
         database=database,
         router=router(
             database,

@@ -7,6 +7,7 @@ setup      import what a fresh database needs (demo or city folder); safe to rep
 
 import asyncio
 import contextlib
+import gc
 import importlib
 import logging
 from collections.abc import AsyncIterator, Callable
@@ -39,6 +40,8 @@ log = logging.getLogger(__name__)
 KEEP_ALIVE_S = 180
 """An idle connection is closed by whoever opened it, a gateway or a client: were it closed from this side, a request
 that is just on its way would be lost. Longer than gateways keep theirs (Caddy 2 min, nginx and balancers 1 min)."""
+
+GC_THRESHOLD = 20_000
 
 Build = Callable[[Settings, Clock, Transport, Database], Service]
 """`bootstrap.build(settings, clock, bus, database) → Service`"""
@@ -134,7 +137,11 @@ def server_config(app: Any, host: str, port: int) -> uvicorn.Config:
 
 
 def run_async(main: Any) -> None:
-    """Run a coroutine on uvloop where there is one."""
+    """Run a coroutine on uvloop where there is one. What is loaded by now stays: the collector need not walk over it,
+    nor come for every few hundred rows of a batch."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GC_THRESHOLD, 20, 50)
     try:
         import uvloop
     except ImportError:

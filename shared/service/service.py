@@ -19,6 +19,9 @@ def _ready() -> list[str]:
     return []
 
 
+SOON_S, SHORTLY_S, LATER_S = 0.01, 0.1, 0.5
+"""paces: the unit that must act waits; clocks count from the event's time whenever they are armed; nobody waits"""
+
 Reconcile = Callable[[], Awaitable[Mapping[str, int]]]
 
 
@@ -45,6 +48,6 @@ class Service:
     not_ready: Callable[[], list[str]] = _ready
     reconcile: Reconcile | None = None
     pace_s: float = 0.05
-    """at most one batch in so many seconds (see `Worker`); 0 where others wait for what this service says"""
+    """at most one batch in so many seconds (see `Worker`): `SOON_S` where others wait for what this service says"""
     state: Any = None
     """for tests: the service's handlers object"""

@@ -28,7 +28,7 @@ REBALANCE_S = 30.0
 """longer than any rebalance may last: the broker itself ends one after a session's 10 s"""
 COMMIT_S = 5.0
 LEAVE_S = 10.0
-GATHER_BYTES = 64 * 1024
+GATHER_BYTES, GATHER_S = 64 * 1024, 0.03
 TELL_S = 1.0
 """positions are told to the broker at most so often"""
 _TROUBLE = (KafkaError, OSError, RuntimeError)
@@ -267,8 +267,8 @@ class KafkaConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
             max_poll_interval_ms=120_000,
             metadata_max_age_ms=30_000,
             # a paced reader lets the broker gather: an answer for every few records costs both sides more than they do
-            fetch_min_bytes=GATHER_BYTES if self.pace_s else 1,
-            fetch_max_wait_ms=int(self.pace_s * 1000) or 500,
+            fetch_min_bytes=GATHER_BYTES if self.pace_s >= GATHER_S else 1,
+            fetch_max_wait_ms=int(min(self.pace_s, 0.5) * 1000) if self.pace_s >= GATHER_S else 500,
             request_timeout_ms=40_000,
         )
         consumer.subscribe(self.topics, listener=self)
