@@ -64,6 +64,7 @@ class Finder:
         newest = now = datetime.now(UTC)
         if after is not None:
             asked.add("c.appeal_id < ?::uuid", after[0])
+            asked.add("a.appeal_id < ?::uuid", after[0])
             newest = _instant(after[0], now)
         oldest = None
         if self.real_time:

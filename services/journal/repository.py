@@ -7,7 +7,7 @@ from typing import Any
 from services.journal.domain import Entry
 from shared.events.event import Event, Message
 
-LOOK_AT = 20_000
+LOOK_AT = 5_000
 """positions of one query, whatever is asked for: the journal holds years"""
 
 

@@ -110,7 +110,8 @@ async def list_orders(
         if high is not None:
             window.add("w.id < ?", str(high))
         if wanted.words:
-            _add_words(window, wanted.words, low, high)
+            upper = after if after and (high is None or after < str(high)) else high
+            _add_words(window, wanted.words, low, upper)
         rows += await pg.fetch(
             f"SELECT w.state, coalesce(l.lamp, 'green') AS lamp FROM {tables.work_orders.fullname} w"
             f" LEFT JOIN {tables.lamps.fullname} l ON l.work_order_id = w.id WHERE {window}"
@@ -131,7 +132,7 @@ def _month_of(after: str | None) -> datetime:
         return now
 
 
-def _add_words(where: Where, words: str, low: UUID | None, high: UUID | None) -> None:
+def _add_words(where: Where, words: str, low: UUID | None, high: UUID | str | None) -> None:
     """Orders one of whose appeals holds all the words; runs of Chinese characters side by side."""
     query = terms.query(words)
     if query is None:
