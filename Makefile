@@ -36,7 +36,7 @@ $(DEV): $(DEPS) | $(LOCAL)
 ##@ Run
 .PHONY: help setup run up down
 help:  ## this list
-	@awk 'BEGIN {FS = ":.*## "} /^##@ / {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST)); \
+	@awk 'BEGIN {FS = ":.*## "} /^##@ / {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  %-16s%s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST)); \
 		printf '\nOne bench alone: %s  [transport=kafka] [n=…] [seconds=…]\n' '$(BENCHES:%=make bench-%)'
 
 setup: $(LOCAL)  ## make .venv and install everything (the other targets do it by themselves)
