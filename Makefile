@@ -75,7 +75,7 @@ new-service: $(DEV)  ## write a consumer service of your own that works at once:
 	@$(call need,name)$(PY) -m tools.new_service '$(name)' $(if $(segment),--segment '$(segment)')
 
 # one target for each file of tests/bench that measures something
-BENCHES := $(patsubst tests/bench/%.py,%,$(shell grep -ls '__main__' tests/bench/*.py))
+BENCHES := $(patsubst tests/bench/%.py,%,$(shell grep -ls '^if __name__' tests/bench/*.py))
 .PHONY: bench generate $(BENCHES:%=bench-%)
 bench: $(LOCAL)  ## every bench, one after the other; each ends with one JSON object [transport=kafka]
 	@for name in $(BENCHES); do $(PY) -m tests.bench.$$name $(if $(transport),transport=$(transport)) || exit 1; done
