@@ -6,21 +6,17 @@ for each mutation of the runtime which schedule was the first to notice, and by 
 """
 
 import json
-import multiprocessing
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
+from collections.abc import Sequence
 from pathlib import Path
 
 from shared.testing import postgres
 from tests.simulation.judge import rules
 from tests.simulation.mutations import MUTATIONS, applied
-from tests.simulation.simulator import Played, simulator
-
-Result = tuple[int, int, int, list[str]]
-"""seed, steps, deadlocks, breaches"""
+from tests.simulation.players import results
+from tests.simulation.simulator import simulator
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -43,7 +39,7 @@ def main(arguments: Sequence[str]) -> int:
     ):
         began = time.monotonic()
         shown = began
-        for seed, length, circles, breaches in _results(url, first, count, processes, trace, mutation):
+        for seed, length, circles, breaches in results(url, first, count, processes, trace, mutation):
             done, steps, deadlocks = done + 1, steps + length, deadlocks + circles
             if breaches:
                 failures[seed] = breaches
@@ -84,53 +80,6 @@ def _mutants(seeds: Sequence[int]) -> int:
             words = "NOT NOTICED | " if found is None else f"{found.seed} | {', '.join(rules(found.breaches))}"
             print(f"| {sentence} | {words} |", flush=True)
     return 1 if missed else 0
-
-
-def _results(url: str, first: int, count: int, processes: int, trace: bool, mutation: str) -> Iterator[Result]:
-    if processes == 1:
-        yield from _play(url, range(first, first + count), trace, mutation)
-        return
-    spawn = multiprocessing.get_context("spawn")  # a forked child would share this one's connections
-    results: multiprocessing.Queue[Result | None] = spawn.Queue()
-    players = [
-        spawn.Process(target=_player, args=(url, range(first + n, first + count, processes), mutation, results))
-        for n in range(processes)
-    ]
-    for player in players:
-        player.start()
-    playing = len(players)
-    while playing:
-        result = results.get()
-        if result is None:
-            playing -= 1
-        else:
-            yield result
-    for player in players:
-        player.join()
-        if player.exitcode:
-            raise RuntimeError(f"a player ended with {player.exitcode}")
-
-
-def _player(url: str, seeds: Sequence[int], mutation: str, results: "multiprocessing.Queue[Result | None]") -> None:
-    try:
-        for result in _play(url, seeds, False, mutation):
-            results.put(result)
-    finally:
-        results.put(None)
-
-
-def _play(url: str, seeds: Sequence[int], trace: bool, mutation: str) -> Iterator[Result]:
-    with simulator(url) as simulating, applied(mutation, simulating.server) if mutation else nullcontext():
-        for seed in seeds:
-            played = simulating.play(seed, listen=trace)
-            if trace:
-                print(played.story())
-            yield _result(played)
-
-
-def _result(played: Played) -> Result:
-    words = [f"{breach.rule}: {breach.what}" for breach in played.breaches]
-    return played.seed, len(played.trace), played.deadlocks, words
 
 
 if __name__ == "__main__":
