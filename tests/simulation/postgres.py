@@ -124,6 +124,8 @@ class Connection:
         self.backend: Backend | None = backend
         self.depth = 0
         self.aborted = False
+        self.begun = False
+        """whether PostgreSQL may have a transaction open"""
         self.lock_held = False
         self.busy = False
 
@@ -140,7 +142,7 @@ class Connection:
             self.process.connections.remove(self)
         self.server.listeners = [known for known in self.server.listeners if known[1] is not self]
         if backend is not None:
-            if self.depth or self.aborted or self.lock_held:
+            if self.begun or self.lock_held:
                 await self.server.scheduler.beside(backend.clean)
             self.server.free[backend.kind].append(backend)
 
@@ -177,6 +179,8 @@ class Connection:
             sql = server.rewrite(sql)
         if "advisory_lock" in sql:
             self.lock_held = True
+        if sql.startswith("BEGIN"):
+            self.begun = True
         self.busy = True
         try:
             answer = await scheduler.statement(
@@ -184,6 +188,8 @@ class Connection:
             )
         finally:
             self.busy = False
+        if sql in ("COMMIT", "ROLLBACK"):
+            self.begun = False
         if "pg_notify(" in sql:
             server.notify(*arguments)
         if fate == "die after":

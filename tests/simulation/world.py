@@ -234,6 +234,8 @@ class World:
             await connection.lose()
         for task in process.tasks:
             task.cancel()
+        for gate in [gate for gate in self.scheduler.waiting if gate.process is process]:
+            gate.fate.cancel()  # of tasks that the runtime has shielded
         await self.loop.settled()
         for member in process.members:  # the others hear of it when its session has ended
             self.loop.call_later(self.random.choice((0.0, 0.5, 3.0)), member.group.leave, member)

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
+import pytest
+
 from shared.bus.records import Record
 from shared.bus.timers import Timers
 from shared.clock import ManualClock
@@ -116,6 +118,22 @@ async def test_undecodable_bytes_never_stick_a_partition(counting: Counting) -> 
         async with counting.database.transaction() as uow:
             found = await uow.pg.fetchval("SELECT count(*) FROM dead_letters WHERE status = 'parked'")
         assert found == len(hostile)
+
+
+@pytest.mark.parametrize("order", ["facts", "latest"])
+async def test_types_of_a_later_release_are_passed_over_and_hold_nobody_up(counting: Counting, order: str) -> None:
+    counting.order = order
+    known = [fact("k", sequence, counting.topic) for sequence in (1, 2, 3)]
+    headers = tuple(
+        (name, b"appeal.from-the-future" if name == "ce_type" else value) for name, value in known[1].headers
+    )
+    future = Record(counting.topic, "k", headers, b'{"a body": ["of another shape"]}')
+    async with running(counting):
+        await counting.transport.publish([known[0], future, known[2]])
+        await counting.until(2)
+    assert await counting.seen() == {"k": [1, 3]}
+    async with counting.database.read() as pg:
+        assert await pg.fetchval("SELECT count(*) FROM dead_letters") == 0
 
 
 async def test_transient_trouble_is_waited_out_and_never_dead_letters(counting: Counting) -> None:
