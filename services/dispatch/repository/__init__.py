@@ -1,11 +1,11 @@
 """The SQL of dispatch."""
 
 from services.dispatch.repository.cases import (
-    orders_of_cases,
     cases_of_orders,
     closed_appeals,
     lock_cases,
     mark_second_handled,
+    orders_of_cases,
     read_cases,
     remember_appeals,
     remember_feedback,
@@ -14,16 +14,16 @@ from services.dispatch.repository.cases import (
 from services.dispatch.repository.orders import (
     Lamp,
     Wanted,
-    new_orders,
+    changed_orders,
     list_approvals,
     list_disputes,
     list_orders,
     lock_orders,
+    new_orders,
     open_orders,
     orders_of,
     read_order,
     save_lamps,
-    changed_orders,
     waiting_orders,
 )
 from services.dispatch.repository.registers import (
@@ -43,11 +43,10 @@ __all__ = [
     "activate_units",
     "add_duties",
     "add_units",
-    "orders_of_cases",
     "cases_of_orders",
+    "changed_orders",
     "closed_appeals",
     "duty_of",
-    "new_orders",
     "list_approvals",
     "list_disputes",
     "list_duties",
@@ -55,8 +54,10 @@ __all__ = [
     "lock_cases",
     "lock_orders",
     "mark_second_handled",
+    "new_orders",
     "open_orders",
     "orders_of",
+    "orders_of_cases",
     "read_cases",
     "read_duties",
     "read_order",
@@ -66,6 +67,5 @@ __all__ = [
     "remember_feedback",
     "remember_labels",
     "save_lamps",
-    "changed_orders",
     "waiting_orders",
 ]
