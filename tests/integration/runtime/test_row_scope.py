@@ -1,7 +1,7 @@
 """Row scope has two forms, a rule about one row and conditions of a query; here they meet on the same rows."""
 
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import asyncpg
@@ -27,12 +27,12 @@ REGIONS = (
     "%",
 )
 UNITS = ("city-water", "city-roads", "_", "%", "")
-SHAPES = {
+SHAPES: dict[str, Callable[[dict[str, Any]], list[Any]]] = {
     # how the queries of the services name the units of a row
     "lead = ANY(?)": lambda row: [row["lead"]],
     "helpers && ?": lambda row: row["helpers"],
     "(lead = ANY(?) OR (helpers && ? AND helpers <> '{}'))": lambda row: [row["lead"], *row["helpers"]],
-    "": lambda row: None,
+    "": lambda row: [],
 }
 
 
