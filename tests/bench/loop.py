@@ -82,9 +82,7 @@ class Lives:
             if good(seen):
                 return seen
             if time.time() > start + GIVE_UP_S:
-                raise Failed(
-                    f"{step} not within {GIVE_UP_S:.0f} s: {seen.get('status')}, {len(seen.get('work_orders') or [])} orders"
-                )
+                raise Failed(f"{step} not within {GIVE_UP_S:.0f} s, status {seen.get('status')}")
             self.again += 1
             await asyncio.sleep(LOOK_AGAIN_S)
 
