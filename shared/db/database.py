@@ -28,6 +28,17 @@ call, which costs three times what running it does."""
 _LOST = re.compile(r"connection (is|was|has been) |closed|terminated", re.IGNORECASE)
 
 
+def plans_of(mode: str) -> dict[str, str]:
+    """Settings of a connection for `PLANNED_ONCE` or `PLANNED_ANEW`.
+
+    What is planned once finds its rows by keys, whatever the table looked like when it was planned: an empty one is
+    read through most cheaply, and would be for as long as the plan lives.
+    """
+    if mode == PLANNED_ANEW:
+        return {"plan_cache_mode": mode}
+    return {"plan_cache_mode": mode, "enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off"}
+
+
 def role_of(service: str) -> str:
     """The database role that owns a service's schema and can see no other."""
     return f"sushu_{service}"
@@ -117,7 +128,7 @@ class Database:
                         max_inactive_connection_lifetime=300,
                         timeout=10,
                         command_timeout=60,
-                        server_settings=self._settings | {"plan_cache_mode": plans},
+                        server_settings=self._settings | plans_of(plans),
                         init=_speak_json,
                         reset=nothing_to_reset,
                     )

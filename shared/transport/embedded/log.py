@@ -16,7 +16,7 @@ import asyncpg
 
 from shared.bus.records import Partition, Received, Record, partition_of
 from shared.db.bell import Bell
-from shared.db.database import PLANNED_ONCE, is_transient, nothing_to_reset, plain_url
+from shared.db.database import PLANNED_ONCE, is_transient, nothing_to_reset, plain_url, plans_of
 from shared.errors import Transient
 from shared.events.topics import load as catalogue_topics
 from shared.ids import uuid7
@@ -111,7 +111,7 @@ class EmbeddedTransport:
             server_settings={
                 "application_name": "sushu-bus",
                 "jit": "off",
-                "plan_cache_mode": PLANNED_ONCE,
+                **plans_of(PLANNED_ONCE),
             },
             reset=nothing_to_reset,
         )
