@@ -9,12 +9,12 @@ revision = "0002"
 down_revision = "0001"
 
 STATEMENTS = r"""
-CREATE FUNCTION pg_temp.zoned(object jsonb, names text[]) RETURNS jsonb LANGUAGE sql AS $$
+CREATE FUNCTION zoned(object jsonb, names text[]) RETURNS jsonb LANGUAGE sql AS $$
   SELECT object || coalesce(jsonb_object_agg(name,
     replace(to_char((object->>name)::timestamptz AT TIME ZONE 'Asia/Shanghai', 'YYYY-MM-DD"T"HH24\:MI\:SS.US'),
       '.000000', '') || '+08:00'), '{}')
   FROM unnest(names) AS n(name) WHERE object->>name IS NOT NULL $$;
-CREATE FUNCTION pg_temp.list(items jsonb) RETURNS jsonb LANGUAGE sql AS $$ SELECT coalesce(items, '[]') $$;
+CREATE FUNCTION list_of(items jsonb) RETURNS jsonb LANGUAGE sql AS $$ SELECT coalesce(items, '[]') $$;
 CREATE TABLE case_views (
   appeal_id uuid PRIMARY KEY, streams text NOT NULL, order_ids uuid[] NOT NULL, label text, feedback text)
   PARTITION BY RANGE (appeal_id);
@@ -22,7 +22,7 @@ INSERT INTO case_views SELECT c.appeal_id, jsonb_strip_nulls(jsonb_build_object(
   'status', c.own_status, 'region_code', a.snapshot->'place'->>'region_code',
   'label', CASE WHEN l.appeal_id IS NOT NULL THEN jsonb_build_object('sequence', l.sequence, 'matter', l.matter,
     'region_code', l.region_code, 'kind', l.label->>'kind', 'tags', l.tags, 'needs_review', l.needs_review,
-    'matter_name', l.label->'matter'->'path'->>-1, 'likenesses', pg_temp.list((
+    'matter_name', l.label->'matter'->'path'->>-1, 'likenesses', list_of((
       SELECT jsonb_agg(jsonb_build_array(s.relation, s.likeness->>'appeal_id', s.likeness->'score') ORDER BY s.relation)
       FROM (VALUES ('repeat', l.label->'repeat_of'), ('same_event', l.label->'same_event')) AS s(relation, likeness)
       WHERE s.likeness->>'appeal_id' IS NOT NULL))) END,
@@ -38,21 +38,23 @@ INSERT INTO case_views SELECT c.appeal_id, jsonb_strip_nulls(jsonb_build_object(
   ARRAY(SELECT o.work_order_id FROM order_appeals oa JOIN case_orders o USING (work_order_id)
     WHERE oa.appeal_id = c.appeal_id AND c.appeal_id = ANY(o.appeal_ids) ORDER BY o.opened_at, o.work_order_id),
   l.label::text,
-  (pg_temp.zoned(f.feedback, '{opened_at,expires_at,closed_at}') || jsonb_build_object('answers', pg_temp.list((
-    SELECT jsonb_agg(pg_temp.zoned(x, '{at}') ORDER BY n)
+  (zoned(f.feedback, '{opened_at,expires_at,closed_at}') || jsonb_build_object('answers', list_of((
+    SELECT jsonb_agg(zoned(x, '{at}') ORDER BY n)
     FROM jsonb_array_elements(f.feedback->'answers') WITH ORDINALITY AS y(x, n)))))::text
 FROM cases c JOIN appeals a USING (appeal_id) LEFT JOIN case_labels l USING (appeal_id)
 LEFT JOIN case_feedback f USING (appeal_id);
 ALTER TABLE case_clocks ADD COLUMN shown text;
 UPDATE case_clocks k SET shown = coalesce((
   SELECT string_agg((jsonb_build_object('work_order_id', k.work_order_id)
-    || pg_temp.zoned(x, '{started_at,due_at,yellow_at,stopped_at}'))::text, ',' ORDER BY n)
+    || zoned(x, '{started_at,due_at,yellow_at,stopped_at}'))::text, ',' ORDER BY n)
   FROM jsonb_array_elements(k.clocks) WITH ORDINALITY AS y(x, n)), '');
 ALTER TABLE case_clocks DROP COLUMN clocks;
 ALTER TABLE case_clocks RENAME COLUMN shown TO clocks;
 ALTER TABLE case_clocks ALTER COLUMN clocks SET NOT NULL;
 DROP TABLE case_labels, case_orders, order_appeals, case_feedback;
 ALTER TABLE cases DROP COLUMN own_status;
+DROP FUNCTION zoned(jsonb, text[]);
+DROP FUNCTION list_of(jsonb);
 """
 
 
