@@ -70,7 +70,11 @@ class Harness:
             url = await stack.enter_async_context(fresh_database(server_url))
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="sushu-test-"))
             chosen = Settings(
-                database_url=url, data_dir=Path(folder), admin_token=ADMIN_TOKEN, public_rate=0, **settings
+                database_url=url,
+                data_dir=Path(folder),
+                admin_token=ADMIN_TOKEN,
+                public_rate=0,
+                **({"pool_size": 2} | settings),  # a test server has a hundred connections for all services together
             )
             bus = transport or EmbeddedTransport(url)
             await bus.start()
