@@ -6,7 +6,6 @@ a loopback port, which the hub asks.
 
 import asyncio
 import logging
-import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -113,7 +112,7 @@ class Work:
         return Program(
             name="work",
             argv=(sys.executable, "-m", "deploy.local", "work", str(self.port)),
-            env={**os.environ, **environment(stack)},
+            env=environment(stack),
             log=stack.folder.log("work"),
             is_ready=self._is_live,
             stop_patience_s=20.0,

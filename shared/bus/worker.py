@@ -428,19 +428,19 @@ class Worker:
                 ready.setdefault(message.topic, []).append(message)
         if facts:
             for message in await self.sequences.in_order(uow.pg, facts, self.decoder, alone=alone):
-                ready.setdefault(message.topic, []).append(message)
+                if self.subscriptions[message.topic].wants(message):  # the others have had their turn, too
+                    ready.setdefault(message.topic, []).append(message)
         await self._hand_over(uow, ready)
 
     async def _hand_over(self, uow: Uow, ready: Mapping[str, Sequence[Message[Event]]]) -> None:
         together: dict[BatchHandler, list[Message[Event]]] = {}
         for topic, subscription in self.subscriptions.items():
-            wanted = [message for message in ready.get(topic, ()) if subscription.wants(message)]
-            if wanted:
-                together.setdefault(subscription.handler, []).extend(wanted)
-                metrics.HANDLED.labels(self.group, topic).inc(len(wanted))
-        for handler, messages in together.items():
-            uow.caused_by(messages)
-            await handler(messages, uow)
+            if messages := ready.get(topic):
+                together.setdefault(subscription.handler, []).extend(messages)
+                metrics.HANDLED.labels(self.group, topic).inc(len(messages))
+        for handler, batch in together.items():
+            uow.caused_by(batch)
+            await handler(batch, uow)
 
     async def replay(self, letter_id: int, *, value: bytes | None = None) -> dict[str, Any]:
         """Handle a dead letter again, see `DeadLetters.replay`."""

@@ -2,6 +2,7 @@
 PostgreSQL makes the columns of it."""
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 import orjson
@@ -19,7 +20,8 @@ def _default(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} cannot become a column")
 
 
-def _source(table: Table, columns: Sequence[str]) -> str:
+@cache
+def _source(table: Table, columns: tuple[str, ...]) -> str:
     shape = ", ".join(f'"{name}" {table.c[name].type.compile(_DIALECT)}' for name in columns)
     return f"json_to_recordset(?::json) AS r({shape})"
 
@@ -74,7 +76,7 @@ def insert_of(
     """As `insert`, for `write`."""
     if not rows:
         return NOTHING
-    columns = list(rows[0])
+    columns = tuple(rows[0])
     names = ", ".join(f'"{name}"' for name in columns)
     sql = f"INSERT INTO {table.fullname} AS t ({names}) SELECT {names} FROM {_source(table, columns)}"
     if conflict:
@@ -91,7 +93,7 @@ def update_of(table: Table, rows: Sequence[Mapping[str, Any]], *, key: Sequence[
     """As `update`, for `write`."""
     if not rows:
         return NOTHING
-    columns = list(rows[0])
+    columns = tuple(rows[0])
     assignments = ", ".join(f'"{name}" = r."{name}"' for name in columns if name not in key)
     match = " AND ".join(f't."{name}" = r."{name}"' for name in key)
     sql = f"UPDATE {table.fullname} AS t SET {assignments} FROM {_source(table, columns)} WHERE {match}"

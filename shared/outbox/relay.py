@@ -102,15 +102,11 @@ class Relay:
     async def _next(self, session: Any, sent: list[int]) -> list[Any]:
         """Delete what was sent and read what is to be sent next, in one statement."""
         outbox = f"{self.database.schema}.outbox"
+        gone = f"WITH gone AS (DELETE FROM {outbox} WHERE id = ANY($2))" if sent else ""
         rows: list[Any] = await session.fetch(
-            f"WITH gone AS (DELETE FROM {outbox} WHERE id = ANY($2))"
-            f" SELECT id, topic, key, headers, value FROM {outbox} o WHERE parked IS NULL AND id <> ALL($2)"
+            f"{gone} SELECT id, topic, key, headers, value FROM {outbox} o WHERE parked IS NULL"
             f" AND NOT EXISTS (SELECT 1 FROM {outbox} p WHERE p.parked IS NOT NULL"
-            " AND p.topic = o.topic AND p.key = o.key) ORDER BY id LIMIT $1"
-            if sent
-            else f"SELECT id, topic, key, headers, value FROM {outbox} o WHERE parked IS NULL"
-            f" AND NOT EXISTS (SELECT 1 FROM {outbox} p WHERE p.parked IS NOT NULL"
-            " AND p.topic = o.topic AND p.key = o.key) ORDER BY id LIMIT $1",
+            f" AND p.topic = o.topic AND p.key = o.key){' AND id <> ALL($2)' if sent else ''} ORDER BY id LIMIT $1",
             BATCH,
             *([sent] if sent else []),
         )
