@@ -23,9 +23,10 @@ class Handlers:
 
     async def on_events(self, batch: Sequence[Message[Any]], uow: Uow) -> None:
         """Append the facts of every topic."""
-        today = datetime.now(UTC).date()
+        now = datetime.now(UTC)
+        today = now.date()
         if self._cared_for != today:
-            await repository.care(uow.pg, today)
+            await repository.care(uow.pg, now)
             uow.after_commit(lambda: setattr(self, "_cared_for", today))
         await repository.append(uow.pg, self.platform, batch)
         uow.after_commit(self.appended.set)

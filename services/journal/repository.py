@@ -1,10 +1,11 @@
 """SQL of the journal."""
 
 from collections.abc import Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from services.journal.domain import Entry
+from shared.db.months import month_of
 from shared.events.event import Event, Message
 
 LOOK_AT = 5_000
@@ -63,8 +64,7 @@ async def read(pg: Any, after: int, types: Sequence[str], limit: int) -> tuple[l
     upcoming: int | None = rows[-1]["position"] if rows else None
     if len(rows) < limit and end > after + LOOK_AT:
         upcoming = after + LOOK_AT
-    entries = _entries(rows)
-    return entries, upcoming
+    return [_entry(row) for row in rows], upcoming
 
 
 async def last_position(pg: Any) -> int:
@@ -73,21 +73,18 @@ async def last_position(pg: Any) -> int:
     return found
 
 
-def _entries(rows: Sequence[Any]) -> list[Entry]:
-    return [
-        Entry(
-            row["position"],
-            row["id"],
-            row["type"],
-            row["source"],
-            row["subject"],
-            row["sequence"],
-            row["time"],
-            row["data"],
-            row["traceparent"],
-        )
-        for row in rows
-    ]
+def _entry(row: Any) -> Entry:
+    return Entry(
+        row["position"],
+        row["id"],
+        row["type"],
+        row["source"],
+        row["subject"],
+        row["sequence"],
+        row["time"],
+        row["data"],
+        row["traceparent"],
+    )
 
 
 async def counts(pg: Any, after: int) -> tuple[dict[str, int], int]:
@@ -101,13 +98,11 @@ async def counts(pg: Any, after: int) -> tuple[dict[str, int], int]:
     return {row["type"]: row["n"] for row in rows}, max((row["last"] for row in rows), default=after)
 
 
-async def care(pg: Any, today: date) -> None:
-    """Make the partitions of this month and the next."""
-    start = today.replace(day=1)
-    for _ in range(2):
-        end = (start + timedelta(days=32)).replace(day=1)
+async def care(pg: Any, now: datetime) -> None:
+    """Make the partitions of the month of `now` and of the next one."""
+    for later in range(2):
+        start, end = month_of(now, later), month_of(now, later + 1)
         await pg.execute(
             f"CREATE TABLE IF NOT EXISTS journal.events_{start:%Y%m} PARTITION OF journal.events"
-            f" FOR VALUES FROM ('{start} 00:00+00') TO ('{end} 00:00+00')"
+            f" FOR VALUES FROM ('{start}') TO ('{end}')"
         )
-        start = end

@@ -241,13 +241,13 @@ class Loader:
                 if role:
                     await pg.execute(f'SET LOCAL ROLE "{role}"')
                 await pg.execute(f"SET LOCAL search_path TO {schema}")
-                month = first.replace(day=1)
+                month = months.month_of(first)
                 while month <= self.run.now + timedelta(days=62):
                     if schema == "journal":
-                        await journal.care(pg, month.date())
+                        await journal.care(pg, month)
                     else:
                         await months.make(pg, schema, _MONTHLY[schema], month)
-                    month = (month + timedelta(days=32)).replace(day=1)
+                    month = months.month_of(month, 1)
 
     async def _role(self, pg: Any, schema: str) -> str | None:
         found: str | None = await pg.fetchval(
