@@ -115,13 +115,27 @@ class Case:
 # -- lives that end ----------------------------------------------------------------------------------------------------
 
 
-async def _handled(case: Case, *, work: float, solved: bool = True) -> Story:
-    """From the citizen's word to the unit's: accepted, contacted, completed."""
+async def _accepted(case: Case) -> Story:
+    """From the citizen's word to a unit that takes it."""
     await case.post()
     yield 5
     await case.dispatched()
     yield 4 * MINUTE
     await case.unit("accept")
+
+
+async def _finished(case: Case, *, work: float, satisfaction: int) -> Story:
+    """The unit completes after `work` seconds, the citizen answers the day after."""
+    yield work
+    await case.complete()
+    yield case.morning()
+    await case.rate(satisfaction)
+
+
+async def _handled(case: Case, *, work: float, solved: bool = True) -> Story:
+    """From the citizen's word to the unit's: accepted, contacted, completed."""
+    async for pause in _accepted(case):
+        yield pause
     yield 6 * MINUTE
     await case.unit("contact", note="已电话联系市民")
     yield work
@@ -165,10 +179,8 @@ async def second_handling(case: Case) -> Story:
         yield pause
     yield case.morning()
     await case.rate(1, solved=False)
-    yield 2 * HOUR
-    await case.complete()
-    yield case.morning()
-    await case.rate(5)
+    async for pause in _finished(case, work=2 * HOUR, satisfaction=5):
+        yield pause
 
 
 async def bad_twice(case: Case) -> Story:
@@ -186,10 +198,8 @@ async def returned(case: Case) -> Story:
     await case.unit("return", reason="not_my_duty", note="不属于本单位职责")
     yield 4 * MINUTE
     await case.unit("accept")
-    yield 6 * HOUR
-    await case.complete()
-    yield case.morning()
-    await case.rate(4)
+    async for pause in _finished(case, work=6 * HOUR, satisfaction=4):
+        yield pause
 
 
 async def disputed(case: Case) -> Story:
@@ -202,10 +212,8 @@ async def disputed(case: Case) -> Story:
     await case.centre(f"/v1/disputes/{mine['id']}/ruling", **body)
     yield 5 * MINUTE
     await case.unit("accept")
-    yield 5 * HOUR
-    await case.complete()
-    yield case.morning()
-    await case.rate(4)
+    async for pause in _finished(case, work=5 * HOUR, satisfaction=4):
+        yield pause
 
 
 async def suspended(case: Case) -> Story:
@@ -213,26 +221,19 @@ async def suspended(case: Case) -> Story:
         yield pause
     yield 2 * DAY
     await case.unit("resume")
-    yield 2 * HOUR
-    await case.complete()
-    yield case.morning()
-    await case.rate(4)
+    async for pause in _finished(case, work=2 * HOUR, satisfaction=4):
+        yield pause
 
 
 async def extended(case: Case) -> Story:
-    await case.post()
-    yield 5
-    await case.dispatched()
-    yield 4 * MINUTE
-    await case.unit("accept")
+    async for pause in _accepted(case):
+        yield pause
     yield 10 * MINUTE
     await case.unit("extend", seconds=7200, reason="需要等待材料")
     yield 15 * MINUTE
     await _approve(case)
-    yield 3 * HOUR
-    await case.complete()
-    yield case.morning()
-    await case.rate(5)
+    async for pause in _finished(case, work=3 * HOUR, satisfaction=5):
+        yield pause
 
 
 async def excluded(case: Case) -> Story:
@@ -264,11 +265,8 @@ async def withdrawn(case: Case) -> Story:
 
 async def joined(case: Case) -> Story:
     """The same citizen says it again the day after: one order for both."""
-    await case.post()
-    yield 5
-    await case.dispatched()
-    yield 4 * MINUTE
-    await case.unit("accept")
+    async for pause in _accepted(case):
+        yield pause
     yield 3 * HOUR
     again = Case(case.stage, case.text, case.region, case.channel, case.phone, case.anonymous, case.groups)
     await again.post()
@@ -276,10 +274,8 @@ async def joined(case: Case) -> Story:
     now = await again.stage.call("GET", f"/v1/appeals/{again.id}")
     if now["status"] != "linked":
         await case.centre(f"/v1/appeals/{again.id}/link", to=case.id, relation="repeat")
-    yield 4 * HOUR
-    await case.complete()
-    yield case.morning()
-    await case.rate(4)
+    async for pause in _finished(case, work=4 * HOUR, satisfaction=4):
+        yield pause
     yield 60
     await again.rate(5)
 
@@ -338,11 +334,8 @@ async def in_dispute(case: Case) -> Story:
 
 
 async def on_hold(case: Case) -> Story:
-    await case.post()
-    yield 5
-    await case.dispatched()
-    yield 4 * MINUTE
-    await case.unit("accept")
+    async for pause in _accepted(case):
+        yield pause
     yield 10 * MINUTE
     await case.unit("suspend", reason="等待汛期结束后施工", days=20)
     yield 15 * MINUTE
@@ -350,11 +343,8 @@ async def on_hold(case: Case) -> Story:
 
 
 async def wants_approval(case: Case) -> Story:
-    await case.post()
-    yield 5
-    await case.dispatched()
-    yield 4 * MINUTE
-    await case.unit("accept")
+    async for pause in _accepted(case):
+        yield pause
     yield 10 * MINUTE
     await case.unit("suspend", reason="等待材料", days=10)
 
