@@ -74,8 +74,8 @@ check: $(DEV)  ## format, types, import rules, freshness of generated files: wha
 new-service: $(DEV)  ## write a consumer service of your own that works at once: name=rain [segment=rain-days]
 	@$(call need,name)$(PY) -m tools.new_service '$(name)' $(if $(segment),--segment '$(segment)')
 
-# one target for each file of tests/bench that measures something
-BENCHES := $(patsubst tests/bench/%.py,%,$(shell grep -ls '^if __name__' tests/bench/*.py))
+# one target for each file of tests/bench whose first line says `bench-<name>: …`
+BENCHES := $(patsubst tests/bench/%.py,%,$(shell grep -ls '^"""bench-' tests/bench/*.py))
 .PHONY: bench generate $(BENCHES:%=bench-%)
 bench: $(LOCAL)  ## every bench, one after the other; each ends with one JSON object [transport=kafka]
 	@for name in $(BENCHES); do $(PY) -m tests.bench.$$name $(if $(transport),transport=$(transport)) || exit 1; done

@@ -235,5 +235,5 @@ def main() -> None:
     run_async(work(Plan(**told | {"stages": [Stage(**stage) for stage in told["stages"]]})))
 
 
-if len(sys.argv) > 1 and sys.argv[0].endswith("ceiling.py"):
+if __name__ == "__main__":
     main()
