@@ -4,7 +4,6 @@ import json
 import os
 import platform
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -17,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+
+from deploy.local import ports
 
 ROOT = Path(__file__).parents[2]
 TOKEN = "bench-admin-token-0123456789abcdef"  # a stack of our own on loopback
@@ -76,20 +77,11 @@ class Stack:
 
 
 def free_port() -> int:
-    """A port with free neighbours (Kafka takes the next two)."""
+    """A port with free neighbours (Kafka takes the next two), none that the system gives to outgoing connections."""
     while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port: int = probe.getsockname()[1]
-        if port > 60000:
-            continue
-        try:
-            for near in range(1, 4):
-                with socket.socket() as probe:
-                    probe.bind(("127.0.0.1", port + near))
-        except OSError:
-            continue
-        return port
+        port = ports.free_port()
+        if all(ports.is_free(port + near) for near in range(1, 4)):
+            return port
 
 
 def environment(folder: Path, port: int, extra: Mapping[str, str]) -> dict[str, str]:
