@@ -19,6 +19,7 @@ from services.intake.keys import Keys
 from shared.settings import Settings
 from tools.seed import cache
 from tools.seed.clone import Copier
+from tools.seed.cost import Cost, load_average
 from tools.seed.load import Loader, SeedRefused, begin, business_now, connected
 from tools.seed.rehearsal import Size, rehearse
 from tools.seed.templates import compile_all
@@ -67,6 +68,7 @@ async def seed_hub(
             loader = Loader(run, found, templates, Copier(keys, settings.platform, seed))
             rehearsed = time.monotonic() - began
             line.update("writing …")
+            cost = Cost(settings)
 
             def show(done: int, rate: float) -> None:
                 left = (cases - done) / max(rate, 1)
@@ -74,7 +76,9 @@ async def seed_hub(
 
             written = await loader.write(url, pg, show)
             wrote = time.monotonic() - began - rehearsed
-            await loader.tidy(pg, lambda words: line.update(words))
+            of_copy = cost.spent()
+            await loader.tidy(url, lambda words: line.update(words))
+            of_tidy = cost.spent()
     total = time.monotonic() - began
     return {
         "seed": seed,
@@ -89,8 +93,14 @@ async def seed_hub(
         "copy_seconds": {
             name: round(spent, 1) for name, spent in sorted(loader.spent.items(), key=lambda item: -item[1])[:12]
         },
-        "cases_per_second": round(written / wrote) if written else 0,
+        "cases_per_second": round(written / wrote),
+        "cases_per_second_tidied": round(written / (total - rehearsed)),
         "cases_per_second_all": round(written / total),
+        "cpu_ms_per_case": {
+            "copy": {name: round(spent * 1000 / max(1, written), 3) for name, spent in of_copy.items()},
+            "tidy": {name: round(spent * 1000 / max(1, written), 3) for name, spent in of_tidy.items()},
+        },
+        "load_average": load_average(),
     }
 
 

@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -11,7 +12,7 @@ from services.intake.keys import Keys
 from services.intake.receiving import external_digest
 from services.intake.vault import Vault
 from tools.seed.stories import PLACE
-from tools.seed.templates import LOCAL_S, Table, Template
+from tools.seed.templates import JOURNAL, LOCAL_S, Table, Template
 
 _FIRST = "锦翠碧金银云海星春秋明华兴福祥瑞永安康乐凤龙鹏鹤松竹梅兰桂荷"
 _SECOND = "绣竹波湖桥滨岸辰晖园泰庭府苑湾台阁轩居郡城港岭泉溪塘洲屿坊里"
@@ -22,11 +23,29 @@ _CLOCK = [b"%02d:%02d:%02d" % (s // 3600, s // 60 % 60, s % 60) for s in range(8
 
 @dataclass
 class Chunk:
-    """Rows of some clones, ready for COPY."""
+    """Rows of some clones, ready for COPY; the journal's are told when their positions are known."""
 
     rows: dict[Table, list[bytes]] = field(default_factory=dict)
+    told: list[tuple[Template, list[bytes]]] = field(default_factory=list)
     labels: dict[tuple[str, str], Counter[str]] = field(default_factory=dict)
     appeals: int = 0
+
+    @property
+    def events(self) -> int:
+        """How many the journal gets."""
+        return sum(len(template.positions) for template, _ in self.told)
+
+    def journal(self, position: int, step: int) -> Iterator[bytes]:
+        """Rows of the journal, `step` clones at a time; the first has `position`."""
+        for start in range(0, len(self.told), step):
+            parts = []
+            for template, values in self.told[start : start + step]:
+                for place, slot in enumerate(template.positions, position):
+                    values[slot] = b"%d" % place
+                position += len(template.positions)
+                form = template.forms[JOURNAL]
+                parts.append(form.text % form.fill(values))
+            yield b"".join(parts)
 
 
 class Days:
@@ -68,10 +87,11 @@ class Copier:
         serial: int,
         reference: int,
         chance: random.Random,
-        without: Table | None = None,
+        *,
+        told: bool = True,
     ) -> None:
         """One more clone, `shift` seconds after its template. `serial` tells it from all others of this seed; its
-        appeals take `reference` and the numbers after it. The table `without` gets no rows."""
+        appeals take `reference` and the numbers after it. `told`: the journal has its events."""
         tail = b"%08x" % serial
         place = _place(chance)
         pairs = (place[:2].encode(), place[1:].encode())
@@ -111,9 +131,10 @@ class Copier:
                 values.append(external_digest(self.platform, self._external(serial, slot[1])).hex().encode())
             elif kind == "pseudonym":
                 values.append((rules.pseudonym(self.keys.pseudonym, phones[slot[1]], None, False) or "").encode())
-            else:  # token, sealed: need the ids
+            else:
                 values.append(b"")
-                later.append(number)
+                if kind != "position":  # token, sealed: need the ids
+                    later.append(number)
         for place_in, held in enumerate(template.sealed):
             ids[place_in] = values[held.id_slot].decode()
         digests: dict[int, list[str]] = {}
@@ -132,9 +153,10 @@ class Copier:
                     fields["external_id"] = self._external(serial, appeal)
                 values[number] = self.vault.seal(ids[appeal], fields).hex().encode()
         for table, form in template.forms.items():
-            if table == without:
-                continue
-            chunk.rows.setdefault(table, []).append(form.text % form.fill(values))
+            if table != JOURNAL:
+                chunk.rows.setdefault(table, []).append(form.text % form.fill(values))
+        if told and template.positions:
+            chunk.told.append((template, values))
         for model, second, counts in template.labels:
             day = days((second + shift + LOCAL_S) // 86400)[0].decode()
             chunk.labels.setdefault((model, day), Counter()).update(counts)

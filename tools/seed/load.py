@@ -8,7 +8,7 @@ import random
 import time
 from bisect import bisect_right
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -26,20 +26,26 @@ from tools.seed.clone import Chunk, Copier
 from tools.seed.rehearsal import Rehearsal
 from tools.seed.stories import ENDED
 from tools.seed.tables import OF_CASES, OF_RUNTIME
-from tools.seed.templates import Table, Template
+from tools.seed.templates import JOURNAL, Table, Template
 
 CHUNK = 1_000
 """cases of one transaction"""
 WRITERS = 2
 """transactions at work at once: one copies its journal under the head's lock while the other copies the rest"""
+STEP = 100
+JOURNAL_STEP = 4
+"""clones whose rows go to the server in one message: some hundred kilobytes"""
 OPEN_SHARE = 0.04
 BUSIEST = 0.3
 """share of the cases that one unit has: in a real city orders are far from even"""
+ATTEMPTS = 8
+OTHER_NUMBERS = 104_729
+TIDY_S = 3600
+"""patience with one table"""
 JITTER_S = 25 * 60
 WEEK_S = 7 * 86400
 LOCK = 7404
 _MONTHLY = {"intake": intake.PARTITIONED, "dispatch": (dispatch.order_words,)}
-JOURNAL: Table = ("journal", "events")
 SCHEMA = """
 CREATE SCHEMA IF NOT EXISTS seed;
 CREATE TABLE IF NOT EXISTS seed.runs (
@@ -175,38 +181,77 @@ class Loader:
             async with connected(url) as own:
                 while missing:
                     number = missing.popleft()
-                    chunk = await asyncio.to_thread(self._chunk, number)
-                    await self._copy_chunk(own, number, chunk)
-                    written += chunk.appeals
+                    written += await self._write_chunk(own, number)
                     say(before + written, written / max(0.001, time.monotonic() - began))
 
-        async with asyncio.TaskGroup() as group:
+        async with self._undisturbed(url), asyncio.TaskGroup() as group:
             for _ in range(WRITERS):
                 group.create_task(writer())
         await pg.execute("UPDATE seed.runs SET finished_at = now() WHERE seed = $1", self.run.seed)
         return written
 
+    @asynccontextmanager
+    async def _undisturbed(self, url: str) -> AsyncIterator[None]:
+        """Keep autovacuum from the tables that grow: it would read each of them again and again, `tidy` does so once.
+
+        Held by an open transaction without a snapshot: nothing waits for it but vacuums and changes of these tables,
+        and it is gone with this process. Parents and the partitions for anything else are left out, so that a service
+        can make the next month meanwhile.
+        """
+        async with connected(url) as pg, pg.transaction():
+            tables = await pg.fetch(
+                "SELECT relid::regclass::text AS name FROM unnest($1::text[]) root, LATERAL pg_partition_tree(root)"
+                " WHERE isleaf AND relid::regclass::text NOT LIKE '%\\_other' UNION"
+                " SELECT root FROM unnest($1::text[]) root JOIN pg_class c ON c.oid = root::regclass AND relkind = 'r'",
+                [f"{schema}.{name}" for schema, names in OF_CASES.items() for name in names],
+            )
+            await pg.execute(f"LOCK TABLE {', '.join(row['name'] for row in tables)} IN SHARE UPDATE EXCLUSIVE MODE")
+            yield
+
+    async def _write_chunk(self, pg: Any, number: int) -> int:
+        """One chunk in one transaction; returns its appeals. A day's numbers end at a million (domain.md, Appeal), so
+        that another seed may have some of them: then others are taken."""
+        for attempt in range(ATTEMPTS):
+            chunk = await asyncio.to_thread(self._chunk, number, attempt * OTHER_NUMBERS)
+            try:
+                await self._copy_chunk(pg, number, chunk)
+                return chunk.appeals
+            except asyncpg.UniqueViolationError as taken:
+                if taken.constraint_name != "reference_keys_pkey":
+                    raise
+        raise SeedRefused(
+            f"The reference numbers of some days are nearly used up (chunk {number}): seed a hub of its own."
+        )
+
     async def _copy_chunk(self, pg: Any, number: int, chunk: Chunk) -> None:
         async with pg.transaction():
             for table, rows in chunk.rows.items():
-                if table != JOURNAL:
-                    await self._copy(pg, table, rows)
+                await self._copy(pg, table, _pieces(rows))
             await pg.execute("INSERT INTO seed.chunks VALUES ($1, $2)", self.run.seed, number)
             await self._count(pg, chunk)
-            events = b"".join(chunk.rows.get(JOURNAL, [])).splitlines(keepends=True)
-            if events:
-                first = await self._positions(pg, len(events))
-                await self._copy(pg, JOURNAL, [b"%d%b" % (first + place, line) for place, line in enumerate(events)])
+            if chunk.told:
+                first = await self._positions(pg, chunk.events)
+                await self._copy(pg, JOURNAL, chunk.journal(first, JOURNAL_STEP))
 
-    async def tidy(self, pg: Any, say: Callable[[str], None]) -> None:
+    async def tidy(self, url: str, say: Callable[[str], None]) -> None:
         """Statistics and visibility of what was written, so that the hub is as quick at once as it will be later."""
-        for schema, names in OF_CASES.items():
-            say(f"VACUUM ANALYZE {schema}")
-            for name in (*names, *OF_RUNTIME):
-                await pg.execute(f"VACUUM (ANALYZE) {schema}.{name}")
+        left = [f"{schema}.{name}" for schema, names in OF_CASES.items() for name in (*names, *OF_RUNTIME)]
+        left.sort(key=lambda name: self.spent.get(name, 0.0))
 
-    def _chunk(self, number: int) -> Chunk:
-        """One chunk's clones as text; the same for the same run whenever it is made."""
+        async def worker() -> None:
+            async with connected(url) as own:
+                while left:
+                    table = left.pop()  # the largest first
+                    say(f"VACUUM ANALYZE {table}, {len(left)} more")
+                    await own.execute(f"VACUUM (ANALYZE) {table}", timeout=TIDY_S)
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(WRITERS):
+                group.create_task(worker())
+
+    def _chunk(self, number: int, ahead: int = 0) -> Chunk:
+        """One chunk's clones as text; the same for the same run whenever it is made. `ahead`: its reference numbers
+        are so much higher than planned."""
         chunk = Chunk()
         chance = random.Random(f"{self.run.seed}/{number}")
         first = number * CHUNK
@@ -220,8 +265,8 @@ class Loader:
         planned.sort(key=lambda plan: plan[0].first + plan[1])
         for serial, (template, shift) in enumerate(planned, start=first):
             told = template.open or template.first + shift >= self.journal_from
-            reference = self.run.first_number + first + chunk.appeals
-            self.copier.add(chunk, template, shift, serial, reference, chance, without=None if told else JOURNAL)
+            reference = self.run.first_number + ahead + first + chunk.appeals
+            self.copier.add(chunk, template, shift, serial, reference, chance, told=told)
         return chunk
 
     def _draw(self, count: int, chance: random.Random) -> tuple[Template, int]:
@@ -265,13 +310,12 @@ class Loader:
         )
         return first
 
-    async def _copy(self, pg: Any, table: Table, rows: list[bytes]) -> None:
+    async def _copy(self, pg: Any, table: Table, pieces: Iterable[bytes]) -> None:
         began = time.monotonic()
 
         async def source() -> AsyncIterator[bytes]:
-            step = 500 if table == JOURNAL else 100
-            for start in range(0, len(rows), step):
-                yield b"".join(rows[start : start + step])
+            for piece in pieces:
+                yield piece
 
         await pg._copy_in(f"COPY {table[0]}.{table[1]} ({self.columns[table]}) FROM STDIN", source(), 600)
         self.spent[".".join(table)] = self.spent.get(".".join(table), 0.0) + time.monotonic() - began
@@ -292,6 +336,12 @@ class Loader:
         await pg.execute("CREATE TEMP TABLE IF NOT EXISTS seed_units (LIKE evaluate.units)")
         await pg.copy_to_table("seed_units", source=_whole(self.units), schema_name="pg_temp", format="text")
         await pg.execute("INSERT INTO evaluate.units SELECT * FROM seed_units ON CONFLICT DO NOTHING")
+
+
+def _pieces(rows: list[bytes]) -> Iterator[bytes]:
+    """Some rows at a time: each piece is a message to the server."""
+    for start in range(0, len(rows), STEP):
+        yield b"".join(rows[start : start + STEP])
 
 
 async def _whole(text: bytes) -> AsyncIterator[bytes]:

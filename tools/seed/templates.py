@@ -24,6 +24,7 @@ Table = tuple[str, str]
 Slot = tuple[Any, ...]
 """kind and what it is of; the kinds are those of `clone.py`"""
 
+JOURNAL: Final[Table] = ("journal", "events")
 LOCAL_S: Final = 8 * 3600
 """China has one time zone, without summer time"""
 _PLACE = PLACE.encode()
@@ -73,6 +74,8 @@ class Template:
     slots: list[Slot]
     forms: dict[Table, Form]
     sealed: list[Sealed]
+    positions: list[int]
+    """slots of the journal's positions, one for each event: filled when the head of the journal is locked"""
     labels: list[tuple[str, int, dict[str, int]]]
     """model, epoch second and counts of each first label"""
 
@@ -143,6 +146,7 @@ class _Compiler:
             list(self.slots),
             forms,
             sealed,
+            [self.slots["position", number] for number in range(len(self.rows("journal", "events")))],
             list(self._labels()),
         )
 
@@ -207,7 +211,7 @@ class _Compiler:
 
     def _form(self, table: Table, rows: list[bytes]) -> Form:
         columns = self.found.columns[table]
-        text = b"".join(self._marked(table, row, columns) for row in rows)
+        text = b"".join(self._marked(table, row, columns, number) for number, row in enumerate(rows))
         parts: list[bytes] = []
         used: list[int] = []
         at = 0
@@ -223,10 +227,10 @@ class _Compiler:
         fill: Callable[[Sequence[bytes]], Any] = itemgetter(*used)
         return Form(b"".join(parts), fill)
 
-    def _marked(self, table: Table, row: bytes, columns: list[str]) -> bytes:
+    def _marked(self, table: Table, row: bytes, columns: list[str], number: int) -> bytes:
         """Columns whose slot their text alone does not tell."""
-        if table == ("journal", "events"):
-            return _with(row, columns, {"position": b"", "traceparent": b"\\N"})
+        if table == JOURNAL:
+            return _with(row, columns, {"position": _MARK % b"position %d" % number, "traceparent": b"\\N"})
         if table == ("intake", "vault"):
             sealed = _MARK % b"sealed %d" % self.numbers[_field(row, columns, "appeal_id")]
             return _with(row, columns, {"key_id": self.vault_key.encode(), "sealed": b"\\\\x" + sealed})

@@ -155,6 +155,16 @@ async def test_every_table_of_every_service_is_thought_of(seeded: Harness) -> No
         assert {row["relname"] for row in rows} == known, f"tools/seed/tables.py, {schema}"
 
 
+async def test_a_seed_beside_another_takes_other_reference_numbers_where_they_meet(seeded: Harness) -> None:
+    [run] = await seeded.query("SELECT first_number FROM seed.runs WHERE seed = 5")
+    # a million later the numbers of a day are the same again
+    await seeded.query("SELECT setval('intake.reference_numbers', $1)", run["first_number"] + 999_999)
+    figures = await seed_hub(seeded.settings, CASES, seed=6, months=4, size=SMALL)
+    assert figures["written"] == CASES
+    [found] = await seeded.query("SELECT count(DISTINCT reference_no) AS numbers FROM intake.reference_keys")
+    assert found["numbers"] >= 2 * CASES
+
+
 def test_production_refuses() -> None:
     settings = Settings(env="production", jwks_url="https://issuer.example/jwks", jwt_issuer="https://issuer.example")
     with pytest.raises(SeedRefused, match="production"):

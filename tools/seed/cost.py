@@ -1,0 +1,43 @@
+"""What a seed costs in processor time: its own process, and PostgreSQL where that runs on this machine."""
+
+import os
+import time
+
+import psutil
+
+from deploy.local.folder import DataFolder
+from shared.settings import Settings
+
+
+class Cost:
+    """CPU seconds since the last call, by process. PostgreSQL's include what else the hub lets it do meanwhile."""
+
+    def __init__(self, settings: Settings) -> None:
+        published = DataFolder(settings.data_dir).published() or {}
+        self._postgres: int | None = None if settings.database_url else published.get("pids", {}).get("postgres")
+        self._used = self._now()
+
+    def spent(self) -> dict[str, float]:
+        """Seconds of each since the last call or the beginning."""
+        before, self._used = self._used, self._now()
+        return {name: used - before[name] for name, used in self._used.items() if name in before}
+
+    def _now(self) -> dict[str, float]:
+        used = {"seed": time.process_time()}
+        if self._postgres is not None and psutil.pid_exists(self._postgres):
+            server = psutil.Process(self._postgres)
+            own = server.cpu_times()
+            total = own.user + own.system + own.children_user + own.children_system  # ended connections
+            for child in server.children():
+                try:
+                    times = child.cpu_times()
+                except psutil.NoSuchProcess:
+                    continue
+                total += times.user + times.system
+            used["PostgreSQL"] = total
+        return used
+
+
+def load_average() -> list[float]:
+    """What else ran on the machine."""
+    return [round(one, 1) for one in os.getloadavg()]
