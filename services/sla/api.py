@@ -1,32 +1,30 @@
 """Routes of sla: clocks of an order with their explanations, lamps, supervisions, policies and calendars."""
 
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query
 
 from services.sla import repository
 from services.sla.commands import Acknowledge, AddRules
 from services.sla.domain.clocks import Clock
 from services.sla.domain.explanation import explain
-from services.sla.domain.lifecycle import Terms
+from services.sla.domain.relay import Calendar
 from services.sla.events import whole_seconds
-from services.sla.repository import Row
-from services.sla.schemas import AcknowledgeBody, CalendarBody, PolicyBody
-from services.sla.terms import Dated, TermsBook
+from services.sla.rules_api import rules_router
+from services.sla.schemas import AcknowledgeBody
+from services.sla.terms import TermsBook
 from shared.clock import rfc3339
 from shared.db.database import Database
 from shared.errors import not_found
 from shared.http.auth import Idempotency, allowed
-from shared.http.commands import CommandQueue, IdempotencyKey
+from shared.http.commands import CommandQueue
 from shared.http.pages import Paged, page_of
 from shared.http.requests import StrictRoute
 from shared.security.principal import STAFF, Principal
 
 Reader = Annotated[Principal, allowed(*STAFF)]
 Unit = Annotated[str | None, Query(max_length=64)]
-
-
-_REPEATED: dict[int | str, dict[str, Any]] = {200: {"description": "The first answer to the same Idempotency-Key"}}
 
 
 def router(
@@ -37,12 +35,6 @@ def router(
 ) -> APIRouter:
     """The routes of api.md, "sla"."""
     api = APIRouter(tags=["sla"], route_class=StrictRoute)
-
-    async def _add(command: AddRules, key: IdempotencyKey | None, response: Response) -> dict[str, Any]:
-        outcome = await rules.submit(command, key)
-        if outcome.repeated:
-            response.status_code = 200
-        return outcome.answer
 
     @api.get("/v1/clocks/{work_order_id}")
     async def clocks(work_order_id: str, who: Reader) -> dict[str, Any]:
@@ -57,7 +49,8 @@ def router(
         ):
             raise not_found("This work order")
         now = database.clock.now()
-        return {"items": [_clock(clock, row, terms.at(now), now) for clock in row.clock_set.clocks]}
+        calendar = terms.at(now).calendar_for(row.clock_set)
+        return {"items": [_clock(clock, calendar, now) for clock in row.clock_set.clocks]}
 
     @api.get("/v1/lamps")
     async def lamps(
@@ -92,40 +85,11 @@ def router(
         command = Acknowledge(who, supervision_id, body.note if body else None)
         return (await acknowledgements.submit(command, idempotency(who, body))).answer
 
-    @api.get("/v1/sla/policies")
-    async def policies(who: Reader) -> dict[str, Any]:
-        """Every version of the time limits, the one in force marked."""
-        held = terms.at(database.clock.now()).policy.version
-        return {"items": [_dated(v, held) | {"policy": v.value.as_data()} for v in terms.policies], "next": None}
-
-    @api.post("/v1/sla/policies", status_code=201, responses=_REPEATED)
-    async def add_policy(
-        body: PolicyBody, who: Annotated[Principal, allowed("leader")], idempotency: Idempotency, response: Response
-    ) -> dict[str, Any]:
-        """Adds a version of the time limits, for clocks that start or are re-based from its day on."""
-        data = body.model_dump(exclude={"effective_from"})
-        command = AddRules(who, "policy", data, body.effective_from)
-        return await _add(command, idempotency(who, body), response)
-
-    @api.get("/v1/sla/calendars")
-    async def calendars(who: Reader) -> dict[str, Any]:
-        """Every version of the working calendar, the one in force marked."""
-        held = terms.at(database.clock.now()).calendar.version
-        return {"items": [_dated(v, held) | _calendar(v) for v in terms.calendars], "next": None}
-
-    @api.post("/v1/sla/calendars", status_code=201, responses=_REPEATED)
-    async def add_calendar(
-        body: CalendarBody, who: Annotated[Principal, allowed("leader")], idempotency: Idempotency, response: Response
-    ) -> dict[str, Any]:
-        """Adds the holidays and worked weekends of whole years, as the State Council publishes them."""
-        data = body.model_dump(exclude={"effective_from"})
-        command = AddRules(who, "calendar", data, body.effective_from)
-        return await _add(command, idempotency(who, body), response)
-
+    api.include_router(rules_router(database, terms, rules))
     return api
 
 
-def _clock(clock: Clock, row: Row, terms: Terms, now: Any) -> dict[str, Any]:
+def _clock(clock: Clock, calendar: Calendar, now: datetime) -> dict[str, Any]:
     return {
         "clock": clock.name.value,
         "round": clock.round,
@@ -135,7 +99,7 @@ def _clock(clock: Clock, row: Row, terms: Terms, now: Any) -> dict[str, Any]:
         "stop_reason": clock.stop_reason or None,
         "lamp": clock.lamp.value,
         "level": max(clock.levels, default=0),
-        "used_s": whole_seconds(clock.used(now, terms.calendar)),
+        "used_s": whole_seconds(clock.used(now, calendar)),
         "allowed_s": whole_seconds(clock.allowed),
         "unit_of_time": clock.allowance.counting.value,
         "provisional": clock.provisional,
@@ -148,25 +112,6 @@ def _clock(clock: Clock, row: Row, terms: Terms, now: Any) -> dict[str, Any]:
                 "seconds": segment.seconds,
                 "words": segment.words,
             }
-            for segment in explain(clock, terms.calendar)
+            for segment in explain(clock, calendar)
         ],
-    }
-
-
-def _dated(version: Dated, held: str) -> dict[str, Any]:
-    return {
-        "version": version.version,
-        "effective_from": rfc3339(version.effective_from),
-        "created_by": version.created_by,
-        "in_force": version.version == held,
-    }
-
-
-def _calendar(version: Dated) -> dict[str, Any]:
-    data = version.value.data
-    return {
-        "published_years": sorted(data.published_years),
-        "hours": [[f"{opens:%H:%M}", f"{closes:%H:%M}"] for opens, closes in data.hours],
-        "holidays": {day.isoformat(): name for day, name in sorted(data.holidays.items())},
-        "workdays": {day.isoformat(): name for day, name in sorted(data.workdays.items())},
     }

@@ -7,7 +7,7 @@ from services.sla import repository
 from services.sla.api import router
 from services.sla.commands import Commands
 from services.sla.consumer import subscriptions
-from services.sla.handlers import CLOCK_TIMER, Handlers
+from services.sla.handlers import CLOCK_TIMER, RULES_TIMER, Handlers
 from services.sla.settings import SlaSettings
 from services.sla.terms import TermsBook
 from shared import city
@@ -62,7 +62,7 @@ def build(settings: Settings, clock: Clock, bus: Transport, database: Database) 
         ),
         migrations=Path(__file__).parent / "migrations",
         subscriptions=subscriptions(handlers),
-        timers={CLOCK_TIMER: handlers.on_due},
+        timers={CLOCK_TIMER: handlers.on_due, RULES_TIMER: handlers.on_rules},
         start=read_terms,
         background=(refresh,),
         reconcile=reconcile,

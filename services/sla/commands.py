@@ -2,21 +2,22 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
-import orjson
-
 from services.sla.domain.calendar import CalendarError
+from services.sla.domain.layers import Layer
+from services.sla.domain.lifecycle import Terms
 from services.sla.domain.policy import Policy, PolicyError
+from services.sla.handlers import RULES_TIMER
 from services.sla.repository import supervision_answer
 from services.sla.tables import calendars, policies, supervisions
-from services.sla.terms import TermsBook, calendar_with
+from services.sla.terms import TermsBook, layer_of
 from shared.clock import rfc3339
-from shared.db import audit
+from shared.db import audit, bulk
 from shared.errors import Problem, invalid, not_found
 from shared.http.commands import Answer
-from shared.outbox.uow import Uow
+from shared.outbox.uow import Timer, Uow
 from shared.security.principal import Principal
 
 
@@ -38,6 +39,7 @@ class AddRules:
     """policy or calendar"""
     data: dict[str, Any]
     effective_from: datetime | None
+    unit: str = ""
 
 
 class Commands:
@@ -79,7 +81,7 @@ class Commands:
         return answers
 
     async def add_rules(self, commands: Sequence[AddRules], uow: Uow) -> list[Answer | Problem]:
-        """Store new versions; clocks that start or are re-based from then on follow them."""
+        """Store new versions; open orders and those to come follow them from their instant on."""
         answers: list[Answer | Problem] = []
         for command in commands:
             try:
@@ -90,42 +92,59 @@ class Commands:
 
     async def _add(self, command: AddRules, uow: Uow) -> Answer:
         now = uow.clock.now()
-        effective_from = command.effective_from or now
+        effective_from = (command.effective_from or now).astimezone(UTC)
         if effective_from < now:
             raise invalid("/effective_from", "lies in the past; rules hold from now on or later")
         version = str(command.data["version"])
         if any(version == known.version for known in (*self.terms.policies, *self.terms.calendars)):
             raise _exists(version)
-        try:
-            if command.what == "policy":
-                Policy.from_data(command.data)
-            else:
-                calendar_with(command.data, self.terms.at(effective_from).calendar)
-        except PolicyError as error:
-            raise invalid(error.pointer or "/", error.detail) from error
-        except CalendarError as error:
-            raise invalid("/holidays", str(error)) from error
-        table = policies if command.what == "policy" else calendars
-        added = await uow.pg.fetchval(
-            f"INSERT INTO {table.fullname} (version, data, effective_from, created_by, created_at)"
-            " VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING RETURNING version",
-            version,
-            orjson.dumps(command.data).decode(),
+        _, layer = rules_of(
+            self.terms,
             effective_from,
-            command.who.actor,
-            now,
+            policy=command.data if command.what == "policy" else None,
+            calendar=command.data if command.what == "calendar" else None,
+            unit=command.unit,
         )
-        if added is None:
+        row = {
+            "version": version,
+            "data": command.data,
+            "effective_from": effective_from,
+            "created_by": command.who.actor,
+            "created_at": now,
+        } | ({"unit": command.unit} if layer else {})
+        table = policies if command.what == "policy" else calendars
+        if not await bulk.insert(uow.pg, table, [row], conflict=("version",), returning="version"):
             raise _exists(version)
         await audit.record(
             uow,
             actor=command.who.actor,
             action=f"{command.what}.added",
             subject=version,
-            detail={"effective_from": rfc3339(effective_from)},
+            detail={"effective_from": rfc3339(effective_from)} | ({"unit": command.unit} if command.unit else {}),
         )
+        uow.arm(Timer(RULES_TIMER, rfc3339(effective_from), effective_from))
         uow.after_commit(self.terms.forget)
-        return {"version": version, "effective_from": rfc3339(effective_from)}
+        answer: Answer = {"version": version, "effective_from": rfc3339(effective_from)}
+        if layer is not None:
+            base = self.terms.at(effective_from).of_unit(command.unit).data
+            answer["already_counted"] = [day.isoformat() for day in layer.already_counted(base)]
+        return answer
+
+
+def rules_of(
+    book: TermsBook, at: datetime, *, policy: dict[str, Any] | None, calendar: dict[str, Any] | None, unit: str = ""
+) -> tuple[Terms, Layer | None]:
+    """The rules that would hold at `at` with these on top. Raises `Problem` 422 with the place of a fault."""
+    layer = None
+    try:
+        new_policy = None if policy is None else Policy.from_data(policy)
+        if calendar is not None:
+            layer = layer_of(calendar, at)
+        return book.with_version(book.at(at), new_policy, layer, unit), layer
+    except PolicyError as error:
+        raise invalid(error.pointer or "/", error.detail) from error
+    except CalendarError as error:
+        raise invalid("/years" if layer is not None and layer.years else "/holidays", str(error)) from error
 
 
 def _exists(version: str) -> Problem:

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
 
-from services.sla.domain.calendar import ZONE, WorkingCalendar
+from services.sla.domain.calendar import ZONE
 from services.sla.domain.clocks import Clock, Fact, FactName, Lamp
 from services.sla.domain.explanation import CLOCK_WORDS
 from services.sla.domain.lifecycle import ClockSet
 from services.sla.domain.policy import ClockName
+from services.sla.domain.relay import Calendar
 from shared.events.catalog import clocks as catalog
 
 ACTOR = "system:sla"
@@ -24,6 +25,12 @@ _CAUSES = {
     FactName.SUSPENDED: ("suspension", "挂账，办结时限暂停"),
     FactName.RESUMED: ("resumption", "挂账结束，办结时限继续"),
     FactName.EXTENDED: ("extension", "延期获批，办结时限延长"),
+}
+
+_RULE_CHANGES = {
+    "class_changed": "",
+    "rules_changed": "时限规则或工作日历更新",
+    "lead_changed": "承办单位变更，按其工作日历计算",
 }
 
 _WORST = {Lamp.GREEN: 0, Lamp.YELLOW: 1, Lamp.RED: 2}
@@ -48,7 +55,7 @@ def whole_seconds(amount: timedelta) -> int:
     return amount // timedelta(seconds=1)
 
 
-def _state(clock: Clock, now: datetime, calendar: WorkingCalendar) -> catalog.ClockState:
+def _state(clock: Clock, now: datetime, calendar: Calendar) -> catalog.ClockState:
     # an open suspension has no deadline yet: what was allowed from its start on is the earliest it can be
     due = clock.due_at or max(now, clock.started_at) + clock.allowed
     return catalog.ClockState(
@@ -67,7 +74,7 @@ def _state(clock: Clock, now: datetime, calendar: WorkingCalendar) -> catalog.Cl
     )
 
 
-def snapshot(clock_set: ClockSet, owner: Owner, now: datetime, calendar: WorkingCalendar) -> catalog.ClockSet:
+def snapshot(clock_set: ClockSet, owner: Owner, now: datetime, calendar: Calendar) -> catalog.ClockSet:
     """The public state of a clock set at `now`."""
     return catalog.ClockSet(
         work_order_id=clock_set.work_order_id,
@@ -86,7 +93,7 @@ def events_of(
     clock_set: ClockSet,
     owner: Owner,
     now: datetime,
-    calendar: WorkingCalendar,
+    calendar: Calendar,
     supervision_id: "dict[Fact, str]",
 ) -> Iterator[tuple[catalog.ClockEvent, datetime]]:
     """The events of one transition, each with its business time; starts and stops that go together are one event.
@@ -109,7 +116,9 @@ def events_of(
                 )
             case FactName.REBASED | FactName.SUSPENDED | FactName.RESUMED | FactName.EXTENDED:
                 cause, reason = _CAUSES[name]
-                given = next((fact.reason for fact in together if fact.reason and name is not FactName.REBASED), "")
+                given = next((fact.reason for fact in together if fact.reason), "")
+                if name is FactName.REBASED:
+                    given = _RULE_CHANGES[given]
                 reason = f"{words}：{reason}" + (f"（{given}）" if given else "")
                 yield catalog.ClockRebased(actor=ACTOR, reason=reason, after=after, clocks=names, cause=cause), at
             case _:

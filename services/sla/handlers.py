@@ -1,13 +1,14 @@
 """What sla does: reacts to orders and feedback, and to its own timers; keeps supervisions and rules."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
 from services.sla import repository
 from services.sla.domain import lifecycle
 from services.sla.domain.clocks import Fact, FactName
-from services.sla.domain.lifecycle import ClockSet
+from services.sla.domain.lifecycle import ClockSet, Terms
 from services.sla.events import LATE_AFTER, Owner, events_of
 from services.sla.reactions import IGNORED, feedback_fact, on_feedback_fact, on_order_event
 from services.sla.repository import Row
@@ -19,6 +20,13 @@ from shared.outbox.uow import Timer, Uow
 
 CLOCK_TIMER = "clock"
 """one timer per work order: the next lamp or level of any of its clocks"""
+
+RULES_TIMER = "rules"
+"""one timer per instant from which other rules hold; it goes through the open orders"""
+
+RULES_PAGE = 1_000
+SECOND_LOOK = timedelta(seconds=15)
+"""by then every replica has read the rules (`bootstrap.REFRESH_S`)"""
 
 
 class Handlers:
@@ -36,9 +44,9 @@ class Handlers:
         page = _Page(uow, self.terms)
         for message in moving:
             row, order = rows[message.key], message.data.after
+            terms = page.terms_of(row, message.time)
             row.owner = Owner(order.appeal_ids, order.lead, order.region_code)
-            changed, facts = on_order_event(row.clock_set, message.data, message.time, self.terms.at(message.time))
-            page.put(row, changed, facts)
+            page.put(row, *on_order_event(row.clock_set, message.data, message.time, terms))
             row.applied_to = message.time if row.applied_to is None else max(row.applied_to, message.time)
             _catch_up(row, page)
         await page.write(list(rows.values()))
@@ -65,9 +73,32 @@ class Handlers:
                 uow.arm(timer)  # its order is being changed at this moment: look again right after
                 continue
             row.next_at = None  # the timer that was armed is gone
+            page.terms_of(row, timer.due_at)
             if row.clock_set is not None:
                 page.put(row, *lifecycle.fire(row.clock_set, timer.due_at))
         await page.write(list(rows.values()))
+
+    async def on_rules(self, timers: Sequence[Timer], uow: Uow) -> None:
+        """Rules came into force: open orders are timed by them, some at each call.
+
+        A second look follows for what a replica wrote that had not read of them yet.
+        """
+        await self.terms.read(uow.pg)
+        page = _Page(uow, self.terms)
+        for timer in timers:
+            rows = await repository.lock_running(uow.pg, timer.payload.get("after", ""), RULES_PAGE)
+            changed = []
+            for row in rows:
+                before = row.clock_set
+                page.terms_of(row, timer.due_at)
+                if before is not None and row.clock_set is not None and row.clock_set.clocks is not before.clocks:
+                    changed.append(row)
+            await page.write(changed)
+            if len(rows) == RULES_PAGE:
+                uow.arm(replace(timer, payload={**timer.payload, "after": rows[-1].work_order_id}))
+            elif not timer.payload.get("second"):
+                uow.arm(Timer(RULES_TIMER, f"{timer.key}/2", timer.due_at + SECOND_LOOK, {"second": True}))
+            page = _Page(uow, self.terms)
 
 
 def _catch_up(row: Row, page: "_Page") -> None:
@@ -77,7 +108,8 @@ def _catch_up(row: Row, page: "_Page") -> None:
         # an event of the same instant may be the one before the completion
         if fact.asked_at >= row.applied_to and row.clock_set.completed_by(fact.asked_at) is None:
             return
-        page.put(row, *on_feedback_fact(row.clock_set, fact, page.terms.at(fact.at)))
+        terms = page.terms_of(row, fact.at)
+        page.put(row, *on_feedback_fact(row.clock_set, fact, terms))
         row.early = row.early[1:]
 
 
@@ -89,7 +121,40 @@ class _Page:
         self.terms = terms
         self.now = uow.clock.now()
         self.raised: list[Mapping[str, Any]] = []
+        self.moved: list[Mapping[str, Any]] = []
         self.withdrawn: list[tuple[str, str, int, int, datetime]] = []
+
+    def terms_of(self, row: Row, at: datetime) -> Terms:
+        """The rules for an event of time `at`; the order is timed by them first, if it was not yet.
+
+        An event from before the rules by which the order is timed is judged by its own; they are applied again after
+        it (`_arm`).
+        """
+        terms = self.terms.at(at)
+        before = row.clock_set
+        if before is None or before.rules == terms.number:
+            return terms
+        if before.rules > terms.number:
+            row.clock_set = replace(before, rules=terms.number)
+            return terms
+        for newer in self.terms.since(before.rules, at):
+            assert newer.since is not None
+            clock_set, facts = lifecycle.retimed(row.clock_set or before, newer.since, newer)
+            self.moved += [
+                {
+                    "effective_from": newer.since,
+                    "work_order_id": row.work_order_id,
+                    "clock": move.clock.value,
+                    "round": move.round,
+                    "unit": row.owner.unit,
+                    "region_code": row.owner.region_code,
+                    "from_at": move.before,
+                    "to_at": move.after,
+                }
+                for move in lifecycle.moves(row.clock_set or before, clock_set)
+            ]
+            self.put(row, clock_set, facts)
+        return terms
 
     def put(self, row: Row, changed: ClockSet, facts: Sequence[Fact]) -> None:
         """A transition of one row: its new set and what it publishes."""
@@ -102,7 +167,7 @@ class _Page:
                 self._raise(row, fact, named[fact])
             elif fact.name is FactName.CORRECTED:
                 self._withdraw(row, fact)
-        calendar = self.terms.at(facts[-1].at).calendar
+        calendar = self.terms.at(facts[-1].at).calendar_for(changed)
         for event, at in events_of(facts, changed, row.owner, self.now, calendar, named):
             row.sequence += 1
             self.uow.emit(event, key=row.work_order_id, sequence=row.sequence, time=at)
@@ -147,9 +212,16 @@ class _Page:
             await repository.withdraw_supervisions(self.uow.pg, self.withdrawn)
         if self.raised:
             await repository.raise_supervisions(self.uow.pg, self.raised)
+        if self.moved:
+            await repository.record_moves(self.uow.pg, self.moved)
 
     def _arm(self, row: Row) -> None:
         instant = None if row.clock_set is None else row.clock_set.next_instant()
+        if row.clock_set is not None and row.clock_set.running:
+            # rules that hold already and were not applied: once the input is read up to them
+            newer = next(self.terms.since(row.clock_set.rules, self.now), None)
+            if newer is not None and newer.since is not None:
+                instant = newer.since if instant is None else min(instant, newer.since)
         if instant == row.next_at:
             return
         if instant is None:

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from services.sla.domain import lifecycle
 from services.sla.domain.clocks import Fact
 from services.sla.domain.lifecycle import Change, ClockSet, Terms
-from services.sla.domain.policy import ClockName, HandlingClass
+from services.sla.domain.policy import Case, ClockName, HandlingClass
 from shared.events.catalog import ratings, work_orders
 
 IGNORED = (
@@ -54,13 +54,18 @@ def on_order_event(clock_set: ClockSet | None, event: work_orders.WorkOrderEvent
     """The clocks of an order after one of its events."""
     order = event.after
     facts: tuple[Fact, ...] = ()
-    handling_class, groups = HandlingClass(order.handling_class), frozenset(order.reporter_groups)
+    case = Case(
+        HandlingClass(order.handling_class),
+        order.kind,
+        frozenset(order.reporter_groups),
+        order.matter,
+        order.region_code,
+    )
     if clock_set is None:
         clock_set, facts = lifecycle.open_set(
             order.id,
-            handling_class=handling_class,
-            kind=order.kind,
-            groups=groups,
+            case=case,
+            unit=order.lead,
             received_at=order.received_at,
             emergency_taken_at=order.taken_at,
             at=at,
@@ -68,15 +73,17 @@ def on_order_event(clock_set: ClockSet | None, event: work_orders.WorkOrderEvent
         )
     review = clock_set.latest(ClockName.REVIEW)
     more: tuple[Fact, ...] = ()
+    if order.lead != clock_set.unit:
+        clock_set, more = lifecycle.led_by(clock_set, order.lead, at, terms)
+        facts += more
+        more = ()
     if order.in_review and (review is None or not review.running):
         clock_set, more = lifecycle.review_started(clock_set, order.opened_at if review is None else at, at, terms)
     elif not order.in_review and review is not None:
         clock_set, more = lifecycle.review_decided(clock_set, at)
     facts += more
-    if (handling_class, order.kind, groups) != (clock_set.handling_class, clock_set.kind, clock_set.groups):
-        clock_set, more = lifecycle.reclassed(
-            clock_set, at, terms, handling_class=handling_class, kind=order.kind, groups=groups
-        )
+    if case != clock_set.case:
+        clock_set, more = lifecycle.reclassed(clock_set, at, terms, case)
         facts += more
     clock_set, more = _by_type(clock_set, event, at, terms)
     return clock_set, facts + more

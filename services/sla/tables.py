@@ -89,9 +89,25 @@ calendars = Table(
     "calendars",
     metadata,
     Column("version", Text, primary_key=True),
-    # {years: [..], holidays: {day: name}, workdays: {day: name}}: replaces those years of the published lists
+    # {years: [..], holidays: {day: name}, workdays: {day: name}, hours: [[from, to]]} (domain/layers.py)
     Column("data", JSONB, nullable=False),
     Column("effective_from", DateTime(timezone=True), nullable=False),
     Column("created_by", Text, nullable=False),
     Column("created_at", DateTime(timezone=True), nullable=False),
+    # "" is the platform's
+    Column("unit", Text, nullable=False, server_default=""),
+)
+
+# which deadlines were moved by rules that came into force at an instant
+moved_deadlines = Table(
+    "moved_deadlines",
+    metadata,
+    Column("effective_from", DateTime(timezone=True), primary_key=True),
+    Column("work_order_id", Text, primary_key=True),
+    Column("clock", Text, primary_key=True),
+    Column("round", Integer, primary_key=True),
+    Column("unit", Text, nullable=False),
+    Column("region_code", Text, nullable=False),
+    Column("from_at", DateTime(timezone=True)),
+    Column("to_at", DateTime(timezone=True)),
 )

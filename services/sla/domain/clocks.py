@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from services.sla.domain.calendar import WorkingCalendar
 from services.sla.domain.intervals import Suspension, counted, merged, used_up_at
-from services.sla.domain.policy import Allowance, ClockName
+from services.sla.domain.policy import Allowance, ClockName, Counting
+from services.sla.domain.relay import Calendar
 
 ZERO = timedelta(0)
 
@@ -119,7 +119,7 @@ class Clock:
         """Supervision levels that were announced and stand."""
         return tuple(f.level for f in self.firings if not f.withdrawn)
 
-    def used(self, now: datetime, calendar: WorkingCalendar) -> timedelta:
+    def used(self, now: datetime, calendar: Calendar) -> timedelta:
         """Counted time from the start to `now` or to the stop; more than `allowed` when overdue."""
         end = now if self.stopped_at is None else min(now, self.stopped_at)
         return counted(self.allowance.measure(calendar), self.started_at, end, self.suspensions)
@@ -142,7 +142,7 @@ def start(
     allowance: Allowance,
     ladder: tuple[timedelta, timedelta, timedelta],
     policy: str,
-    calendar: WorkingCalendar,
+    calendar: Calendar,
     halved: bool = False,
 ) -> Change:
     """A fresh clock that counts from `at`; `armed_at` ≥ `at` is the time of the event that starts it."""
@@ -203,7 +203,7 @@ def stop(clock: Clock, at: datetime, reason: str) -> Change:
     return clock, (*facts, *corrected, stopped)
 
 
-def suspend(clock: Clock, at: datetime, until: datetime | None, calendar: WorkingCalendar, reason: str = "") -> Change:
+def suspend(clock: Clock, at: datetime, until: datetime | None, calendar: Calendar, reason: str = "") -> Change:
     """Nothing is counted from `at` until `until` (None: until resumed). A suspension with an end ends by itself."""
     if not clock.running:
         return clock, ()
@@ -213,7 +213,7 @@ def suspend(clock: Clock, at: datetime, until: datetime | None, calendar: Workin
     return clock, (*facts, *corrected, _fact(FactName.SUSPENDED, clock, at, reason))
 
 
-def resume(clock: Clock, at: datetime, calendar: WorkingCalendar, reason: str = "") -> Change:
+def resume(clock: Clock, at: datetime, calendar: Calendar, reason: str = "") -> Change:
     """Ends the suspension that covers `at`; without one nothing changes."""
     if not clock.running or not any(_covers(span, at) for span in clock.suspensions):
         return clock, ()
@@ -223,7 +223,7 @@ def resume(clock: Clock, at: datetime, calendar: WorkingCalendar, reason: str = 
     return clock, (*facts, *corrected, _fact(FactName.RESUMED, clock, at, reason))
 
 
-def extend(clock: Clock, at: datetime, amount: timedelta, calendar: WorkingCalendar, reason: str = "") -> Change:
+def extend(clock: Clock, at: datetime, amount: timedelta, calendar: Calendar, reason: str = "") -> Change:
     """Adds `amount` of counted time, of the clock's own kind, to what is allowed."""
     if not clock.running or amount <= ZERO:
         return clock, ()
@@ -239,25 +239,37 @@ def rebase(
     allowance: Allowance,
     ladder: tuple[timedelta, timedelta, timedelta],
     policy: str,
-    calendar: WorkingCalendar,
+    calendar: Calendar,
     reason: str = "",
 ) -> Change:
-    """Applies a new rule from the original start, minus the recorded suspensions; due in the past becomes `at`."""
-    if not clock.running or (allowance, ladder) == (clock.allowance, clock.ladder):
+    """Applies a new rule from the original start, minus the recorded suspensions; due in the past becomes `at`.
+
+    Under the same rule another calendar counts again: nothing happens when the deadline stays, or when it had passed
+    and would have passed by the other calendar too.
+    """
+    same_rule = (allowance, ladder) == (clock.allowance, clock.ladder)
+    if not clock.running or (same_rule and clock.calendar == _version(allowance, calendar)):
         return clock, ()
-    clock, facts = advance(clock, at, inclusive=False)
     changed = replace(
         clock,
         allowance=allowance,
         ladder=ladder,
-        policy=policy,
+        policy=clock.policy if same_rule else policy,
         budget=_budget(allowance, clock.started_at, calendar, clock.halved),
-        not_before=None,
+        not_before=clock.not_before if same_rule else None,
     )
-    due = _with_deadline(changed, calendar).due_at
+    counted_anew = _with_deadline(changed, calendar)
+    due = counted_anew.due_at
+    if same_rule:
+        if _deadline(counted_anew) == _deadline(clock):
+            return clock, ()
+        if due is not None and due < at and clock.due_at is not None and clock.due_at <= at:
+            return clock, ()
     if due is not None and due < at:
         changed = replace(changed, not_before=at)
-    clock, corrected = _rearm(clock, changed, at, calendar, reason)
+    announced, facts = advance(clock, at, inclusive=False)
+    changed = replace(changed, lamp=announced.lamp, firings=announced.firings)
+    clock, corrected = _rearm(announced, changed, at, calendar, reason)
     return clock, (*facts, *corrected, _fact(FactName.REBASED, clock, at, reason))
 
 
@@ -278,7 +290,7 @@ def _steps(clock: Clock) -> Iterator[tuple[datetime, Lamp | int]]:
             yield due + delay, level
 
 
-def _with_deadline(clock: Clock, calendar: WorkingCalendar) -> Clock:
+def _with_deadline(clock: Clock, calendar: Calendar) -> Clock:
     measure = clock.allowance.measure(calendar)
     allowed = clock.allowed
     due = used_up_at(measure, clock.started_at, allowed, clock.suspensions)
@@ -291,11 +303,19 @@ def _with_deadline(clock: Clock, calendar: WorkingCalendar) -> Clock:
         due_at=due,
         yellow_at=yellow,
         provisional=provisional,
-        calendar=calendar.version if measure is calendar else "",
+        calendar=_version(clock.allowance, calendar),
     )
 
 
-def _rearm(before: Clock, changed: Clock, at: datetime, calendar: WorkingCalendar, reason: str) -> Change:
+def _version(allowance: Allowance, calendar: Calendar) -> str:
+    return calendar.version if allowance.counting is Counting.WORKING else ""
+
+
+def _deadline(clock: Clock) -> tuple[datetime | None, datetime | None, bool]:
+    return clock.due_at, clock.yellow_at, clock.provisional
+
+
+def _rearm(before: Clock, changed: Clock, at: datetime, calendar: Calendar, reason: str) -> Change:
     """Sets the new deadline at event time `at` and withdraws what was announced without knowing of the event."""
     clock = _with_deadline(replace(changed, armed_at=at), calendar)
     lamp = clock.lamp
@@ -339,7 +359,7 @@ def _fact(name: FactName, clock: Clock, at: datetime, reason: str) -> Fact:
     return Fact(name, clock.name, clock.round, at, due_at=clock.due_at, reason=reason)
 
 
-def _budget(allowance: Allowance, start_at: datetime, calendar: WorkingCalendar, halved: bool) -> timedelta:
+def _budget(allowance: Allowance, start_at: datetime, calendar: Calendar, halved: bool) -> timedelta:
     budget = allowance.budget(start_at, calendar)
     return budget // 2 if halved else budget
 

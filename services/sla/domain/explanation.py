@@ -11,6 +11,7 @@ from itertools import groupby
 from services.sla.domain.calendar import ZONE, WorkingCalendar
 from services.sla.domain.clocks import Clock
 from services.sla.domain.policy import ClockName, Counting
+from services.sla.domain.relay import Calendar
 
 CLOCK_WORDS = {
     ClockName.ACCEPT: "签收",
@@ -36,7 +37,7 @@ class Segment:
     words: str
 
 
-def explain(clock: Clock, calendar: WorkingCalendar) -> tuple[Segment, ...]:
+def explain(clock: Clock, calendar: Calendar) -> tuple[Segment, ...]:
     """The rule, every span from the start to the deadline in order, and the deadline."""
     if clock.name is ClockName.RATING:
         return ()
@@ -79,13 +80,18 @@ def _rule_words(clock: Clock, start: datetime) -> str:
     return f"{_weekday(start.date())} {_moment(start)} 起计，{words}（{source}）"
 
 
-def _spans(clock: Clock, start: datetime, end: datetime, calendar: WorkingCalendar) -> Iterator[Segment]:
+def _spans(clock: Clock, start: datetime, end: datetime, calendar: Calendar) -> Iterator[Segment]:
     """Counted and uncounted spans of [start, end) outside suspensions."""
     if clock.allowance.counting is Counting.NATURAL:
         seconds = int((end - start).total_seconds())
         words = f"{_moment(start)} 至 {_moment(end)} 昼夜连续计 {_length(end - start)}"
         yield Segment(start, end, True, seconds, words)
         return
+    for since, until, own in calendar.legs(start, end):
+        yield from _working_spans(since.astimezone(ZONE), until.astimezone(ZONE), own)
+
+
+def _working_spans(start: datetime, end: datetime, calendar: WorkingCalendar) -> Iterator[Segment]:
     days = [start.date() + timedelta(days=n) for n in range((end.date() - start.date()).days + 1)]
     for (works, name), group in groupby(days, key=lambda day: _nature(day, calendar)):
         members = list(group)
@@ -103,9 +109,10 @@ def _spans(clock: Clock, start: datetime, end: datetime, calendar: WorkingCalend
 
 def _nature(day: date, calendar: WorkingCalendar) -> tuple[bool, str]:
     """Whether the day is worked, and the word for why it is an exception."""
+    name = calendar.data.name(day)
     if calendar.is_working(day):
-        return True, f"补班{day}" if day in calendar.data.workdays else ""
-    return False, calendar.data.holidays.get(day, "周末")
+        return True, f"补班{day}" if name else ""
+    return False, name or "周末"
 
 
 def _range(days: list[date], name: str) -> str:

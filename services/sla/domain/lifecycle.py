@@ -3,22 +3,23 @@
 Every function takes the present set and the event's own time and gives the next set with the facts to publish.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from services.sla.domain import clocks as steps
 from services.sla.domain.calendar import WorkingCalendar
 from services.sla.domain.clocks import Clock, Fact, FactName, Firing
-from services.sla.domain.policy import Allowance, ClockName, Counting, HandlingClass, Policy
+from services.sla.domain.policy import Allowance, Case, ClockName, Counting, HandlingClass, Policy
+from services.sla.domain.relay import Calendar, RelayCalendar
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """The rules in force: a policy and a working calendar."""
+class Leg(NamedTuple):
+    """Who led until when; kept only where the next one has other office days."""
 
-    policy: Policy
-    calendar: WorkingCalendar
+    until: datetime
+    unit: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,7 @@ class ClockSet:
     """The clocks of one work order and what their budgets depend on.
 
     `counts_from` is `received_at`, or `taken_at` of an emergency action. `clocks` are in the order of their starts.
+    `rules` is the number of the rules by which it is timed (`Terms.number`).
     """
 
     work_order_id: str
@@ -34,10 +36,25 @@ class ClockSet:
     groups: frozenset[str]
     counts_from: datetime
     clocks: tuple[Clock, ...] = ()
+    matter: str = ""
+    region_code: str = ""
+    unit: str = ""
+    legs: tuple[Leg, ...] = ()
+    rules: int = 0
+
+    @property
+    def case(self) -> Case:
+        """What the policy asks for."""
+        return Case(self.handling_class, self.kind, self.groups, self.matter, self.region_code)
 
     def latest(self, name: ClockName) -> Clock | None:
         """The clock of that name with the highest round."""
         return next((clock for clock in reversed(self.clocks) if clock.name is name), None)
+
+    @property
+    def running(self) -> bool:
+        """Whether any of its clocks runs."""
+        return any(clock.running for clock in self.clocks)
 
     def completed_by(self, at: datetime) -> Clock | None:
         """The complete clock that a completion at `at` stopped."""
@@ -49,15 +66,55 @@ class ClockSet:
         return min(instants, default=None)
 
 
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """The rules in force since an instant (None: from the beginning): a policy, the platform's calendar, and those of
+    units with office days of their own. `number` grows with every version that comes into force."""
+
+    policy: Policy
+    calendar: WorkingCalendar
+    units: Mapping[str, WorkingCalendar] = field(default_factory=dict)
+    since: datetime | None = None
+    number: int = 0
+
+    def calendar_for(self, clock_set: ClockSet) -> Calendar:
+        """What counts working time for an order: the days of whoever led it at the time."""
+        last = self.of_unit(clock_set.unit)
+        if not clock_set.legs:
+            return last
+        return RelayCalendar(tuple((leg.until, self.of_unit(leg.unit)) for leg in clock_set.legs), last)
+
+    def of_unit(self, unit: str) -> WorkingCalendar:
+        """The calendar of a unit."""
+        return self.units.get(unit, self.calendar)
+
+
 Change = tuple[ClockSet, tuple[Fact, ...]]
+
+
+class Move(NamedTuple):
+    """A deadline that other rules put elsewhere; None while an open suspension comes first."""
+
+    clock: ClockName
+    round: int
+    before: datetime | None
+    after: datetime | None
+
+
+def moves(before: ClockSet, after: ClockSet) -> tuple[Move, ...]:
+    """The deadlines that differ between two states of the same clocks."""
+    return tuple(
+        Move(new.name, new.round, old.due_at, new.due_at)
+        for old, new in zip(before.clocks, after.clocks, strict=True)
+        if new is not old and new.due_at != old.due_at
+    )
 
 
 def open_set(
     work_order_id: str,
     *,
-    handling_class: HandlingClass,
-    kind: str | None,
-    groups: frozenset[str],
+    case: Case,
+    unit: str = "",
     received_at: datetime,
     emergency_taken_at: datetime | None,
     at: datetime,
@@ -68,7 +125,17 @@ def open_set(
     After an emergency action (先处置后补单) they count from `taken_at`, and first contact is met by it.
     """
     begin = received_at if emergency_taken_at is None else emergency_taken_at
-    clock_set = ClockSet(work_order_id, handling_class, kind, groups, begin)
+    clock_set = ClockSet(
+        work_order_id,
+        case.handling_class,
+        case.kind,
+        case.groups,
+        begin,
+        matter=case.matter,
+        region_code=case.region_code,
+        unit=unit,
+        rules=terms.number,
+    )
     clock_set, contact = _start(clock_set, ClockName.FIRST_CONTACT, 1, begin, at, terms)
     if emergency_taken_at is not None:
         clock_set, met = _stop(clock_set, ClockName.FIRST_CONTACT, emergency_taken_at, "emergency_action")
@@ -168,51 +235,64 @@ def rated_badly(clock_set: ClockSet, at: datetime, *, level: int, round_: int) -
 
 
 def suspended(clock_set: ClockSet, at: datetime, until: datetime | None, terms: Terms, reason: str) -> Change:
-    return _change(clock_set, ClockName.COMPLETE, lambda c: steps.suspend(c, at, until, terms.calendar, reason))
+    return _change(
+        clock_set, ClockName.COMPLETE, lambda c: steps.suspend(c, at, until, terms.calendar_for(clock_set), reason)
+    )
 
 
 def resumed(clock_set: ClockSet, at: datetime, terms: Terms, reason: str = "") -> Change:
-    return _change(clock_set, ClockName.COMPLETE, lambda c: steps.resume(c, at, terms.calendar, reason))
+    return _change(clock_set, ClockName.COMPLETE, lambda c: steps.resume(c, at, terms.calendar_for(clock_set), reason))
 
 
 def extended(clock_set: ClockSet, at: datetime, amount: timedelta, terms: Terms, reason: str) -> Change:
-    return _change(clock_set, ClockName.COMPLETE, lambda c: steps.extend(c, at, amount, terms.calendar, reason))
+    return _change(
+        clock_set, ClockName.COMPLETE, lambda c: steps.extend(c, at, amount, terms.calendar_for(clock_set), reason)
+    )
 
 
-def reclassed(
-    clock_set: ClockSet,
-    at: datetime,
-    terms: Terms,
-    *,
-    handling_class: HandlingClass,
-    kind: str | None = None,
-    groups: frozenset[str] | None = None,
-    reason: str = "class_changed",
-) -> Change:
-    """Another class, kind, group or policy: every running clock gets the new rule from its original start."""
+def reclassed(clock_set: ClockSet, at: datetime, terms: Terms, case: Case, *, reason: str = "class_changed") -> Change:
+    """Another class, kind, group, matter or region: every running clock gets the new rule from its original start."""
     clock_set = replace(
         clock_set,
-        handling_class=handling_class,
-        kind=clock_set.kind if kind is None else kind,
-        groups=clock_set.groups if groups is None else groups,
+        handling_class=case.handling_class,
+        kind=case.kind,
+        groups=case.groups,
+        matter=case.matter,
+        region_code=case.region_code,
     )
+    return _rebased(clock_set, at, terms, reason)
+
+
+def led_by(clock_set: ClockSet, unit: str, at: datetime, terms: Terms) -> Change:
+    """Another unit leads from `at` on; where it has other office days, they count from then on."""
+    before, last = terms.of_unit(clock_set.unit), terms.of_unit(unit)
+    legs = clock_set.legs if before is last else (*clock_set.legs, Leg(at, clock_set.unit))
+    clock_set = replace(clock_set, unit=unit, legs=legs)
+    return (clock_set, ()) if before is last else _rebased(clock_set, at, terms, "lead_changed")
+
+
+def retimed(clock_set: ClockSet, at: datetime, terms: Terms) -> Change:
+    """Other rules hold from `at` on, for open orders too: every running clock is counted by them from its start."""
+    return _rebased(replace(clock_set, rules=terms.number), at, terms, "rules_changed")
+
+
+def _rebased(clock_set: ClockSet, at: datetime, terms: Terms, reason: str) -> Change:
     facts: tuple[Fact, ...] = ()
+    case, calendar = clock_set.case, terms.calendar_for(clock_set)
     for clock in clock_set.clocks:
         if not clock.running:
             continue
-        allowance = terms.policy.choose(
-            clock.name, handling_class, clock_set.kind, clock_set.groups, clock.started_at, terms.calendar
-        )
         changed, more = steps.rebase(
             clock,
             at,
-            allowance=allowance,
-            ladder=terms.policy.ladders[handling_class],
+            allowance=terms.policy.choose(clock.name, case, clock.started_at, calendar),
+            ladder=terms.policy.ladders[case.handling_class],
             policy=terms.policy.version,
-            calendar=terms.calendar,
+            calendar=calendar,
             reason=reason,
         )
-        clock_set, facts = _put(clock_set, changed), facts + more
+        if changed is not clock:
+            clock_set, facts = _put(clock_set, changed), facts + more
     return clock_set, facts
 
 
@@ -254,16 +334,16 @@ def _start(
 ) -> Change:
     if any(clock.name is name and clock.round == round_ for clock in clock_set.clocks):
         return clock_set, ()
-    handling_class = clock_set.handling_class
+    calendar = terms.calendar_for(clock_set)
     clock, facts = steps.start(
         name,
         round_,
         begin,
         armed_at=max(begin, at),
-        allowance=terms.policy.choose(name, handling_class, clock_set.kind, clock_set.groups, begin, terms.calendar),
-        ladder=terms.policy.ladders[handling_class],
+        allowance=terms.policy.choose(name, clock_set.case, begin, calendar),
+        ladder=terms.policy.ladders[clock_set.handling_class],
         policy=terms.policy.version,
-        calendar=terms.calendar,
+        calendar=calendar,
         halved=halved,
     )
     return replace(clock_set, clocks=(*clock_set.clocks, clock)), facts

@@ -10,8 +10,10 @@ The data form is the one of `policies/*.yaml`:
     rules:                                # later rules win over earlier ones
       - when: {class: general, kind: consult}
         set: {complete: {working: P5D}}
-      - when: {groups: [elderly, disabled]}
+      - when: {groups: [elderly, disabled], matters: ["0304"], regions: ["460106"]}
         at_most: {first_contact: {natural: PT24H}}
+
+Matters and regions are told by their codes or the beginnings of them; what is not given matches everything.
 """
 
 import re
@@ -20,7 +22,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from services.sla.domain.calendar import NATURAL, Measure, WorkingCalendar
+from services.sla.domain.calendar import NATURAL, Measure
+from services.sla.domain.relay import Calendar
 
 
 class HandlingClass(StrEnum):
@@ -99,13 +102,14 @@ class Allowance:
             raise PolicyError(pointer, f"{text!r} is longer than any deadline")
         return cls(Counting.WORKING, of_day, int(days or 0))
 
-    def measure(self, calendar: WorkingCalendar) -> Measure:
+    def measure(self, calendar: Calendar) -> Measure:
         return calendar if self.counting is Counting.WORKING else NATURAL
 
-    def budget(self, start: datetime, calendar: WorkingCalendar) -> timedelta:
+    def budget(self, start: datetime, calendar: Calendar) -> timedelta:
         """The length in counted time, fixed once at the start of a clock; from then on the clock only consumes it."""
         if self.working_days:
-            return calendar.between(start, calendar.close_of_day(start, self.working_days))
+            fixing = calendar.at(start)
+            return fixing.between(start, fixing.close_of_day(start, self.working_days))
         return self.amount
 
     def words(self) -> str:
@@ -152,18 +156,33 @@ def duration_text(amount: timedelta) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Case:
+    """What the budgets of an order depend on."""
+
+    handling_class: HandlingClass
+    kind: str | None = None
+    groups: frozenset[str] = frozenset()
+    matter: str = ""
+    region_code: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Condition:
-    """When a special rule applies: every field that is given must match."""
+    """When a special rule applies: every field that is given must match. Codes match what begins with them."""
 
     handling_class: str | None = None
     kind: str | None = None
     groups: frozenset[str] = frozenset()
+    matters: tuple[str, ...] = ()
+    regions: tuple[str, ...] = ()
 
-    def matches(self, handling_class: str, kind: str | None, groups: frozenset[str]) -> bool:
+    def matches(self, case: Case) -> bool:
         return (
-            self.handling_class in (None, handling_class)
-            and self.kind in (None, kind)
-            and (not self.groups or not self.groups.isdisjoint(groups))
+            self.handling_class in (None, case.handling_class)
+            and self.kind in (None, case.kind)
+            and (not self.groups or not self.groups.isdisjoint(case.groups))
+            and (not self.matters or case.matter.startswith(self.matters))
+            and (not self.regions or case.region_code.startswith(self.regions))
         )
 
 
@@ -185,30 +204,20 @@ class Policy:
     ladders: Mapping[HandlingClass, tuple[timedelta, timedelta, timedelta]]
     rules: tuple[SpecialRule, ...] = ()
 
-    def allowance(
-        self, clock: ClockName, handling_class: HandlingClass, kind: str | None, groups: frozenset[str]
-    ) -> tuple[Allowance, ...]:
+    def allowance(self, clock: ClockName, case: Case) -> tuple[Allowance, ...]:
         """What the clock may use: the first is granted, further ones are caps; the earliest deadline counts."""
-        granted = self.table[handling_class][clock]
+        granted = self.table[case.handling_class][clock]
         caps: list[Allowance] = []
         for rule in self.rules:
-            if rule.when.matches(handling_class, kind, groups):
+            if rule.when.matches(case):
                 granted = rule.replaces.get(clock, granted)
                 if clock in rule.at_most:
                     caps.append(rule.at_most[clock])
         return (granted, *caps)
 
-    def choose(
-        self,
-        clock: ClockName,
-        handling_class: HandlingClass,
-        kind: str | None,
-        groups: frozenset[str],
-        start: datetime,
-        calendar: WorkingCalendar,
-    ) -> Allowance:
+    def choose(self, clock: ClockName, case: Case, start: datetime, calendar: Calendar) -> Allowance:
         """The allowance whose undisturbed deadline from `start` is the earliest."""
-        candidates = self.allowance(clock, handling_class, kind, groups)
+        candidates = self.allowance(clock, case)
         if len(candidates) == 1:
             return candidates[0]
         return min(candidates, key=lambda a: a.measure(calendar).after(start, a.budget(start, calendar)))
@@ -253,19 +262,23 @@ class Policy:
                 }
                 for c in self.table
             },
-            "rules": [
-                {
-                    "when": {
-                        **({"class": rule.when.handling_class} if rule.when.handling_class else {}),
-                        **({"kind": rule.when.kind} if rule.when.kind else {}),
-                        **({"groups": sorted(rule.when.groups)} if rule.when.groups else {}),
-                    },
-                    **({"set": {c.value: a.as_data() for c, a in rule.replaces.items()}} if rule.replaces else {}),
-                    **({"at_most": {c.value: a.as_data() for c, a in rule.at_most.items()}} if rule.at_most else {}),
-                }
-                for rule in self.rules
-            ],
+            "rules": [_rule_data(rule) for rule in self.rules],
         }
+
+
+def _rule_data(rule: SpecialRule) -> dict[str, object]:
+    when = {
+        "class": rule.when.handling_class,
+        "kind": rule.when.kind,
+        "groups": sorted(rule.when.groups),
+        "matters": list(rule.when.matters),
+        "regions": list(rule.when.regions),
+    }
+    data: dict[str, object] = {"when": {name: value for name, value in when.items() if value}}
+    for name, budgets in (("set", rule.replaces), ("at_most", rule.at_most)):
+        if budgets:
+            data[name] = {clock.value: allowance.as_data() for clock, allowance in budgets.items()}
+    return data
 
 
 _LONGEST_DAYS = 2_500
@@ -309,20 +322,29 @@ def _ladder(value: object, pointer: str) -> tuple[timedelta, timedelta, timedelt
 def _rule(value: object, pointer: str) -> SpecialRule:
     entry = _mapping(value, pointer)
     when = _mapping(entry.get("when"), f"{pointer}/when")
-    unknown = sorted(set(when) - {"class", "kind", "groups"})
-    if unknown:
-        raise PolicyError(f"{pointer}/when/{unknown[0]}", "unknown condition; known: class, kind, groups")
-    handling_class, kind, groups = when.get("class"), when.get("kind"), when.get("groups", ())
+    known = ("class", "kind", "groups", "matters", "regions")
+    if unknown := sorted(set(when) - set(known)):
+        raise PolicyError(f"{pointer}/when/{unknown[0]}", f"unknown condition; known: {', '.join(known)}")
+    handling_class, kind = when.get("class"), when.get("kind")
     if handling_class is not None and handling_class not in list(HandlingClass):
         raise PolicyError(f"{pointer}/when/class", f"no handling class; known: {', '.join(HandlingClass)}")
-    if not isinstance(groups, Sequence) or isinstance(groups, str):
-        raise PolicyError(f"{pointer}/when/groups", "must be a list of reporter groups")
     return SpecialRule(
         Condition(
             None if handling_class is None else str(handling_class),
             None if kind is None else str(kind),
-            frozenset(map(str, groups)),
+            frozenset(_texts(when, "groups", pointer)),
+            _texts(when, "matters", pointer),
+            _texts(when, "regions", pointer),
         ),
         _allowances(_mapping(entry.get("set", {}), f"{pointer}/set"), f"{pointer}/set"),
         _allowances(_mapping(entry.get("at_most", {}), f"{pointer}/at_most"), f"{pointer}/at_most"),
     )
+
+
+def _texts(when: Mapping[str, object], name: str, pointer: str) -> tuple[str, ...]:
+    values = when.get(name, ())
+    if not isinstance(values, Sequence) or isinstance(values, str):
+        raise PolicyError(f"{pointer}/when/{name}", "must be a list of texts")
+    if not all(isinstance(value, str) and value for value in values):
+        raise PolicyError(f"{pointer}/when/{name}", "must be a list of texts, none of them empty")
+    return tuple(map(str, values))

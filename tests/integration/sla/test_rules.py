@@ -39,7 +39,8 @@ async def test_a_new_policy_holds_from_its_day_on(hub: Harness) -> None:
     after = Order(hub, channel="web")
     await after.dispatched()
     await hub.settle()
-    assert (await before.clocks())["complete", 1]["allowed_s"] == 24 * 3600
+    # an order that is open then is timed by it too, from its original start
+    assert (await before.clocks())["complete", 1]["allowed_s"] == 12 * 3600
     assert (await after.clocks())["complete", 1]["allowed_s"] == 12 * 3600
     assert (await after.clocks())["complete", 1]["policy"] == "shorter-1"
     again = await hub.http.post("/v1/sla/policies", json=data | {"effective_from": None}, headers=hub.admin)
@@ -106,6 +107,31 @@ async def test_a_calendar_that_contradicts_itself_is_refused(hub: Harness, chang
     data = {"version": "wrong", "years": [2027], "holidays": {"2027-01-01": "元旦"}, "workdays": {}} | change
     answer = await hub.http.post("/v1/sla/calendars", json=data, headers=hub.admin)
     assert answer.status_code == 422, answer.text
+
+
+@pytest.mark.parametrize(
+    ("change", "pointer"),
+    [
+        ({"years": [2029], "holidays": {"2029-01-01": "元旦"}}, "/years"),  # 2028 is missing
+        ({"years": [2028, 2030], "holidays": {"2028-01-01": "元旦", "2030-01-01": "元旦"}}, "/years"),
+        ({"years": [2027], "holidays": {}}, "/years"),
+        ({"years": [2027], "unit": "u-a"}, "/years"),
+        ({"holidays": {"2027-01-05": "停办"}, "workdays": {"2027-01-05": "加班"}}, "/workdays/2027-01-05"),
+        ({"days": [{"day": "2027-01-05", "rule": "休"}, {"day": "2027-01-05", "rule": "休"}]}, "/days/1"),
+        ({"hours": [["09:00", "12:00"], ["11:00", "17:30"]]}, "/hours"),
+        ({"hours": [["09:00", "nine"]]}, "/hours/0"),
+        ({"effective_from": "2027-01-05T09:00:00", "holidays": {"2027-01-05": "停办"}}, "/effective_from"),
+        ({}, "/"),
+    ],
+)
+async def test_a_calendar_with_a_gap_or_two_rules_for_a_day_is_refused(
+    hub: Harness, change: dict[str, Any], pointer: str
+) -> None:
+    for path, body in (("calendars", {"version": "bad"} | change), ("what-if", {"calendar": change})):
+        answer = await hub.http.post(f"/v1/sla/{path}", json=body, headers=hub.admin)
+        assert answer.status_code == 422, answer.text
+        places = [error["pointer"] for error in answer.json()["errors"]]
+        assert any(place.endswith(pointer) for place in places), places
 
 
 async def test_only_leaders_change_rules_and_handlers_see_their_own(hub: Harness) -> None:

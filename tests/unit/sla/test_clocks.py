@@ -1,6 +1,7 @@
 """The clocks of one order under the named events (domain.md, SLA)."""
 
 from collections import Counter
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -17,7 +18,7 @@ from services.sla.domain.calendar import ZONE
 from services.sla.domain.clocks import Clock, Fact, FactName, Lamp
 from services.sla.domain.explanation import explain
 from services.sla.domain.lifecycle import ClockSet, Terms
-from services.sla.domain.policy import ClockName, HandlingClass, Policy, PolicyError
+from services.sla.domain.policy import Case, ClockName, HandlingClass, Policy, PolicyError
 
 DEFAULT = Path(services.sla.__file__).parent / "policies" / "default.yaml"
 TERMS = Terms(Policy.from_data(yaml.safe_load(DEFAULT.read_text(encoding="utf-8"))), published_calendar())
@@ -36,9 +37,7 @@ def opened(
 ) -> ClockSet:
     clock_set, _ = lifecycle.open_set(
         "order",
-        handling_class=HandlingClass(handling_class),
-        kind=kind,
-        groups=groups,
+        case=Case(HandlingClass(handling_class), kind, groups),
         received_at=at,
         emergency_taken_at=taken_at,
         at=at,
@@ -52,6 +51,10 @@ def the(clock_set: ClockSet, name: str) -> Clock:
     clock = clock_set.latest(ClockName(name))
     assert clock is not None
     return clock
+
+
+def reclassed(clock_set: ClockSet, at: datetime, handling_class: HandlingClass) -> tuple[ClockSet, tuple[Fact, ...]]:
+    return lifecycle.reclassed(clock_set, at, TERMS, replace(clock_set.case, handling_class=handling_class))
 
 
 def names(facts: tuple[Fact, ...], clock: str) -> list[str]:
@@ -88,9 +91,7 @@ def test_an_elderly_reporter_is_contacted_within_a_day_whatever_the_city_allows(
     ):
         clock_set, _ = lifecycle.open_set(
             "order",
-            handling_class=HandlingClass.COMPLEX,
-            kind="help",
-            groups=groups,
+            case=Case(HandlingClass.COMPLEX, "help", groups),
             received_at=T0,
             emergency_taken_at=None,
             at=T0,
@@ -196,13 +197,13 @@ def test_extension_lengthens_only_complete() -> None:
 def test_a_class_change_applies_the_new_rule_from_the_original_start_minus_suspensions() -> None:
     clock_set = opened("general")
     clock_set, _ = lifecycle.suspended(clock_set, T0 + H, T0 + 5 * H, TERMS, "等材料")
-    clock_set, _ = lifecycle.reclassed(clock_set, T0 + 6 * H, TERMS, handling_class=HandlingClass.LIVELIHOOD)
+    clock_set, _ = reclassed(clock_set, T0 + 6 * H, HandlingClass.LIVELIHOOD)
     assert the(clock_set, "complete").due_at == T0 + 28 * H
     assert the(clock_set, "complete").used(T0 + 6 * H, TERMS.calendar) == 2 * H
 
 
 def test_a_class_change_into_the_past_is_due_now_and_levels_count_from_now() -> None:
-    clock_set, _ = lifecycle.reclassed(opened("general"), T0 + 50 * H, TERMS, handling_class=HandlingClass.URGENT)
+    clock_set, _ = reclassed(opened("general"), T0 + 50 * H, HandlingClass.URGENT)
     clock_set, facts = lifecycle.fire(clock_set, T0 + 60 * H)
     assert [(f.level, f.at - T0) for f in facts if f.clock == "complete" and f.level] == [
         (1, 50 * H),
@@ -331,7 +332,7 @@ def _apply(clock_set: ClockSet, event: str, at: datetime) -> tuple[ClockSet, tup
             clock_set, second = lifecycle.dispatched(clock_set, at, TERMS, round_=the(clock_set, "accept").round + 1)
             return clock_set, first + second
         case _:
-            return lifecycle.reclassed(clock_set, at, TERMS, handling_class=HandlingClass(event))
+            return reclassed(clock_set, at, HandlingClass(event))
 
 
 def _state(clock_set: ClockSet) -> list[tuple[object, ...]]:
