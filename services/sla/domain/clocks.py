@@ -250,25 +250,25 @@ def rebase(
     same_rule = (allowance, ladder) == (clock.allowance, clock.ladder)
     if not clock.running or (same_rule and clock.calendar == _version(allowance, calendar)):
         return clock, ()
+    budget = _budget(allowance, clock.started_at, calendar, clock.halved)
+    not_before = clock.not_before if same_rule else None
+    times = _times(clock, allowance, budget + clock.extension, not_before, calendar)
+    due = times[0]
+    past = due is not None and due < at
+    if same_rule:
+        if times == (clock.due_at, clock.yellow_at, clock.provisional):
+            return clock, ()
+        if past and clock.due_at is not None and clock.due_at <= at:
+            return clock, ()
+    announced, facts = advance(clock, at, inclusive=False)
     changed = replace(
-        clock,
+        announced,
         allowance=allowance,
         ladder=ladder,
         policy=clock.policy if same_rule else policy,
-        budget=_budget(allowance, clock.started_at, calendar, clock.halved),
-        not_before=clock.not_before if same_rule else None,
+        budget=budget,
+        not_before=at if past else not_before,
     )
-    counted_anew = _with_deadline(changed, calendar)
-    due = counted_anew.due_at
-    if same_rule:
-        if _deadline(counted_anew) == _deadline(clock):
-            return clock, ()
-        if due is not None and due < at and clock.due_at is not None and clock.due_at <= at:
-            return clock, ()
-    if due is not None and due < at:
-        changed = replace(changed, not_before=at)
-    announced, facts = advance(clock, at, inclusive=False)
-    changed = replace(changed, lamp=announced.lamp, firings=announced.firings)
     clock, corrected = _rearm(announced, changed, at, calendar, reason)
     return clock, (*facts, *corrected, _fact(FactName.REBASED, clock, at, reason))
 
@@ -291,13 +291,7 @@ def _steps(clock: Clock) -> Iterator[tuple[datetime, Lamp | int]]:
 
 
 def _with_deadline(clock: Clock, calendar: Calendar) -> Clock:
-    measure = clock.allowance.measure(calendar)
-    allowed = clock.allowed
-    due = used_up_at(measure, clock.started_at, allowed, clock.suspensions)
-    yellow = used_up_at(measure, clock.started_at, allowed - allowed // 4, clock.suspensions)
-    if due is not None and clock.not_before is not None:
-        due = max(due, clock.not_before)
-    provisional = measure is calendar and calendar.is_provisional(clock.started_at, due or clock.started_at)
+    due, yellow, provisional = _times(clock, clock.allowance, clock.allowed, clock.not_before, calendar)
     return replace(
         clock,
         due_at=due,
@@ -307,12 +301,21 @@ def _with_deadline(clock: Clock, calendar: Calendar) -> Clock:
     )
 
 
+def _times(
+    clock: Clock, allowance: Allowance, allowed: timedelta, not_before: datetime | None, calendar: Calendar
+) -> tuple[datetime | None, datetime | None, bool]:
+    """(due, yellow, provisional) of the clock, were it allowed this."""
+    measure = allowance.measure(calendar)
+    due = used_up_at(measure, clock.started_at, allowed, clock.suspensions)
+    yellow = used_up_at(measure, clock.started_at, allowed - allowed // 4, clock.suspensions)
+    if due is not None and not_before is not None:
+        due = max(due, not_before)
+    provisional = measure is calendar and calendar.is_provisional(clock.started_at, due or clock.started_at)
+    return due, yellow, provisional
+
+
 def _version(allowance: Allowance, calendar: Calendar) -> str:
     return calendar.version if allowance.counting is Counting.WORKING else ""
-
-
-def _deadline(clock: Clock) -> tuple[datetime | None, datetime | None, bool]:
-    return clock.due_at, clock.yellow_at, clock.provisional
 
 
 def _rearm(before: Clock, changed: Clock, at: datetime, calendar: Calendar, reason: str) -> Change:
