@@ -24,6 +24,11 @@ ROWS = {
         f" WHERE h ->> 0 = 'ce_sequence') FROM {name}.dead_letters"
         for name in ("b", "c")
     ),
+    "letters_twice": " UNION ALL ".join(
+        f"SELECT '{name}', topic, partition, log_offset FROM {name}.dead_letters WHERE partition >= 0"
+        " GROUP BY topic, partition, log_offset HAVING count(*) > 1"
+        for name in ("b", "c")
+    ),
     "early": " UNION ALL ".join(
         f"SELECT '{name}', topic, key, sequence FROM {name}.inbox_early" for name in ("b", "c")
     ),
@@ -195,6 +200,8 @@ class _Case:
         expected = Counter(dict.fromkeys(self.letters(), 1))
         if parked != expected:
             yield Breach("dead letters", f"{sorted(parked.elements())}, not {sorted(expected)}")
+        for service, topic, number, offset in self.tables["letters_twice"]:
+            yield Breach("dead letters", f"{service} keeps record {offset} of {topic}/{number} twice")
         waiting = {(line[0], line[1], line[2], line[4]) for line in self.tables["letters"]} | set(self.tables["early"])
         for service, topic, key, sequence in self.letters():
             if service == "b":

@@ -9,8 +9,10 @@ import heapq
 import selectors
 from collections.abc import Callable, Mapping
 
-PATIENCE_S = 0.001
+PATIENCE_S = 0.002
 """real seconds without an answer before somebody asks PostgreSQL whether the statement waits for a lock"""
+SURE_S = 1.0
+"""the same when nobody is known to hold one"""
 
 
 class _Selector(selectors.DefaultSelector):
@@ -19,14 +21,16 @@ class _Selector(selectors.DefaultSelector):
     in_flight = 0
     """statements that will answer without anybody's help"""
     quiet: "asyncio.Future[bool] | None" = None
+    may_wait = True
+    """whether a statement on its way may be waiting for a lock"""
     at_once: "Callable[[], bool] | None" = None
     """chooses what happens next when that needs no waiting; False: it does"""
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is not None and timeout <= 0:
-            return super().select(0) if self.in_flight else []
+            return []  # tasks go first, as far as they can: what the network has to say may wait
         if self.in_flight or self.quiet is None:
-            events = super().select(PATIENCE_S if self.quiet is not None else 1.0)
+            events = super().select(PATIENCE_S if self.may_wait and self.quiet is not None else SURE_S)
             if events or self.quiet is None:
                 return events
         elif self.at_once is not None and self.at_once():

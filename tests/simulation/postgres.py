@@ -17,6 +17,7 @@ from tests.simulation.scheduler import Process, Scheduler
 Rewrite = Callable[[str], str]
 Listener = Callable[[Any, int, str, str], None]
 
+ENDS = ("COMMIT", "ROLLBACK")
 TROUBLE = ("refused", "cut before", "cut after")
 """what may happen to a statement: an error that passes, a connection lost before or after it took effect"""
 
@@ -53,6 +54,8 @@ class Server:
     free: dict[tuple[Any, ...], list[Backend]] = field(default_factory=dict)
     pids: set[int] = field(default_factory=set)
     labels: dict[str, str] = field(default_factory=dict)
+    at_work: set["Connection"] = field(default_factory=set)
+    """who has a transaction open"""
     listeners: list[tuple[str, "Connection", Listener]] = field(default_factory=list)
     """who hears NOTIFY, by channel"""
 
@@ -138,6 +141,7 @@ class Connection:
     async def lose(self) -> None:
         """The connection is gone: its transaction is rolled back, its locks are free."""
         backend, self.backend = self.backend, None
+        self.server.at_work.discard(self)
         if self in self.process.connections:
             self.process.connections.remove(self)
         self.server.listeners = [known for known in self.server.listeners if known[1] is not self]
@@ -181,15 +185,24 @@ class Connection:
             self.lock_held = True
         if sql.startswith("BEGIN"):
             self.begun = True
+        others = server.at_work - {self}  # who has a transaction open may hold locks
+        if self.begun:
+            server.at_work.add(self)
         self.busy = True
         try:
             answer = await scheduler.statement(
-                self.process, backend.pid, what, lambda: getattr(backend.pg, method)(sql, *arguments, **options)
+                self.process,
+                backend.pid,
+                what,
+                lambda: getattr(backend.pg, method)(sql, *arguments, **options),
+                may_wait=bool(others) and sql not in ENDS and not sql.startswith("BEGIN"),
+                releases=not self.begun or sql.startswith(("COMMIT", "ROLLBACK")) or "advisory_unlock" in sql,
             )
         finally:
             self.busy = False
-        if sql in ("COMMIT", "ROLLBACK"):
+        if sql in ENDS:
             self.begun = False
+            server.at_work.discard(self)
         if "pg_notify(" in sql:
             server.notify(*arguments)
         if fate == "die after":

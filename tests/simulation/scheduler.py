@@ -68,6 +68,12 @@ class Scheduler:
     doomed: list[Process] = field(default_factory=list)
     trace: list[tuple[float, str, str, str]] = field(default_factory=list)
     deadlocks: int = 0
+    released: bool = False
+    """whether locks may have become free since somebody looked"""
+    rivals: bool = False
+    """whether who has claimed records is held up until others of its service are about to claim theirs"""
+    claimed: set[tuple[str, str]] = field(default_factory=set)
+    """process and part of those who are between claim and commit"""
     priorities: dict[str, float] | None = None
     """None: every gate is equally likely; otherwise each part keeps a rank, which changes now and then"""
 
@@ -98,7 +104,8 @@ class Scheduler:
         await self.loop.create_future()
 
     @contextmanager
-    def _on_its_way(self, statement: Statement) -> Iterator[None]:
+    def _on_its_way(self, statement: Statement, may_wait: bool = False) -> Iterator[None]:
+        self.loop.network.may_wait = may_wait or bool(self.running)
         self.running.append(statement)
         self.loop.network.in_flight += 1
         try:
@@ -110,12 +117,27 @@ class Scheduler:
                 self.running.remove(statement)
                 self.loop.network.in_flight -= 1
 
-    async def statement(self, process: Process, pid: int, what: str, run: Callable[[], Awaitable[T]]) -> T:
-        """Let PostgreSQL work for `process`; when it had to wait for a lock the answer waits for its turn."""
+    async def statement(
+        self,
+        process: Process,
+        pid: int,
+        what: str,
+        run: Callable[[], Awaitable[T]],
+        *,
+        may_wait: bool = True,
+        releases: bool = True,
+    ) -> T:
+        """Let PostgreSQL work for `process`; when it had to wait for a lock the answer waits for its turn. `may_wait`:
+        whether anybody could hold one. `releases`: whether its end lets others go on, as that of a commit."""
         statement = Statement(process, pid, what)
         try:
-            with self._on_its_way(statement):
-                answer = await run()
+            with self._on_its_way(statement, may_wait):
+                self.released |= releases
+                try:
+                    answer = await run()
+                except BaseException:
+                    self.released = True  # an error ends the transaction
+                    raise
         except asyncpg.QueryCanceledError:
             if process.dead:
                 raise asyncio.CancelledError from None
@@ -135,15 +157,20 @@ class Scheduler:
 
     async def beside(self, run: Callable[[], Awaitable[T]]) -> T:
         """PostgreSQL works for the simulation itself."""
+        self.released = True
         with self._on_its_way(Statement(None, 0, "")):
             return await run()
 
     async def settle(self, at_once: Callable[[], bool]) -> None:
         """Until nothing goes on by itself: tasks stand at gates or sleep, statements have answered or wait for a
         lock that a task at a gate holds. As long as `at_once` can say what comes next, it is asked."""
+
+        def choose() -> bool:
+            return not (self.blocked and self.released) and at_once()
+
         while True:
-            idle = await self.loop.settled(None if self.blocked else at_once)
-            if idle and not self.blocked:
+            idle = await self.loop.settled(choose)
+            if idle and not (self.blocked and self.released):
                 return
             if await self._look_for_locks() and idle:
                 return
@@ -160,6 +187,7 @@ class Scheduler:
                 [statement.pid for statement in open_],
             )
         )
+        self.released = False
         holders = {row["pid"]: set(row["by"]) & self.pids for row in rows}
         changed = False
         for statement in open_:
@@ -168,9 +196,7 @@ class Scheduler:
                 continue
             changed = True
             if was:
-                self.blocked.remove(statement)
-                self.running.append(statement)
-                self.loop.network.in_flight += 1
+                self._goes_on(statement)
             else:
                 statement.waited = True
                 self.running.remove(statement)
@@ -187,11 +213,16 @@ class Scheduler:
 
     async def cancel(self, statement: Statement) -> None:
         """End a statement that waits for a lock, and wait until PostgreSQL has done so."""
+        self.released = True
         await self.beside(lambda: self.control.fetchval("SELECT pg_cancel_backend($1)", statement.pid))
         if statement in self.blocked:
-            self.blocked.remove(statement)
-            self.running.append(statement)
-            self.loop.network.in_flight += 1
+            self._goes_on(statement)
+
+    def _goes_on(self, statement: Statement) -> None:
+        self.blocked.remove(statement)
+        self.running.append(statement)
+        self.loop.network.in_flight += 1
+        self.loop.network.may_wait = True
 
     def choices(self) -> list[Gate]:
         """Gates that may be opened, in an order that no timing can change."""
@@ -201,6 +232,8 @@ class Scheduler:
 
     def choose(self, gates: Sequence[Gate]) -> Gate:
         """One of them, by the seed."""
+        if self.rivals and self.claimed and self.random.random() < 0.8:
+            gates = self._rivals(gates) or gates
         if self.priorities is None:
             return gates[int(self.random.random() * len(gates))]
         ranks = self.priorities
@@ -213,9 +246,23 @@ class Scheduler:
             ranks[f"{chosen.process.name}.{chosen.part}"] = self.random.random() - 1.0
         return chosen
 
+    def _rivals(self, gates: Sequence[Gate]) -> list[Gate]:
+        """Those who do the same work as somebody who has claimed his, and have not claimed theirs."""
+        at_work = {(name[0], part) for name, part in self.claimed}
+        return [
+            gate
+            for gate in gates
+            if (gate.process.name[0], gate.part) in at_work and (gate.process.name, gate.part) not in self.claimed
+        ]
+
     def open(self, gate: Gate, fate: str = "") -> None:
         """Let it go on."""
         self.waiting.remove(gate)
+        who = gate.process.name, gate.part
+        if "update" in gate.what and "inbox_offsets" in gate.what:
+            self.claimed.add(who)
+        elif gate.what in ("COMMIT", "ROLLBACK", "BEGIN"):
+            self.claimed.discard(who)
         self.note(f"{gate.process.name}.{gate.part}", gate.what, fate)
         gate.fate.set_result(fate)
 

@@ -38,11 +38,12 @@ CURRENT: contextvars.ContextVar["SimulatedProcess"] = contextvars.ContextVar("pr
 
 PACES: tuple[tuple[Any, str, Any], ...] = (
     # pauses carry no meaning where time is free; few of them keep a schedule short
-    (shared.outbox.relay, "POLL_S", 1.0),
+    (shared.outbox.relay, "POLL_S", 2.0),
     (shared.bus.timers, "TICK_S", 1.0),
     (shared.bus.timers, "RETRY_S", 0),
     (shared.bus.worker, "BACK_OFF_S", (0.05, 0.2)),
     (shared.bus.worker, "ATTEMPTS", 2),
+    (shared.db.database, "plain_url", lambda url: url),  # it is one already, and taking it apart takes time
 )
 
 
@@ -105,6 +106,9 @@ class World:
         )
         self.hurry = random.choice((0.0, 0.0, 0.02, 0.1))
         """how likely time passes while somebody could go on: what he does is slow"""
+        self.scheduler.rivals = crowded and random.random() < 0.7
+        self.caring = random.random() < 0.25
+        """whether workers do their house-keeping at the start: six statements that most schedules can do without"""
         self.replicas = {"a": random.choice((1, 1, 2)), "b": random.choice((1, 2)), "c": random.choice((1, 1, 2))}
         if crowded:
             self.replicas["b"] = 2
@@ -189,6 +193,8 @@ class World:
         subscriptions = pipeline.subscriptions(service, self.trouble)
         if subscriptions:
             process.worker = Worker(service, subscriptions, database, transport, decoder=pipeline.decoder)
+            if not self.caring:
+                process.worker._next_care = float("inf")
             parts.append(("worker", process.worker.run))
         timers = pipeline.timers(service, self.trouble)
         if timers:
@@ -224,6 +230,7 @@ class World:
         self.scheduler.note(process.name, "DIES")
         self.processes.remove(process)
         process.dead = True
+        self.scheduler.claimed = {who for who in self.scheduler.claimed if who[0] != process.name}
         for statement in [*self.scheduler.blocked]:
             if statement.process is process:
                 await self.scheduler.cancel(statement)
