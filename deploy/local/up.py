@@ -21,7 +21,7 @@ from deploy.local.errors import StackError
 from deploy.local.folder import DataFolder
 from deploy.local.front import front_app
 from deploy.local.gateway import Gateway
-from deploy.local.kafka import Kafka, cluster_id, ensure_jars, find_java
+from deploy.local.kafka import Kafka, cluster_id, ensure_archive, ensure_jars, find_java
 from deploy.local.keys import ensure_admin_token
 from deploy.local.process import Identity, Program
 from deploy.local.routes import CHECKOUT, local_routes, local_services
@@ -92,8 +92,7 @@ def _check_before(settings: LocalSettings) -> None:
     """Whatever a person must set right is said before anything is started."""
     ports.require_free(settings.port, "SUSHU_PORT", "the base URL", settings.host)
     if not settings.kafka_bootstrap_servers:
-        find_java()
-        ensure_jars(settings.data_dir / "kafka" / "lib")
+        ensure_archive(find_java(), ensure_jars(settings.data_dir / "kafka" / "lib"))
         ports.require_free(settings.broker_port, "SUSHU_KAFKA_PORT", "Apache Kafka")
         ports.require_free(settings.controller_port, "SUSHU_PORT", "Apache Kafka's controller")
 

@@ -12,6 +12,30 @@ from shared.telemetry.tracing import current_traceparent
 
 _OWN = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 ERROR_CHARS = 300
+QUIET_S = 5.0
+"""a line of Kafka's client is not said again for so long: while its broker is away it says the same ten times a second,
+and the work of saying it keeps the broker from coming back"""
+
+
+class Seldom(logging.Filter):
+    """Lets each line pass once in `QUIET_S`. Belongs to a handler: what children of a logger say passes its filters
+    by."""
+
+    def __init__(self, logger: str) -> None:
+        super().__init__(logger)
+        self._said: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """False for a line of this logger, or of its children, that was said just now."""
+        if not super().filter(record):
+            return True
+        line = record.getMessage()
+        if record.created < self._said.get(line, 0.0) + QUIET_S:
+            return False
+        if len(self._said) > 1000:
+            self._said.clear()
+        self._said[line] = record.created
+        return True
 
 
 def _extra(_logger: object, _name: str, event: structlog.types.EventDict) -> structlog.types.EventDict:
@@ -46,6 +70,7 @@ def configure(level: str, service: str) -> None:
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter)
+    handler.addFilter(Seldom("aiokafka"))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)

@@ -29,6 +29,8 @@ REBALANCE_S = 30.0
 COMMIT_S = 5.0
 LEAVE_S = 10.0
 GATHER_BYTES, GATHER_S = 64 * 1024, 0.03
+RETRY_MS = 250
+"""between two tries of a client whose broker is away"""
 TELL_S = 1.0
 """positions are told to the broker at most so often"""
 _TROUBLE = (KafkaError, OSError, RuntimeError)
@@ -87,6 +89,7 @@ class KafkaTransport:
                     max_request_size=MAX_RECORD_BYTES + 65536,
                     request_timeout_ms=15_000,
                     metadata_max_age_ms=30_000,
+                    retry_backoff_ms=RETRY_MS,
                 )
                 try:
                     await asyncio.wait_for(producer.start(), 15)
@@ -266,6 +269,7 @@ class KafkaConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
             heartbeat_interval_ms=2_000,
             max_poll_interval_ms=120_000,
             metadata_max_age_ms=30_000,
+            retry_backoff_ms=RETRY_MS,
             # a paced reader lets the broker gather: an answer for every few records costs both sides more than they do
             fetch_min_bytes=GATHER_BYTES if self.pace_s >= GATHER_S else 1,
             fetch_max_wait_ms=int(min(self.pace_s, 0.5) * 1000) if self.pace_s >= GATHER_S else 500,

@@ -7,10 +7,14 @@ from pathlib import Path
 from deploy.local import ports
 from deploy.local.errors import StackError
 from deploy.local.foreground import run_in_foreground
-from deploy.local.kafka import Kafka, ensure_jars, find_java
+from deploy.local.kafka import Kafka, ensure_archive, ensure_jars, find_java
 
 CANNOT = 3
 """Exit status of --check when Kafka cannot run here; the reason is on standard error."""
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr)
 
 
 def main() -> None:
@@ -21,7 +25,8 @@ def main() -> None:
     arguments = parser.parse_args()
     fallback = (arguments.data_dir or Path(".sushu")).resolve() / "kafka" / "lib"
     try:
-        java, lib = find_java(), ensure_jars(fallback, say=lambda line: print(line, file=sys.stderr))
+        java, lib = find_java(), ensure_jars(fallback, say=_tell)
+        ensure_archive(java, lib, say=_tell)
     except StackError as error:
         print(f"sushu: {error}", file=sys.stderr)
         sys.exit(CANNOT)

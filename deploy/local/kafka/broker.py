@@ -1,5 +1,6 @@
 """One Apache Kafka node (KRaft, broker and controller in one process) for a laptop: loopback only, small heap."""
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -40,15 +41,17 @@ share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
 # after kill -9 the node waits for its own former session to end before it comes back
-broker.session.timeout.ms=4000
-broker.heartbeat.interval.ms=1000
+broker.session.timeout.ms=2500
+broker.heartbeat.interval.ms=500
+# and reads every segment that is still written to from its start: small ones keep that short
+log.segment.bytes=16777216
+offsets.topic.segment.bytes=4194304
 # a consumer killed with -9 must lose its partitions soon
 group.min.session.timeout.ms=1000
 
 # topics come from their files, never from a typing mistake
 auto.create.topics.enable=false
 message.max.bytes=4194304
-log.segment.bytes=67108864
 log.retention.check.interval.ms=60000
 log.cleaner.dedupe.buffer.size=16777216
 num.network.threads=2
@@ -96,8 +99,11 @@ class Kafka:
         return self.folder / "server.properties"
 
     def _java(self, main_class: str, *arguments: str) -> tuple[str, ...]:
+        archive = archive_of(self.java, self.lib)
+        shared = [f"-XX:SharedArchiveFile={archive}"] if archive.exists() and archive.stat().st_size else []
         return (
             self.java,
+            *shared,
             f"-Xmx{HEAP_MB}m",
             "-Xms128m",
             "-XX:+UseSerialGC",  # two cores and a small heap: fewer threads, less memory than G1
@@ -142,6 +148,14 @@ class Kafka:
     async def is_ready(self) -> bool:
         """True when the broker answers clients."""
         return await cluster_id(self.bootstrap_servers) is not None
+
+
+def archive_of(java: str, lib: Path) -> Path:
+    """Where the class archive of this Java and these jars is kept; empty where it could not be made (`archive.py`).
+    A JVM takes an archive only for the same Java and the same jars in the same place."""
+    program = Path(java).resolve()
+    mark = f"{program} {program.stat().st_mtime_ns} {lib.resolve()}"
+    return lib / f"classes-{hashlib.sha256(mark.encode()).hexdigest()[:12]}.jsa"
 
 
 async def cluster_id(bootstrap_servers: str) -> str | None:
