@@ -15,11 +15,14 @@ import time
 import orjson
 
 from tests.bench import load
+from tests.bench.growth import growth
 from tests.bench.history import arguments_of, count, load_average, query, with_history
 from tests.bench.journey import Journey
 from tests.bench.stack import TOKEN, Stack, machine
 
 SHAPE = (5, 75, 5, 125, 10, 175, 50)
+GROWTH = (75, 175)
+"""the spikes that are compared"""
 CONNECTIONS = 64
 PATIENCE_S = 120.0
 OWNED = ("work_order.dispatched", "work_order.opened", "work_order.appeal_joined")
@@ -65,6 +68,7 @@ def measure(stack: Stack, seconds: int) -> dict[str, object]:
     return {
         "history": history,
         "seconds": seconds,
+        "rate": SHAPE,
         "sent": len(every),
         "errors": sum(one.status != 201 for _, results in steps for one in results),
         "statuses": sorted({one.status for _, results in steps for one in results}),
@@ -73,6 +77,7 @@ def measure(stack: Stack, seconds: int) -> dict[str, object]:
             {"rate": rate, "create_ms": _percentiles([(one.done - one.planned) * 1000 for one in results])}
             for rate, results in steps
         ],
+        "growth": growth("creations_per_s", GROWTH, "p95_ms", (_p95(steps, GROWTH[0]), _p95(steps, GROWTH[1]))),
         "backlog_gone_s": round(max(owned, default=last) - last, 1) if not missing else None,
         "not_dispatched": len(missing),
         "cpu_ms_per_appeal": {name: round(spent / max(1, len(created)), 2) for name, spent in used.items()},
@@ -85,6 +90,12 @@ async def _warm_up(port: int) -> None:
     bodies = [orjson.dumps(item) for item in load.appeals(60, seed=time.time_ns(), prefix="warm")]
     await load.at_rate(client, "/v1/appeals", bodies, 20)
     await client.close()
+
+
+def _p95(steps: list[tuple[int, list[load.Result]]], wanted: int) -> float:
+    return load.percentile(
+        [(one.done - one.planned) * 1000 for rate, step in steps if rate == wanted for one in step], 0.95
+    )
 
 
 def _percentiles(values: list[float]) -> dict[str, int]:

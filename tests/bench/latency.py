@@ -1,6 +1,6 @@
 """bench-latency: planned send of a POST → the moment `work_order.dispatched` (or `opened`, in review) is written.
 
-    make bench-latency [transport=kafka] [seconds=30]
+    make bench-latency [transport=kafka] [seconds=30] [history=1000000 folder=/tmp/seeded]
 
 Open model: appeals are sent at their planned instant, whatever the answers do; at 20/s and at 100/s. The moment of the
 event is the millisecond in its UUIDv7, taken in the transaction that commits it. The last line is one JSON object.
@@ -9,12 +9,17 @@ event is the millisecond in its UUIDv7, taken in the transaction that commits it
 import asyncio
 import json
 import sys
+import time
+from pathlib import Path
+from typing import Any
 
 import orjson
 
 from tests.bench import load
+from tests.bench.growth import growth
+from tests.bench.history import arguments_of, count, load_average, query, with_history
 from tests.bench.journey import Journey
-from tests.bench.stack import TOKEN, machine, running
+from tests.bench.stack import TOKEN, machine
 
 RATES = (20, 100)
 
@@ -27,14 +32,17 @@ async def send(port: int, rate: float, seconds: int, seed: int) -> list[load.Res
     return results
 
 
-def measure(transport: str, seconds: int) -> dict[str, object]:
-    figures: dict[str, object] = {}
-    with running(transport) as stack:
-        asyncio.run(send(stack.port, 20, 5, 98))
-        journey = Journey(stack)
-        for number, rate in enumerate(RATES):
+def measure(transport: str, seconds: int, history: int = 0, folder: Path | None = None) -> dict[str, object]:
+    figures: dict[str, Any] = {}
+    run = time.time_ns()  # other citizens in each run: what one says twice is joined to the first order
+    with with_history(transport, history, folder) as stack:
+        asyncio.run(send(stack.port, 20, 5, run))
+        cases = asyncio.run(count(stack))
+        head = asyncio.run(query(stack, "SELECT coalesce(max(position), 0) FROM journal.head"))
+        journey = Journey(stack, after=str(head))
+        for number, rate in enumerate(RATES, 1):
             cpu = stack.cpu_ms()
-            results = asyncio.run(send(stack.port, rate, seconds, number))
+            results = asyncio.run(send(stack.port, rate, seconds, run + number))
             planned = {json.loads(one.body)["id"]: one.planned for one in results if one.status == 201}
             missing = journey.until(planned, ["work_order.dispatched|work_order.opened"], 60)
             owned = []
@@ -59,10 +67,21 @@ def measure(transport: str, seconds: int) -> dict[str, object]:
                     for name, after in stack.cpu_ms().items()
                 },
             }
-    return {"bench": "latency", **machine(), "transport": transport, "seconds": seconds, "rates": figures}
+        rss = stack.rss_mb()
+    first, last = (figures[f"{rate}/s"]["dispatched_ms"]["p50"] for rate in (RATES[0], RATES[-1]))
+    return {
+        "bench": "latency",
+        **machine(),
+        "transport": transport,
+        "load_average": load_average(),
+        "history": cases,
+        "seconds": seconds,
+        "rates": figures,
+        "growth": growth("appeals_per_s", (RATES[0], RATES[-1]), "dispatched_p50_ms", (first, last)),
+        "rss_mb": rss,
+    }
 
 
 if __name__ == "__main__":
-    arguments = dict(argument.split("=", 1) for argument in sys.argv[1:])
-    found = measure(arguments.get("transport", "embedded"), int(arguments.get("seconds", "30")))
-    print(json.dumps(found, ensure_ascii=False))
+    chosen, wanted, kept, rest = arguments_of(sys.argv[1:])
+    print(json.dumps(measure(chosen, int(rest.get("seconds", "30")), wanted, kept), ensure_ascii=False))

@@ -1,11 +1,13 @@
 """bench-loop: whole lives of appeals through HTTP, as people and units lead them.
 
-    make bench-loop [transport=kafka] [n=3000] [rate=100] [users=64]
+    make bench-loop [transport=kafka] [n=3000] [rate=100] [users=64] [history=1000000 folder=/tmp/seeded] [seconds=4]
 
 One life is create, read until it is dispatched, accept, contact, complete, fetch the rating link, rate, read back:
 eight requests when nothing has to be waited for (quality.md counts seven; the link must be fetched before one rates).
 Two parts: `capacity`, where `users` people live one life after the other, and `open`, where lives begin at `rate` per
-second whatever the answers do. Reads that come too early are repeated and counted. The last line is one JSON object.
+second whatever the answers do. Reads that come too early are repeated and counted. `seconds` sets `n` to so many
+seconds of `rate`. With a history the capacity part runs on an empty hub too, before (`empty=no`: not), for the growth.
+The last line is one JSON object.
 """
 
 import asyncio
@@ -19,6 +21,8 @@ import orjson
 
 from shared.service.process import run_async
 from tests.bench import load
+from tests.bench.growth import growth
+from tests.bench.history import arguments_of, count, load_average, with_history
 from tests.bench.stack import TOKEN, Stack, machine, running
 
 LOOK_AGAIN_S = 0.1
@@ -106,7 +110,10 @@ def _is_settled(case: dict[str, Any]) -> bool:
 
 
 def _quantiles(seconds: list[float]) -> dict[str, int]:
-    return {name: round(load.percentile(seconds, share) * 1000) for name, share in (("p50", 0.5), ("p95", 0.95))}
+    return {
+        name: round(load.percentile(seconds, share) * 1000)
+        for name, share in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
+    }
 
 
 def bodies_of(count: int, seed: int) -> list[bytes]:
@@ -148,29 +155,40 @@ async def at_rate(port: int, bodies: list[bytes], rate: float, connections: int 
     return lives.told(wall)
 
 
-def measure(stack: Stack, count: int, rate: float, users: int) -> dict[str, object]:
-    """Both parts on a running stack; CPU of the capacity part."""
-    run_async(capacity(stack.port, bodies_of(300, seed=7), users))
+def measure(stack: Stack, lives: int, rate: float, users: int) -> dict[str, Any]:
+    """Both parts on a running stack; CPU of the capacity part. Without a `rate` the capacity part alone."""
+    run = time.time_ns()  # other citizens in each run: what one says twice is joined to the first order
+    run_async(capacity(stack.port, bodies_of(min(300, lives), seed=run), users))
+    history = asyncio.run(count(stack))
     cpu = stack.cpu_ms()
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = {"history": history, "rate": rate}
 
     async def part(name: str, work: Any) -> None:
         found[name] = await work
 
-    run_async(part("capacity", capacity(stack.port, bodies_of(count, seed=8), users)))
-    used = {name: round((after - cpu.get(name, 0.0)) / count, 2) for name, after in stack.cpu_ms().items()}
+    run_async(part("capacity", capacity(stack.port, bodies_of(lives, seed=run + 1), users)))
+    used = {name: round((after - cpu.get(name, 0.0)) / lives, 2) for name, after in stack.cpu_ms().items()}
     if rate:
-        run_async(part("open", at_rate(stack.port, bodies_of(count, seed=9), rate)))
+        run_async(part("open", at_rate(stack.port, bodies_of(lives, seed=run + 2), rate)))
     return found | {"cpu_ms_per_life": used, "rss_mb": stack.rss_mb()}
 
 
-def main(arguments: dict[str, str]) -> dict[str, object]:
-    transport = arguments.get("transport", "embedded")
-    count, rate = int(arguments.get("n", "3000")), float(arguments.get("rate", "100"))
-    with running(transport) as stack:
-        figures = measure(stack, count, rate, int(arguments.get("users", "64")))
-    return {"bench": "loop", **machine(), "transport": transport, "history": 300, "rate": rate, **figures}
+def main(argv: list[str]) -> dict[str, object]:
+    transport, history, folder, rest = arguments_of(argv)
+    rate, users = float(rest.get("rate", "100")), int(rest.get("users", "64"))
+    lives = int(rest.get("n", float(rest["seconds"]) * rate if "seconds" in rest else 3000))
+    empty: dict[str, Any] | None = None
+    if history and rest.get("empty") != "no":
+        with running(transport) as stack:
+            empty = measure(stack, lives, 0, users)
+    with with_history(transport, history, folder) as stack:
+        figures = measure(stack, lives, rate, users)
+    if empty is not None:
+        rates = (empty["capacity"]["lives_per_s"], figures["capacity"]["lives_per_s"])
+        figures["growth"] = growth("history", (empty["history"], figures["history"]), "lives_per_s", rates)
+        figures["empty"] = empty
+    return {"bench": "loop", **machine(), "transport": transport, "load_average": load_average(), **figures}
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(dict(argument.split("=", 1) for argument in sys.argv[1:])), ensure_ascii=False))
+    print(json.dumps(main(sys.argv[1:]), ensure_ascii=False))

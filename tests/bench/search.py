@@ -3,8 +3,8 @@
     make bench-search history=1000000 folder=/tmp/seeded [transport=kafka] [n=5]
 
 Twenty calls, `n` times each, at the first page, page 100 and page 1,000 (50 rows a page): a deep page is reached with
-a cursor made for its place, as keyset pages allow. With `small=` (cases) the same is done on a fresh stack of that
-size, and the ratio is given. The last line is one JSON object.
+a cursor made for its place, as keyset pages allow. For the growth the same is done before on a fresh stack of
+`small=` cases (a tenth, 10,000 at most; 0: not). The last line is one JSON object.
 """
 
 import asyncio
@@ -174,7 +174,7 @@ def main() -> None:
     transport, history, folder, rest = arguments_of(sys.argv[1:])
     times = int(rest.get("n", "5"))
     figures: dict[str, Any] = {}
-    if small := int(rest.get("small", "0")):
+    if small := int(rest.get("small", min(10_000, history // 10))):
         with with_history(transport, small, None) as stack:
             figures["small"] = asyncio.run(measure(stack, times))
     with with_history(transport, history or 10_000, folder) as stack:

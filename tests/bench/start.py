@@ -4,8 +4,8 @@
 
 The command behind the target is started as a user would; an appeal is posted as soon as the hub says that it is
 ready, and the time ends when the feed shows its order. Cold: an empty data folder, so that PostgreSQL is made,
-schemas are migrated and the demo model is trained; warm: the same folder again. With `folder`, only that one is
-started. The last line is one JSON object.
+schemas are migrated and the demo model is trained; warm: the same folder again. With `folder`, that one is
+started and, for the growth, a warm new one. The last line is one JSON object.
 """
 
 import asyncio
@@ -15,10 +15,12 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from tests.bench import load
 from tests.bench.burst import OWNED
-from tests.bench.history import arguments_of, load_average, query, with_history
+from tests.bench.growth import growth
+from tests.bench.history import arguments_of, count, load_average, query, with_history
 from tests.bench.journey import Journey
 from tests.bench.stack import Stack, machine, running
 
@@ -57,19 +59,20 @@ def one_start(transport: str, folder: Path) -> dict[str, object]:
 def main() -> None:
     transport, history, folder, rest = arguments_of(sys.argv[1:])
     times = int(rest.get("n", "2"))
-    figures: dict[str, object] = {}
+    figures: dict[str, Any] = {}
+    target = Path(tempfile.mkdtemp(prefix="sushu-start-"))
+    try:
+        figures["cold"] = one_start(transport, target)
+        figures["warm"] = [one_start(transport, target) for _ in range(times if folder is None else 1)]
+    finally:
+        shutil.rmtree(target, ignore_errors=True)
+        target.with_name(target.name + ".out").unlink(missing_ok=True)
     if folder is not None:
-        with with_history(transport, history, folder):
-            pass
+        with with_history(transport, history, folder) as stack:
+            history = asyncio.run(count(stack))
         figures["given"] = [one_start(transport, folder) for _ in range(times)]
-    else:
-        target = Path(tempfile.mkdtemp(prefix="sushu-start-"))
-        try:
-            figures["cold"] = one_start(transport, target)
-            figures["warm"] = [one_start(transport, target) for _ in range(times)]
-        finally:
-            shutil.rmtree(target, ignore_errors=True)
-            target.with_name(target.name + ".out").unlink(missing_ok=True)
+        quickest = [min(one["dispatched_s"] for one in figures[which]) for which in ("warm", "given")]
+        figures["growth"] = growth("history", (1, history), "dispatched_s", (quickest[0], quickest[1]))
     print(
         json.dumps(
             {

@@ -1,12 +1,13 @@
 """bench-timers: a million armed clocks, a hundred thousand of them due within one minute, three workers, one killed.
 
-    make bench-timers [n=1000000] [due=100000] [seconds=60] [folder=/tmp/timers]
+    make bench-timers [n=1000000] [due=100000] [seconds=60] [folder=/tmp/timers] [growth=no]
 
 The real sla service in three processes on the log in PostgreSQL. An order's clocks are made once by the service
 itself and cloned with COPY; its next instant (the yellow lamp of `accept`) is what falls due. One worker, drawn at
 random, is killed with SIGKILL in the middle and stays away. Judged by the log: each due order has exactly one
 `clock.turned_yellow`; the lag is the millisecond in that event's UUIDv7, taken in the transaction that fires it,
-minus the instant that was due. The last line is one JSON object.
+minus the instant that was due. For the growth a tenth of it all goes before, at the same rate. The last line is one
+JSON object.
 """
 
 import asyncio
@@ -22,6 +23,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -38,8 +40,10 @@ from shared.testing.harness import Harness
 from shared.testing.postgres import url_of
 from shared.transport.embedded import EmbeddedTransport
 from tests.bench import load
+from tests.bench.growth import growth
 from tests.bench.history import load_average
 from tests.bench.stack import ROOT, TOKEN, free_port, machine
+from tools.seed.cost import server_cpu_s
 
 WORKERS = 3
 LEAD_S = 45.0
@@ -50,9 +54,22 @@ PATIENCE_S = 120.0
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|\+00:00|\+00|\+08:00)")
 
 
+@dataclass(frozen=True)
+class Server:
+    """A running PostgreSQL."""
+
+    url: str
+    starter: int
+    """pid of the process that holds it"""
+
+    def cpu_s(self) -> float:
+        """CPU seconds so far."""
+        return sum(server_cpu_s(child) for child in psutil.Process(self.starter).children())
+
+
 @contextmanager
-def postgres(folder: Path) -> Iterator[str]:
-    """A server with the settings of the local stacks; yields its URL."""
+def postgres(folder: Path) -> Iterator[Server]:
+    """A server with the settings of the local stacks."""
     server = subprocess.Popen(
         [sys.executable, "-m", "deploy.local.postgres", "--data-dir", str(folder)],
         cwd=ROOT,
@@ -63,7 +80,7 @@ def postgres(folder: Path) -> Iterator[str]:
         assert server.stdout is not None
         for line in server.stdout:
             if line.startswith("DATABASE_URL="):
-                yield line.strip().split("=", 1)[1]
+                yield Server(line.strip().split("=", 1)[1], server.pid)
                 return
         raise RuntimeError("PostgreSQL did not start")
     finally:
@@ -218,66 +235,67 @@ async def left(url: str, until: datetime) -> int:
         await pg.close()
 
 
-def measure(armed: int, due: int, seconds: int, folder: Path) -> dict[str, Any]:
+async def prepare(server_url: str, name: str, armed: int, due: int, seconds: int, folder: Path) -> tuple[str, datetime]:
+    """A database with the armed clocks; its URL and the first due instant."""
+    admin: Any = await asyncpg.connect(server_url)
+    await admin.execute(f"CREATE DATABASE {name}")
+    await admin.close()
+    url = url_of(server_url, name)
+    settings = Settings(database_url=url, data_dir=folder)
+    transport = EmbeddedTransport(url)
+    await transport.start()
+    await ensure_topics(transport)
+    await transport.stop()
+    await migrate_service("sla", settings)
+    row, timer = await one_order(server_url)
+    return url, await arm(url, armed, due, seconds, row, timer)
+
+
+def measure(server: Server, armed: int, due: int, seconds: int, folder: Path) -> dict[str, Any]:
+    """Arm, let them fall due before three workers, judge by the log."""
     chance = random.Random()
-    with postgres(folder) as server_url:
-        name = f"timers_{os.getpid()}"
-
-        async def prepare() -> tuple[str, datetime]:
-            admin: Any = await asyncpg.connect(server_url)
-            await admin.execute(f"CREATE DATABASE {name}")
-            await admin.close()
-            url = url_of(server_url, name)
-            settings = Settings(database_url=url, data_dir=folder)
-            transport = EmbeddedTransport(url)
-            await transport.start()
-            await ensure_topics(transport)
-            await transport.stop()
-            await migrate_service("sla", settings)
-            row, timer = await one_order(server_url)
-            return url, await arm(url, armed, due, seconds, row, timer)
-
-        began = time.monotonic()
-        url, first = asyncio.run(prepare())
-        print(f"armed {armed:,} in {time.monotonic() - began:.0f} s; due from {first:%H:%M:%S}", file=sys.stderr)
-        workers = [start_worker(url, folder, number) for number in range(WORKERS)]
-        killed = None
-        highest = [0.0] * WORKERS
-        cpu = [0.0] * WORKERS
-        try:
-            kill_at = first.timestamp() + seconds * chance.uniform(0.2, 0.8)
-            last = first + timedelta(seconds=seconds)
-            give_up = last.timestamp() + PATIENCE_S
-            while time.time() < give_up:
-                for number, worker in enumerate(workers):
-                    if worker.poll() is None:
-                        process = psutil.Process(worker.pid)
-                        highest[number] = max(highest[number], process.memory_info().rss / 1e6)
-                        cpu[number] = sum(process.cpu_times()[:2])
-                if killed is None and time.time() > kill_at:
-                    killed = chance.randrange(WORKERS)
-                    workers[killed].kill()
-                if time.time() > last.timestamp() + 1 and asyncio.run(left(url, last)) == 0:
-                    break
-                time.sleep(0.5)
-            time.sleep(2)  # the relay's last batch
-            told = asyncio.run(fired(url))
-        finally:
-            for worker in workers:
+    began = time.monotonic()
+    name = f"timers_{os.getpid()}_{armed}"
+    url, first = asyncio.run(prepare(server.url, name, armed, due, seconds, folder))
+    print(f"armed {armed:,} in {time.monotonic() - began:.0f} s; due from {first:%H:%M:%S}", file=sys.stderr)
+    workers = [start_worker(url, folder, number) for number in range(WORKERS)]
+    killed = None
+    highest = [0.0] * WORKERS
+    cpu, started = [0.0] * WORKERS, [0.0] * WORKERS
+    database = server.cpu_s()
+    try:
+        kill_at = first.timestamp() + seconds * chance.uniform(0.2, 0.8)
+        last = first + timedelta(seconds=seconds)
+        give_up = last.timestamp() + PATIENCE_S
+        while time.time() < give_up:
+            for number, worker in enumerate(workers):
                 if worker.poll() is None:
-                    worker.terminate()
-            for worker in workers:
-                try:
-                    worker.wait(20)
-                except subprocess.TimeoutExpired:
-                    worker.kill()
+                    process = psutil.Process(worker.pid)
+                    highest[number] = max(highest[number], process.memory_info().rss / 1e6)
+                    cpu[number] = sum(process.cpu_times()[:2])
+            if time.time() < first.timestamp():  # what their start costs is not what a timer costs
+                started, database = list(cpu), server.cpu_s()
+            if killed is None and time.time() > kill_at:
+                killed = chance.randrange(WORKERS)
+                workers[killed].kill()
+            if time.time() > last.timestamp() + 1 and asyncio.run(left(url, last)) == 0:
+                break
+            time.sleep(0.5)
+        database = server.cpu_s() - database
+        time.sleep(2)  # the relay's last batch
+        told = asyncio.run(fired(url))
+    finally:
+        for worker in workers:
+            if worker.poll() is None:
+                worker.terminate()
+        for worker in workers:
+            try:
+                worker.wait(20)
+            except subprocess.TimeoutExpired:
+                worker.kill()
     times = Counter(order for order, _ in told)
     lags = [lag for _, lag in told]
     return {
-        "bench": "timers",
-        **machine(),
-        "transport": "embedded",
-        "load_average": load_average(),
         "armed": armed,
         "due": due,
         "seconds": seconds,
@@ -290,7 +308,10 @@ def measure(armed: int, due: int, seconds: int, folder: Path) -> dict[str, Any]:
         },
         "killed": killed,
         "rss_mb": [round(one, 1) for one in highest],
-        "cpu_ms_per_timer": round(sum(cpu) * 1000 / max(1, len(told)), 3),
+        "cpu_ms_per_timer": {
+            "workers": round((sum(cpu) - sum(started)) * 1000 / max(1, len(told)), 3),
+            "PostgreSQL": round(database * 1000 / max(1, len(told)), 3),
+        },
     }
 
 
@@ -300,11 +321,21 @@ def main() -> None:
     folder = Path(kept) if kept else Path(tempfile.mkdtemp(prefix="sushu-timers-"))
     folder.mkdir(parents=True, exist_ok=True)
     armed = int(given.get("n", "1000000"))
+    due, seconds = int(given.get("due", str(armed // 10))), int(given.get("seconds", "60"))
+    few: dict[str, Any] | None = None
     try:
-        figures = measure(armed, int(given.get("due", str(armed // 10))), int(given.get("seconds", "60")), folder)
+        with postgres(folder) as server:
+            if given.get("growth") != "no":  # a tenth of them, just as many a second
+                few = measure(server, armed // 10, max(1, due // 10), max(1, seconds // 10), folder)
+            many = measure(server, armed, due, seconds, folder)
     finally:
         if not kept:
             shutil.rmtree(folder, ignore_errors=True)
+    figures: dict[str, Any] = {"bench": "timers", **machine(), "transport": "embedded", "load_average": load_average()}
+    figures |= many
+    if few is not None:
+        lags = (few["lag_s"]["p99"], many["lag_s"]["p99"])
+        figures |= {"growth": growth("armed", (few["armed"], armed), "lag_p99_s", lags), "few": few}
     print(json.dumps(figures, ensure_ascii=False))
 
 

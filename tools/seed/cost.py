@@ -25,17 +25,21 @@ class Cost:
     def _now(self) -> dict[str, float]:
         used = {"seed": time.process_time()}
         if self._postgres is not None and psutil.pid_exists(self._postgres):
-            server = psutil.Process(self._postgres)
-            own = server.cpu_times()
-            total = own.user + own.system + own.children_user + own.children_system  # ended connections
-            for child in server.children():
-                try:
-                    times = child.cpu_times()
-                except psutil.NoSuchProcess:
-                    continue
-                total += times.user + times.system
-            used["PostgreSQL"] = total
+            used["PostgreSQL"] = server_cpu_s(psutil.Process(self._postgres))
         return used
+
+
+def server_cpu_s(server: psutil.Process) -> float:
+    """CPU seconds that a PostgreSQL used so far, those of ended connections included."""
+    own = server.cpu_times()
+    total: float = own.user + own.system + own.children_user + own.children_system
+    for child in server.children():
+        try:
+            times = child.cpu_times()
+        except psutil.NoSuchProcess:
+            continue
+        total += times.user + times.system
+    return total
 
 
 def load_average() -> list[float]:
