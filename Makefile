@@ -82,7 +82,7 @@ bench: $(LOCAL)  ## every bench, one after the other; each ends with one JSON ob
 
 $(BENCHES:%=bench-%): bench-%: $(LOCAL)
 	@$(PY) -m tests.bench.$* $(if $(transport),transport=$(transport)) $(if $(n),n=$(n)) $(if $(seconds),seconds=$(seconds)) \
-		$(if $(history),history=$(history)) $(if $(folder),folder=$(folder))
+		$(foreach word,history folder rate users due small growth empty,$(if $($(word)),$(word)=$($(word))))
 
 generate: $(LOCAL)  ## write docs/generated anew from the event catalog
 	@$(PY) -m tools.generate
