@@ -29,12 +29,15 @@ from deploy.local.process import Identity, Program, end_all
 
 SUPERUSER = "sushu"
 SYSTEM_USER = "embedded_postgres"
+_SOCKET_NAME = 107
+"""bytes of a Unix socket's address"""
 
 _SETTINGS = """\
 # Written by deploy/local/postgres.py at every start; your own settings go through ALTER SYSTEM.
 listen_addresses = '127.0.0.1'
 port = {port}
-unix_socket_directories = ''
+unix_socket_directories = '{sockets}'
+unix_socket_permissions = 0700
 max_connections = 200
 password_encryption = 'scram-sha-256'
 
@@ -66,7 +69,8 @@ log_checkpoints = off
 log_line_prefix = '%m [%p] %a '
 """
 _HBA = """\
-# Written by deploy/local/postgres.py: loopback only, always with the password
+# Written by deploy/local/postgres.py: this machine only, always with the password
+local all all scram-sha-256
 host all all 127.0.0.1/32 scram-sha-256
 """
 
@@ -86,8 +90,20 @@ class PostgreSQL:
         return self.data_dir / "postgres"
 
     def url(self, database: str) -> str:
-        """Connection URL of a database of this server, with the password."""
+        """Connection URL of a database of this server over loopback, with the password."""
         return f"postgresql://{SUPERUSER}:{quote(self._password())}@127.0.0.1:{self.port}/{database}"
+
+    def quick_url(self, database: str) -> str:
+        """The same over the server's Unix socket, which costs a fifth less per statement. A folder whose name is too
+        long for a socket's address goes without."""
+        if not self._sockets():
+            return self.url(database)
+        login = f"{SUPERUSER}:{quote(self._password())}"
+        return f"postgresql://{login}@/{database}?host={quote(self._sockets())}&port={self.port}"
+
+    def _sockets(self) -> str:
+        folder = str(self.cluster)
+        return folder if len(f"{folder}/.s.PGSQL.{self.port}.lock".encode()) <= _SOCKET_NAME else ""
 
     def program(self) -> Program:
         """The server as a program to supervise. Makes the cluster at the first start."""
@@ -114,7 +130,10 @@ class PostgreSQL:
             self._create(user)
         self._check_version(version)
         self._clear_leftover()
-        for name, text in (("postgresql.conf", _SETTINGS.format(port=self.port)), ("pg_hba.conf", _HBA)):
+        for name, text in (
+            ("postgresql.conf", _SETTINGS.format(port=self.port, sockets=self._sockets())),
+            ("pg_hba.conf", _HBA),
+        ):
             path = self.cluster / name
             path.write_text(text, encoding="utf-8")
             if user is not None:

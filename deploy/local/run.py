@@ -141,11 +141,12 @@ class _Hub:
             await self.supervisor.start(server.program(), within_s=POSTGRES_READY_S)
             await prepare_database(server.url("postgres"), DATABASES["embedded"], "embedded")
             self.stack.database_url = server.url(DATABASES["embedded"])
+            self.stack.services_url = server.quick_url(DATABASES["embedded"])
         else:
             await prepare_database(self.settings.database_url, None, "embedded")
-            self.stack.database_url = self.settings.database_url
+            self.stack.database_url = self.stack.services_url = self.settings.database_url
         self._publish()
-        return self.settings.model_copy(update={"database_url": self.stack.database_url})
+        return self.settings.model_copy(update={"database_url": self.stack.services_url})
 
     async def _until_ready(self, client: httpx.AsyncClient) -> None:
         reasons = "no answer"

@@ -44,7 +44,7 @@ def environment(stack: Stack) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         "SUSHU_DATA_DIR": str(settings.data_dir),
         "SUSHU_BASE_URL": settings.url,
-        "DATABASE_URL": stack.database_url,
+        "DATABASE_URL": stack.services_url,
         "KAFKA_BOOTSTRAP_SERVERS": stack.kafka or "",
     }
 

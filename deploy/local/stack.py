@@ -31,6 +31,8 @@ class Stack:
     transport: Transport
     services: list[str]
     database_url: str = ""
+    """for whoever looks from outside; the services may have a shorter way"""
+    services_url: str = ""
     kafka: str | None = None
 
     @classmethod

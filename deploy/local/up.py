@@ -187,9 +187,10 @@ class _Supervision:
         if postgres is not None:
             await prepare_database(postgres.url("postgres"), DATABASES["kafka"], f"kafka:{log_id}")
             stack.database_url = postgres.url(DATABASES["kafka"])
+            stack.services_url = postgres.quick_url(DATABASES["kafka"])
         else:
             await prepare_database(settings.database_url, None, f"kafka:{log_id}")
-            stack.database_url = settings.database_url
+            stack.database_url = stack.services_url = settings.database_url
         self._publish()
         _tell("Preparing the database …")
         await prepare_all(stack)

@@ -19,6 +19,7 @@ from services.intake.streams import Feedback, Label, Order, decode
 from services.intake.words import FOR_CITIZENS, role_of
 from shared.clock import rfc3339
 from shared.db.database import Database
+from shared.db.lookups import Lookups
 from shared.errors import not_found
 from shared.events.catalog.appeals import Appeal, AppealDeclined, Link
 from shared.http.pages import Page, cursor_of, page_of
@@ -27,21 +28,23 @@ from shared.security.principal import Principal
 
 Answer = dict[str, Any]
 
+_FOR_CITIZENS = ", ".join(f"'{kind}'" for kind in sorted(FOR_CITIZENS))
 _CASE = """
-SELECT a.reference_no, a.received_at, a.source_platform, a.snapshot::text AS snapshot, v.streams, v.label, v.feedback,
+SELECT asked.id::text AS key, a.reference_no, a.received_at, a.source_platform, a.snapshot::text AS snapshot,
+  v.streams, v.label, v.feedback,
   ARRAY(SELECT k.clocks FROM unnest(v.order_ids) WITH ORDINALITY AS o(id, n)
     JOIN intake.case_clocks k ON k.work_order_id = o.id ORDER BY o.n) AS clocks
-FROM intake.appeals a JOIN intake.case_views v USING (appeal_id) WHERE a.appeal_id = $1::uuid
+FROM unnest($1::uuid[]) AS asked(id)
+  JOIN intake.appeals a ON a.appeal_id = asked.id JOIN intake.case_views v ON v.appeal_id = asked.id
 """
-_TRACK = """
-SELECT r.appeal_id::text AS id, c.received_at, c.status, c.region_code, v.streams,
+_TRACK = f"""
+SELECT r.reference_no AS key, r.appeal_id::text AS id, c.received_at, c.status, c.region_code, v.streams,
   ARRAY(SELECT ROW(t.at, t.type, t.words, t.reason) FROM intake.timeline t
-    WHERE t.appeal_id = r.appeal_id AND t.type = ANY($2) ORDER BY t.at, t.event_id) AS items
-FROM intake.reference_keys r JOIN intake.cases c USING (appeal_id) JOIN intake.case_views v USING (appeal_id)
-WHERE r.reference_no = $1
+    WHERE t.appeal_id = r.appeal_id AND t.type IN ({_FOR_CITIZENS}) ORDER BY t.at, t.event_id) AS items
+FROM unnest($1::text[]) AS asked(no) JOIN intake.reference_keys r ON r.reference_no = asked.no
+  JOIN intake.cases c USING (appeal_id) JOIN intake.case_views v USING (appeal_id)
 """
 _NO_APPEAL = "00000000-0000-0000-0000-000000000000"
-_FOR_CITIZENS = sorted(FOR_CITIZENS)
 
 _appeal = msgspec.json.Decoder(Appeal).decode
 _encode = msgspec.json.Encoder().encode
@@ -56,6 +59,8 @@ class Queries:
         self.keys = keys
         self.regions = regions
         self.base_url = base_url
+        self._cases = Lookups(database, _CASE)
+        self._tracks = Lookups(database, _TRACK)
 
     async def _fetch(self, sql: str, *values: Any) -> list[Any]:
         async with self.database.look_up() as pg:
@@ -63,8 +68,7 @@ class Queries:
 
     async def case(self, appeal_id: str, who: Principal) -> bytes:
         """`GET /v1/appeals/{id}` as JSON. Raises `Problem` 404 for what is not there or not his."""
-        async with self.database.look_up() as raw:
-            row = await raw.fetchrow(_CASE, appeal_id)
+        row = await self._cases.row(appeal_id)
         if row is None:
             raise not_found(f"The appeal {appeal_id}")
         streams = decode(row["streams"])
@@ -146,8 +150,7 @@ class Queries:
 
     async def track(self, reference_no: str, code: str) -> bytes:
         """`GET /v1/track` as JSON: what the citizen may see. Raises `Problem` 404 for any pair that does not fit."""
-        async with self.database.look_up() as raw:
-            row = await raw.fetchrow(_TRACK, reference_no, _FOR_CITIZENS)
+        row = await self._tracks.row(reference_no)
         appeal_id = row["id"] if row else _NO_APPEAL
         given = code.strip().upper().encode()
         right = hmac.compare_digest(rules.query_code(self.keys.codes, appeal_id).encode(), given)

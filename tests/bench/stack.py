@@ -4,6 +4,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -124,6 +125,7 @@ def running(
     variables = environment(target, stack.port, extra)
     process: subprocess.Popen[bytes] | None = None
     output = (target.parent / f"{target.name}.out").open("ab")
+    ended_by_signal = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # ends the stack on the way out, too
     try:
         if transport == "embedded":
             process = subprocess.Popen(
@@ -161,6 +163,7 @@ def running(
                 timeout=120,
             )
         output.close()
+        signal.signal(signal.SIGTERM, ended_by_signal)
         if own:
             shutil.rmtree(target, ignore_errors=True)
             (target.parent / f"{target.name}.out").unlink(missing_ok=True)

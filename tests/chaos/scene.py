@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import ctypes
+import errno
 import os
 import shutil
 import signal
@@ -221,12 +222,12 @@ class Scene:
         return {int(address.rsplit(":", 1)[1]) for address in addresses}
 
     def reset_connections(self, service: str) -> int:
-        """Cut every connection of a service to the broker and to PostgreSQL with a TCP reset from over there; returns
-        how many.
+        """Cut every connection of a service to the broker and to PostgreSQL, a TCP connection with a reset from over
+        there; returns how many.
 
         Raises `PermissionError` where this machine does not let one process touch another's sockets.
         """
-        return reset(self._ports(), self.pid(service))
+        return reset(self._ports(), self.pid(service)) + shut_down(self.pid(service))
 
 
 def reset(ports: set[int], pid: int) -> int:
@@ -237,6 +238,21 @@ def reset(ports: set[int], pid: int) -> int:
     for peer in psutil.net_connections("tcp"):
         if peer.pid and peer.raddr and peer.raddr.port in own and peer.laddr.port in ports:
             count += _reset(peer.pid, peer.fd)
+    return count
+
+
+def shut_down(pid: int) -> int:
+    """Shut a process's connections to PostgreSQL's Unix socket, both ways; returns how many. Raises
+    `PermissionError` where one process may not touch another's sockets."""
+    count = 0
+    for one in psutil.Process(pid).net_connections("unix"):
+        copy = _copy_of(pid, one.fd)
+        if copy is None:
+            continue
+        with socket.socket(fileno=copy) as connection, contextlib.suppress(OSError):  # OSError: has no other end
+            if ".s.PGSQL." in str(connection.getpeername()):
+                connection.shutdown(socket.SHUT_RDWR)
+                count += 1
     return count
 
 
@@ -251,21 +267,29 @@ def _connections(pid: int, ports: set[int]) -> list[Any]:
 
 def _reset(pid: int, fd: int) -> bool:
     """Disconnect another process's socket: connecting it to "nowhere" sends its peer a reset (tcp(7), AF_UNSPEC)."""
+    copy = _copy_of(pid, fd)
+    if copy is None:
+        return False
+    nowhere = (ctypes.c_ushort * 8)(socket.AF_UNSPEC)
+    done = ctypes.CDLL(None).connect(copy, ctypes.byref(nowhere), ctypes.sizeof(nowhere))
+    os.close(copy)
+    return bool(done == 0)
+
+
+def _copy_of(pid: int, fd: int) -> int | None:
+    """A handle of ours on another process's socket, None when it was closed in the meantime."""
     libc = ctypes.CDLL(None, use_errno=True)
     handle = os.pidfd_open(pid)
     try:
-        copy = libc.syscall(_PIDFD_GETFD, handle, fd, 0)
-        if copy < 0:
-            number = ctypes.get_errno()
-            if number == 9:  # EBADF: closed in the meantime
-                return False
-            raise PermissionError(number, os.strerror(number))
-        nowhere = (ctypes.c_ushort * 8)(socket.AF_UNSPEC)
-        done = libc.connect(copy, ctypes.byref(nowhere), ctypes.sizeof(nowhere))
-        os.close(copy)
-        return bool(done == 0)
+        copy: int = libc.syscall(_PIDFD_GETFD, handle, fd, 0)
     finally:
         os.close(handle)
+    if copy >= 0:
+        return copy
+    number = ctypes.get_errno()
+    if number == errno.EBADF:
+        return None
+    raise PermissionError(number, os.strerror(number))
 
 
 @asynccontextmanager
