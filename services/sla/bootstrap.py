@@ -9,6 +9,7 @@ from services.sla.commands import Commands
 from services.sla.consumer import subscriptions
 from services.sla.handlers import CLOCK_TIMER, RULES_TIMER, Handlers
 from services.sla.settings import SlaSettings
+from services.sla.supervision import DIGEST_TIMER, UNNOTICED_TIMER, Supervision
 from services.sla.terms import TermsBook
 from shared import city
 from shared.bus.records import Transport
@@ -26,7 +27,8 @@ REFRESH_S = 5.0
 def build(settings: Settings, clock: Clock, bus: Transport, database: Database) -> Service:
     """The service on its database."""
     terms = TermsBook(SlaSettings.of(city.load(settings.city).sections.get("sla")).policy)
-    handlers = Handlers(terms)
+    supervision = Supervision(terms, settings.platform)
+    handlers = Handlers(terms, supervision)
     commands = Commands(terms)
 
     async def read_terms() -> None:
@@ -62,7 +64,12 @@ def build(settings: Settings, clock: Clock, bus: Transport, database: Database) 
         ),
         migrations=Path(__file__).parent / "migrations",
         subscriptions=subscriptions(handlers),
-        timers={CLOCK_TIMER: handlers.on_due, RULES_TIMER: handlers.on_rules},
+        timers={
+            CLOCK_TIMER: handlers.on_due,
+            RULES_TIMER: handlers.on_rules,
+            UNNOTICED_TIMER: supervision.on_unnoticed,
+            DIGEST_TIMER: supervision.on_digest,
+        },
         start=read_terms,
         background=(refresh,),
         reconcile=reconcile,

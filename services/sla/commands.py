@@ -11,6 +11,7 @@ from services.sla.domain.lifecycle import Terms
 from services.sla.domain.policy import Policy, PolicyError
 from services.sla.handlers import RULES_TIMER
 from services.sla.repository import supervision_answer
+from services.sla.supervision import UNNOTICED_TIMER
 from services.sla.tables import calendars, policies, supervisions
 from services.sla.terms import TermsBook, layer_of
 from shared.clock import rfc3339
@@ -67,6 +68,7 @@ class Commands:
             if row["acknowledged_at"] is None:
                 row.update(acknowledged_at=uow.clock.now(), acknowledged_by=command.who.actor, note=command.note)
                 changed[row["id"]] = row
+                uow.disarm(UNNOTICED_TIMER, row["id"])
             answers.append(supervision_answer(row))
         if changed:
             await uow.pg.execute(

@@ -18,7 +18,7 @@ ACTOR = "system:sla"
 LATE_AFTER = timedelta(minutes=1)
 """an escalation announced this long after its instant is marked late"""
 
-_LEVELS = {1: "一级", 2: "二级", 3: "三级"}
+LEVEL_WORDS = {1: "一级", 2: "二级", 3: "三级"}
 
 _CAUSES = {
     FactName.REBASED: ("rule", "按新的类别或规则重算时限"),
@@ -147,7 +147,7 @@ def _single(
             why = "评价差评" if fact.clock is ClockName.RATING else f"{word}超时"
             return catalog.ClockEscalated(
                 actor=ACTOR,
-                reason=f"{_LEVELS[fact.level]}督办：{why}",
+                reason=f"{LEVEL_WORDS[fact.level]}督办：{why}",
                 after=after,
                 supervision_id=supervision_id[fact],
                 clock=clock,
@@ -157,7 +157,7 @@ def _single(
                 late=now - fact.at > LATE_AFTER,
             )
         case _:
-            taken_back = "、".join(_LEVELS[level] for level in fact.withdrawn)
+            taken_back = "、".join(LEVEL_WORDS[level] for level in fact.withdrawn)
             if fact.lamp is Lamp.RED:
                 reason = f"{word}：停止或调整不晚于督办时刻，撤回{taken_back}督办，超时限不变"
             else:

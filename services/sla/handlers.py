@@ -12,6 +12,7 @@ from services.sla.domain.lifecycle import ClockSet, Terms
 from services.sla.events import LATE_AFTER, Owner, events_of
 from services.sla.reactions import IGNORED, feedback_fact, on_feedback_fact, on_order_event
 from services.sla.repository import Row
+from services.sla.supervision import Supervision
 from services.sla.terms import TermsBook
 from shared.events.catalog import ratings, work_orders
 from shared.events.event import Message
@@ -32,8 +33,9 @@ SECOND_LOOK = timedelta(seconds=15)
 class Handlers:
     """The service's reactions. All of them write in the caller's unit of work."""
 
-    def __init__(self, terms: TermsBook) -> None:
+    def __init__(self, terms: TermsBook, supervision: Supervision) -> None:
         self.terms = terms
+        self.supervision = supervision
 
     async def on_orders(self, batch: Sequence[Message[work_orders.WorkOrderEvent]], uow: Uow) -> None:
         """Start, stop and re-base clocks by the order's facts (domain.md, SLA, Start and stop)."""
@@ -41,7 +43,7 @@ class Handlers:
         if not moving:
             return
         rows = await repository.lock(uow.pg, (message.key for message in moving))
-        page = _Page(uow, self.terms)
+        page = _Page(uow, self.terms, self.supervision)
         for message in moving:
             row, order = rows[message.key], message.data.after
             terms = page.terms_of(row, message.time)
@@ -57,7 +59,7 @@ class Handlers:
         if not found:
             return
         rows = await repository.lock_or_create(uow.pg, (work_order_id for work_order_id, _ in found))
-        page = _Page(uow, self.terms)
+        page = _Page(uow, self.terms, self.supervision)
         for work_order_id, fact in found:
             rows[work_order_id].early.append(fact)
             _catch_up(rows[work_order_id], page)
@@ -66,7 +68,7 @@ class Handlers:
     async def on_due(self, timers: Sequence[Timer], uow: Uow) -> None:
         """Announce lamps and levels that are due, oldest first."""
         rows = await repository.lock_free(uow.pg, (timer.key for timer in timers))
-        page = _Page(uow, self.terms)
+        page = _Page(uow, self.terms, self.supervision)
         for timer in timers:
             row = rows.get(timer.key)
             if row is None:
@@ -84,7 +86,7 @@ class Handlers:
         A second look follows for what a replica wrote that had not read of them yet.
         """
         await self.terms.read(uow.pg)
-        page = _Page(uow, self.terms)
+        page = _Page(uow, self.terms, self.supervision)
         for timer in timers:
             rows = await repository.lock_running(uow.pg, timer.payload.get("after", ""), RULES_PAGE)
             changed = []
@@ -98,7 +100,7 @@ class Handlers:
                 uow.arm(replace(timer, payload={**timer.payload, "after": rows[-1].work_order_id}))
             elif not timer.payload.get("second"):
                 uow.arm(Timer(RULES_TIMER, f"{timer.key}/2", timer.due_at + SECOND_LOOK, {"second": True}))
-            page = _Page(uow, self.terms)
+            page = _Page(uow, self.terms, self.supervision)
 
 
 def _catch_up(row: Row, page: "_Page") -> None:
@@ -116,9 +118,10 @@ def _catch_up(row: Row, page: "_Page") -> None:
 class _Page:
     """The effects of one batch: changed rows, events, supervisions and timers, written at its end."""
 
-    def __init__(self, uow: Uow, terms: TermsBook) -> None:
+    def __init__(self, uow: Uow, terms: TermsBook, supervision: Supervision) -> None:
         self.uow = uow
         self.terms = terms
+        self.supervision = supervision
         self.now = uow.clock.now()
         self.raised: list[Mapping[str, Any]] = []
         self.moved: list[Mapping[str, Any]] = []
@@ -173,21 +176,26 @@ class _Page:
             self.uow.emit(event, key=row.work_order_id, sequence=row.sequence, time=at)
 
     def _raise(self, row: Row, fact: Fact, supervision_id: str) -> None:
-        self.raised.append(
-            {
-                "id": supervision_id,
-                "work_order_id": row.work_order_id,
-                "clock": fact.clock.value,
-                "round": fact.round,
-                "level": fact.level,
-                "unit": row.owner.unit,
-                "region_code": row.owner.region_code,
-                "due_at": fact.due_at or fact.at,
-                "raised_at": fact.at,
-                "late": self.now - fact.at > LATE_AFTER,
-                "withdrawn_at": None,
-            }
-        )
+        assert fact.level is not None
+        assert row.clock_set is not None
+        late = self.now - fact.at > LATE_AFTER
+        raised = {
+            "id": supervision_id,
+            "work_order_id": row.work_order_id,
+            "clock": fact.clock.value,
+            "round": fact.round,
+            "level": fact.level,
+            "unit": row.owner.unit,
+            "region_code": row.owner.region_code,
+            "due_at": fact.due_at or fact.at,
+            "raised_at": fact.at,
+            "late": late,
+            "withdrawn_at": None,
+            "reach": fact.level,
+            "told_at": None if late else self.now,
+            "handling_class": row.clock_set.handling_class,
+        }
+        self.raised.append(raised | {"audience": self.supervision.audience(fact.level, raised)})
 
     def _withdraw(self, row: Row, fact: Fact) -> None:
         for level in fact.withdrawn:
@@ -209,9 +217,11 @@ class _Page:
             self._arm(row)
             await repository.save(self.uow.pg, [row])
         if self.withdrawn:
-            await repository.withdraw_supervisions(self.uow.pg, self.withdrawn)
+            taken_back = await repository.withdraw_supervisions(self.uow.pg, self.withdrawn)
+            self.supervision.take_back(taken_back, self.uow)
         if self.raised:
             await repository.raise_supervisions(self.uow.pg, self.raised)
+            self.supervision.announce(self.raised, self.uow)
         if self.moved:
             await repository.record_moves(self.uow.pg, self.moved)
 

@@ -61,6 +61,11 @@ supervisions = Table(
     Column("acknowledged_at", DateTime(timezone=True)),
     Column("acknowledged_by", Text),
     Column("note", Text),
+    # who is told (supervision.py), 1 to 3 as far as it climbed unacknowledged, when it was told and last climbed
+    Column("audience", Text, nullable=False, server_default=""),
+    Column("reach", Integer, nullable=False, server_default="0"),
+    Column("told_at", DateTime(timezone=True)),
+    Column("climbed_at", DateTime(timezone=True)),
 )
 # each (work order, clock, round, level) exactly once (domain.md, SLA): the last line of defence
 Index(
@@ -71,6 +76,12 @@ Index(
     supervisions.c.level,
     unique=True,
     postgresql_where=text("withdrawn_at IS NULL"),
+)
+# late ones wait here for the digest of their audience
+Index(
+    "supervisions_untold",
+    supervisions.c.audience,
+    postgresql_where=text("told_at IS NULL AND withdrawn_at IS NULL"),
 )
 Index("supervisions_by_unit", supervisions.c.unit, supervisions.c.id)
 Index("supervisions_by_level", supervisions.c.level, supervisions.c.id)

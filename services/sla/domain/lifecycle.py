@@ -51,6 +51,10 @@ class ClockSet:
         """The clock of that name with the highest round."""
         return next((clock for clock in reversed(self.clocks) if clock.name is name), None)
 
+    def clock(self, name: ClockName, round_: int) -> Clock | None:
+        """One clock."""
+        return next((clock for clock in self.clocks if (clock.name, clock.round) == (name, round_)), None)
+
     @property
     def running(self) -> bool:
         """Whether any of its clocks runs."""

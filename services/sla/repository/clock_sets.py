@@ -1,4 +1,4 @@
-"""The SQL of sla: clock sets are read and written many at once, under their row locks."""
+"""Clock sets are read and written many at once, under their row locks."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,11 +10,10 @@ import msgspec
 from services.sla.domain.lifecycle import ClockSet
 from services.sla.events import Owner, worst_lamp
 from services.sla.reactions import FeedbackFact
-from services.sla.tables import clock_sets, moved_deadlines, supervisions
+from services.sla.tables import clock_sets
 from shared.clock import rfc3339
-from shared.db import bulk
 from shared.db.where import Where
-from shared.http.pages import Page, after_of, cursor_of
+from shared.http.pages import Page, cursor_of
 from shared.security.principal import Principal
 
 _clock_set = msgspec.json.Decoder(ClockSet)
@@ -109,53 +108,6 @@ async def running_page(pg: Any, who: Principal, after: str, limit: int) -> list[
     return [_row(row) for row in found]
 
 
-async def record_moves(pg: Any, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Deadlines that other rules moved; counted again after an event read late, the last word counts."""
-    key = ("effective_from", "work_order_id", "clock", "round")
-    latest = {tuple(row[name] for name in key): row for row in rows}
-    await bulk.insert(pg, moved_deadlines, list(latest.values()), conflict=key, update=("to_at",))
-
-
-async def moves_of(
-    pg: Any, who: Principal, effective_from: datetime, unit: str | None, page: Page
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """How many deadlines of which unit were moved by the rules of an instant, and those deadlines."""
-    where = Where()
-    who.scope.narrow(where, region="region_code", units="unit = ANY(?)")
-    where.add("effective_from = ?", effective_from)
-    if unit is not None:
-        where.add("unit = ?", unit)
-    counted = await pg.fetch(
-        "SELECT unit, count(*) AS moved, count(*) FILTER (WHERE to_at < from_at) AS earlier,"
-        " count(*) FILTER (WHERE to_at > from_at) AS later"
-        f" FROM {moved_deadlines.fullname} WHERE {where} GROUP BY unit ORDER BY unit",
-        *where.values,
-    )
-    if (last := cursor_of(page, str, str, int)) is not None:
-        where.add("(work_order_id, clock, round) > (?, ?, ?)", *last)
-    found = await pg.fetch(
-        "SELECT work_order_id, unit, clock, round, from_at, to_at"
-        f" FROM {moved_deadlines.fullname} WHERE {where} ORDER BY work_order_id, clock, round"
-        f" LIMIT {page.limit + 1:d}",
-        *where.values,
-    )
-    return [dict(row) for row in counted], [move_answer(**dict(row)) for row in found]
-
-
-def move_answer(
-    *, work_order_id: str, unit: str, clock: str, round: int, from_at: datetime | None, to_at: datetime | None
-) -> dict[str, Any]:
-    """A moved deadline as HTTP shows it; null while a suspension is open."""
-    return {
-        "work_order_id": work_order_id,
-        "unit": unit,
-        "clock": clock,
-        "round": round,
-        "from": rfc3339(from_at) if from_at else None,
-        "to": rfc3339(to_at) if to_at else None,
-    }
-
-
 async def find(pg: Any, work_order_id: str) -> Row | None:
     """One row, without a lock."""
     row = await pg.fetchrow(f"SELECT {_COLUMNS} FROM {clock_sets.fullname} WHERE work_order_id = $1", work_order_id)
@@ -223,20 +175,6 @@ async def save(pg: Any, rows: Sequence[Row]) -> list[Row]:
     return surprised
 
 
-async def raise_supervisions(pg: Any, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Supervisions that were announced now."""
-    await bulk.insert(pg, supervisions, rows)
-
-
-async def withdraw_supervisions(pg: Any, keys: Sequence[tuple[str, str, int, int, datetime]]) -> None:
-    """(work order, clock, round, level, when) of announcements that were taken back."""
-    await pg.executemany(
-        f"UPDATE {supervisions.fullname} SET withdrawn_at = $5"
-        " WHERE work_order_id = $1 AND clock = $2 AND round = $3 AND level = $4 AND withdrawn_at IS NULL",
-        keys,
-    )
-
-
 async def sets_without_timer(pg: Any) -> int:
     """Clock sets whose next instant and armed timer differ; 0 unless a timer is firing at this moment."""
     differences: int = await pg.fetchval(
@@ -245,12 +183,6 @@ async def sets_without_timer(pg: Any) -> int:
         " WHERE c.next_at IS DISTINCT FROM t.due_at AND (t.kind IS NULL OR t.kind = 'clock')"
     )
     return differences
-
-
-def supervision_answer(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row of `supervisions` as HTTP shows it."""
-    times = ("due_at", "raised_at", "withdrawn_at", "acknowledged_at")
-    return {name: rfc3339(value) if name in times and value else value for name, value in dict(row).items()}
 
 
 async def lamps(
@@ -279,23 +211,3 @@ async def lamps(
         {**dict(row), "appeal_ids": _strings.decode(row["appeal_ids"]), "due_at": rfc3339(row["due_at"])}
         for row in found
     ]
-
-
-async def supervisions_of(
-    pg: Any, who: Principal, level: int | None, unit: str | None, acknowledged: bool | None, page: Page
-) -> list[dict[str, Any]]:
-    """Supervisions, the newest first."""
-    where = Where()
-    who.scope.narrow(where, region="region_code", units="unit = ANY(?)")
-    if level is not None:
-        where.add("level = ?", level)
-    if unit is not None:
-        where.add("unit = ?", unit)
-    if acknowledged is not None:
-        where.add(f"acknowledged_at IS {'NOT ' if acknowledged else ''}NULL")
-    if (last := after_of(page, str)) is not None:
-        where.add("id < ?", last)
-    found = await pg.fetch(
-        f"SELECT * FROM {supervisions.fullname} WHERE {where} ORDER BY id DESC LIMIT {page.limit + 1:d}", *where.values
-    )
-    return [supervision_answer(row) for row in found]
