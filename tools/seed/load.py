@@ -181,7 +181,8 @@ class Loader:
             async with connected(url) as own:
                 while missing:
                     number = missing.popleft()
-                    written += await self._write_chunk(own, number)
+                    wrote = await self._write_chunk(own, number)
+                    written += wrote  # not in one statement: the other writer adds to it during the wait
                     say(before + written, written / max(0.001, time.monotonic() - began))
 
         async with self._undisturbed(url), asyncio.TaskGroup() as group:
