@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query
 
 from services.sla import repository
 from services.sla.commands import Acknowledge, AddRules
+from services.sla.domain.calendar import FIRST_YEAR, LAST_YEAR, ZONE
 from services.sla.domain.clocks import Clock
 from services.sla.domain.explanation import explain
 from services.sla.domain.relay import Calendar
@@ -16,7 +17,7 @@ from services.sla.schemas import AcknowledgeBody
 from services.sla.terms import TermsBook
 from shared.clock import rfc3339
 from shared.db.database import Database
-from shared.errors import not_found
+from shared.errors import invalid, not_found
 from shared.http.auth import Idempotency, allowed
 from shared.http.commands import CommandQueue
 from shared.http.pages import Paged, page_of
@@ -85,8 +86,31 @@ def router(
         command = Acknowledge(who, supervision_id, body.note if body else None)
         return (await acknowledgements.submit(command, idempotency(who, body))).answer
 
+    @api.get("/v1/sla/suspensions")
+    async def suspensions(
+        who: Reader,
+        page: Paged,
+        month: Annotated[str | None, Query(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")] = None,
+        unit: Unit = None,
+        what: Literal["suspension", "extension"] | None = None,
+    ) -> dict[str, Any]:
+        """The ledger of 挂账 and 延期 of a month (`YYYY-MM`, this one): who asked, why, with what evidence, who
+        decided, how it ended; and by unit the share of its orders that were suspended."""
+        begin, end = _month(month or f"{database.clock.now().astimezone(ZONE):%Y-%m}")
+        async with database.read() as pg:
+            by_unit = await repository.shares(pg, who, begin, end, unit)
+            rows = await repository.suspensions_of(pg, who, begin, end, unit, what, page)
+        return {"by_unit": by_unit} | page_of(rows, page, lambda row: [row["requested_at"], row["id"]])
+
     api.include_router(rules_router(database, terms, rules))
     return api
+
+
+def _month(text: str) -> tuple[datetime, datetime]:
+    year, month = int(text[:4]), int(text[5:])
+    if not FIRST_YEAR <= year <= LAST_YEAR:
+        raise invalid("/month", f"lies outside {FIRST_YEAR}–{LAST_YEAR}")
+    return datetime(year, month, 1, tzinfo=ZONE), datetime(year + month // 12, month % 12 + 1, 1, tzinfo=ZONE)
 
 
 def _clock(clock: Clock, calendar: Calendar, now: datetime) -> dict[str, Any]:

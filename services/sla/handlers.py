@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from services.sla import repository
+from services.sla import ledger, repository
 from services.sla.domain import lifecycle
 from services.sla.domain.clocks import Fact, FactName
 from services.sla.domain.lifecycle import ClockSet, Terms
@@ -39,6 +39,7 @@ class Handlers:
 
     async def on_orders(self, batch: Sequence[Message[work_orders.WorkOrderEvent]], uow: Uow) -> None:
         """Start, stop and re-base clocks by the order's facts (domain.md, SLA, Start and stop)."""
+        await ledger.keep(uow.pg, batch)
         moving = [message for message in batch if not isinstance(message.data, IGNORED)]
         if not moving:
             return

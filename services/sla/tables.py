@@ -122,3 +122,31 @@ moved_deadlines = Table(
     Column("from_at", DateTime(timezone=True)),
     Column("to_at", DateTime(timezone=True)),
 )
+
+# 挂账 and 延期 as they were asked for, decided and ended
+suspensions = Table(
+    "suspensions",
+    metadata,
+    # of the approval
+    Column("id", Text, primary_key=True),
+    Column("work_order_id", Text, nullable=False),
+    Column("what", Text, nullable=False),
+    Column("unit", Text, nullable=False),
+    Column("region_code", Text, nullable=False),
+    Column("seconds", BigInteger, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("evidence", JSONB, nullable=False),
+    Column("requested_by", Text),
+    Column("requested_at", DateTime(timezone=True)),
+    # requested, approved, rejected, dropped (the order ended first)
+    Column("status", Text, nullable=False),
+    Column("decided_by", Text),
+    Column("decided_at", DateTime(timezone=True)),
+    Column("decision", Text),
+    # of a suspension that was approved
+    Column("until_at", DateTime(timezone=True)),
+    Column("ended_at", DateTime(timezone=True)),
+    Column("ended_by", Text),
+)
+Index("suspensions_of_order", suspensions.c.work_order_id)
+Index("suspensions_by_time", suspensions.c.requested_at, suspensions.c.id)

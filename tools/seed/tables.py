@@ -15,7 +15,7 @@ OF_CASES: Final = {
     ),
     "classify": ("labels", "reviews"),
     "dispatch": ("cases", "work_orders", "order_words", "lamps", "disputes", "approvals", "handoffs"),
-    "sla": ("clock_sets", "supervisions", "moved_deadlines"),
+    "sla": ("clock_sets", "supervisions", "moved_deadlines", "suspensions"),
     "feedback": ("cases", "links", "exclusions"),
     "evaluate": ("cases", "moves", "late_rounds", "repeats"),
     "journal": ("events",),

@@ -12,6 +12,7 @@ from services.sla.repository.clock_sets import (
     save,
     sets_without_timer,
 )
+from services.sla.repository.ledger import shares, suspensions_of
 from services.sla.repository.rules import move_answer, moves_of, record_moves
 from services.sla.repository.supervisions import (
     climb,
@@ -41,9 +42,11 @@ __all__ = [
     "running_page",
     "save",
     "sets_without_timer",
+    "shares",
     "something_is_late",
     "supervision_answer",
     "supervisions_of",
+    "suspensions_of",
     "tell_late",
     "withdraw_supervisions",
 ]

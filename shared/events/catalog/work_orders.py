@@ -180,6 +180,8 @@ class WorkOrderApprovalRequested(WorkOrderEvent, frozen=True, kw_only=True):
     what: str
     """suspension or extension"""
     seconds: int
+    evidence: list[str] = msgspec.field(default_factory=list)
+    """redacted"""
 
 
 class WorkOrderApprovalRejected(WorkOrderEvent, frozen=True, kw_only=True):

@@ -117,7 +117,7 @@ def _asked(
     actor: Actor,
 ) -> tuple[WorkOrder, Fact]:
     approval = Approval(approval_id, kind, seconds, reason, actor.name, at, evidence)
-    fields = {"approval_id": approval_id, "what": str(kind), "seconds": seconds}
+    fields = {"approval_id": approval_id, "what": str(kind), "seconds": seconds, "evidence": list(evidence)}
     return replace(order, approval=approval), Fact("approval_requested", fields, reason)
 
 
