@@ -52,7 +52,7 @@ async def test_who_comes_while_one_is_asked_is_answered_with_all_the_others(data
 
 async def test_one_bad_key_harms_no_other(database: Database) -> None:
     lookups = Lookups(database, SQL)
-    answers: list[Any] = await asyncio.gather(
+    answers: Any = await asyncio.gather(
         lookups.row("7"), lookups.row("seven"), lookups.row("8"), return_exceptions=True
     )
     assert isinstance(answers[1], asyncpg.DataError)
