@@ -65,6 +65,11 @@ def _numbered(sql: str, place: int = 1) -> str:
     return first + "".join(f"${place + number}{text}" for number, text in enumerate(rest))
 
 
+def columns(sql: str, rows: Sequence[tuple[Any, ...]]) -> Statement:
+    """`sql` with a `?` for each column of `rows`, which travel as arrays."""
+    return Statement(sql, tuple(map(list, zip(*rows, strict=True)))) if rows else NOTHING
+
+
 def insert_of(
     table: Table,
     rows: Sequence[Mapping[str, Any]],

@@ -1,7 +1,7 @@
 """The unit of work that a handler is given: its connection, and what goes out with the same commit."""
 
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -10,6 +10,7 @@ import orjson
 
 from shared.bus.records import Record
 from shared.clock import CausalClock, Clock
+from shared.db import bulk
 from shared.events.event import Event, Headers, Message, encode
 from shared.ids import uuid7
 from shared.telemetry.tracing import current_traceparent
@@ -95,41 +96,35 @@ class Uow:
 
     async def flush(self) -> bool:
         """Write what was emitted and armed; True when the outbox got rows. The runtime calls it."""
-        armed = [timer for timer in self._timers.values() if timer is not None]
+        armed = sorted(filter(None, self._timers.values()), key=lambda timer: (timer.kind, timer.key))  # one lock order
         disarmed = [name for name, timer in self._timers.items() if timer is None]
-        if disarmed:
-            await self.pg.execute(
-                f"DELETE FROM {self.schema}.timers t USING unnest($1::text[], $2::text[]) AS d(kind, key)"
-                " WHERE t.kind = d.kind AND t.key = d.key",
-                [kind for kind, _ in disarmed],
-                [key for _, key in disarmed],
-            )
-        if armed:
-            armed.sort(key=lambda timer: (timer.kind, timer.key))  # one lock order for all
-            await self.pg.execute(
-                f"INSERT INTO {self.schema}.timers (kind, key, due_at, payload)"
-                " SELECT * FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::jsonb[])"
-                " ON CONFLICT (kind, key) DO UPDATE SET due_at = excluded.due_at, payload = excluded.payload,"
-                " attempts = 0, retry_at = NULL, error = NULL",
-                [timer.kind for timer in armed],
-                [timer.key for timer in armed],
-                [timer.due_at for timer in armed],
-                [orjson.dumps(timer.payload).decode() for timer in armed],
-            )
-        if self._records:
-            records, self._records = self._records, []
-            await self.pg.execute(
-                f"INSERT INTO {self.schema}.outbox (topic, key, headers, value)"
-                " SELECT topic, key, headers, value FROM"
-                " unnest($1::text[], $2::text[], $3::jsonb[], $4::bytea[]) WITH ORDINALITY"
-                " AS r(topic, key, headers, value, n) ORDER BY n",
-                [record.topic for record in records],
-                [record.key for record in records],
-                [headers_json(record.headers) for record in records],
-                [record.value for record in records],
-            )
-            return True
-        return False
+        records, self._records = self._records, []
+        await bulk.write(self.pg, self._disarming(disarmed), self._arming(armed), self._sending(records))
+        return bool(records)
+
+    def _disarming(self, names: Sequence[tuple[str, str]]) -> bulk.Statement:
+        return bulk.columns(
+            f"DELETE FROM {self.schema}.timers t USING unnest(?::text[], ?::text[]) AS d(kind, key)"
+            " WHERE t.kind = d.kind AND t.key = d.key",
+            names,
+        )
+
+    def _arming(self, timers: Sequence[Timer]) -> bulk.Statement:
+        return bulk.columns(
+            f"INSERT INTO {self.schema}.timers (kind, key, due_at, payload)"
+            " SELECT * FROM unnest(?::text[], ?::text[], ?::timestamptz[], ?::jsonb[])"
+            " ON CONFLICT (kind, key) DO UPDATE SET due_at = excluded.due_at, payload = excluded.payload,"
+            " attempts = 0, retry_at = NULL, error = NULL",
+            [(timer.kind, timer.key, timer.due_at, orjson.dumps(timer.payload).decode()) for timer in timers],
+        )
+
+    def _sending(self, records: Sequence[Record]) -> bulk.Statement:
+        return bulk.columns(
+            f"INSERT INTO {self.schema}.outbox (topic, key, headers, value) SELECT topic, key, headers, value FROM"
+            " unnest(?::text[], ?::text[], ?::jsonb[], ?::bytea[]) WITH ORDINALITY AS r(topic, key, headers, value, n)"
+            " ORDER BY n",
+            [(record.topic, record.key, headers_json(record.headers), record.value) for record in records],
+        )
 
 
 def headers_json(headers: Headers) -> str:
