@@ -66,7 +66,7 @@ test-chaos: $(DEV)  ## nothing lost, nothing twice, under kills of everything (2
 	@$(PY) -m tests.chaos $(foreach word,rounds transport seed rate only,$(if $($(word)),'$(word)=$($(word))'))
 
 test-simulation: $(DEV)  ## the runtime in 100,000 schedules, each chosen by its seed [schedules=N] [seed=N] [processes=N] [trace=1]
-	@$(PY) -m tests.simulation schedules=$(or $(schedules),100000) processes=$(or $(processes),2) $(if $(seed),seed=$(seed)) $(if $(trace),trace=$(trace) processes=1)
+	@$(PY) -m tests.simulation schedules=$(or $(schedules),100000) processes=$(or $(processes),4) $(if $(seed),seed=$(seed)) $(if $(trace),trace=$(trace) processes=1)
 
 check: $(DEV)  ## format, types, import rules, freshness of generated files: what CI checks beside the tests
 	@$(PY) -m tools.check

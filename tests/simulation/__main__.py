@@ -5,18 +5,49 @@ broken. A failing seed is played again, and told step by step, with `seed=N sche
 for each mutation of the runtime which schedule was the first to notice, and by which rules of the judge.
 """
 
+import asyncio
 import json
+import os
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+
+import asyncpg
 
 from shared.testing import postgres
 from tests.simulation.judge import rules
 from tests.simulation.mutations import MUTATIONS, applied
 from tests.simulation.players import results
 from tests.simulation.simulator import simulator
+
+CARELESS = ("fsync = off", "full_page_writes = off", "autovacuum = off", "max_wal_size = '4GB'")
+"""for a server whose data nobody wants; what a crash of the server itself loses is no matter of the simulation"""
+MEMORY = Path("/dev/shm")
+
+
+@contextmanager
+def _server() -> Iterator[str]:
+    """URL of a server of our own, in memory where there is a place for it, or of the one that the environment names."""
+    given = os.environ.get("SUSHU_TEST_DATABASE_URL") or os.environ.get("DATABASE_URL")
+    place = MEMORY if not given and os.access(MEMORY, os.W_OK) else None
+    with (
+        tempfile.TemporaryDirectory(prefix="sushu-simulation-", dir=place) as folder,
+        postgres.server(Path(folder) / "data") as url,
+    ):
+        if not given:
+            asyncio.run(_careless(url))
+        yield url
+
+
+async def _careless(url: str) -> None:
+    connection = await asyncpg.connect(url)
+    for setting in CARELESS:
+        await connection.execute(f"ALTER SYSTEM SET {setting}")
+    await connection.execute("SELECT pg_reload_conf()")
+    await connection.close()
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -33,10 +64,7 @@ def main(arguments: Sequence[str]) -> int:
         return _mutants(range(first, first + count))
     failures: dict[int, list[str]] = {}
     done = steps = deadlocks = 0
-    with (
-        tempfile.TemporaryDirectory(prefix="sushu-simulation-") as folder,
-        postgres.server(Path(folder) / "data") as url,
-    ):
+    with _server() as url:
         began = time.monotonic()
         shown = began
         for seed, length, circles, breaches in results(url, first, count, processes, trace, mutation):
@@ -68,11 +96,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _mutants(seeds: Sequence[int]) -> int:
     missed = 0
-    with (
-        tempfile.TemporaryDirectory(prefix="sushu-simulation-") as folder,
-        postgres.server(Path(folder) / "data") as url,
-        simulator(url) as simulating,
-    ):
+    with _server() as url, simulator(url) as simulating:
         for sentence in MUTATIONS:
             with applied(sentence, simulating.server):
                 found = next((p for seed in seeds if (p := simulating.play(seed)).breaches), None)
