@@ -23,7 +23,7 @@ from tests.simulation.mutations import MUTATIONS, applied
 from tests.simulation.players import results
 from tests.simulation.simulator import simulator
 
-CARELESS = ("fsync = off", "full_page_writes = off", "autovacuum = off", "max_wal_size = '4GB'")
+CARELESS = ("fsync = off", "full_page_writes = off", "autovacuum = off", "max_wal_size = '512MB'")
 """for a server whose data nobody wants; what a crash of the server itself loses is no matter of the simulation"""
 MEMORY = Path("/dev/shm")
 

@@ -1,6 +1,8 @@
 """Plays seeds, alone or in several processes, each with a database of its own."""
 
+import contextlib
 import multiprocessing
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 
@@ -19,7 +21,7 @@ def results(url: str, first: int, count: int, processes: int, trace: bool, mutat
     spawn = multiprocessing.get_context("spawn")  # a forked child would share this one's connections
     told: multiprocessing.Queue[Result | None] = spawn.Queue()
     players = [
-        spawn.Process(target=_player, args=(url, range(first + n, first + count, processes), mutation, told))
+        spawn.Process(target=_player, args=(n, url, range(first + n, first + count, processes), mutation, told))
         for n in range(processes)
     ]
     for player in players:
@@ -37,7 +39,12 @@ def results(url: str, first: int, count: int, processes: int, trace: bool, mutat
             raise RuntimeError(f"a player ended with {player.exitcode}")
 
 
-def _player(url: str, seeds: Sequence[int], mutation: str, told: "multiprocessing.Queue[Result | None]") -> None:
+def _player(
+    number: int, url: str, seeds: Sequence[int], mutation: str, told: "multiprocessing.Queue[Result | None]"
+) -> None:
+    with contextlib.suppress(AttributeError):  # Linux alone lets a process choose its core
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[number % len(cores)]})
     try:
         for result in _play(url, seeds, False, mutation):
             told.put(result)
