@@ -138,5 +138,5 @@ def _rejoin(member: object) -> None:
     from tests.simulation.broker import Member
 
     assert isinstance(member, Member)
-    if not member.process.dead:
+    if not member.process.dead and member in member.process.members:  # its worker may have left the group meanwhile
         member.group.join(member)

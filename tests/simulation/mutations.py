@@ -228,6 +228,12 @@ def _still_armed(_old: Any, *_: Any) -> None:
     return None
 
 
+@_method("gives a failing timer up", Timers, "_postpone")
+async def _given_up(_old: Any, self: Timers, timer: Any, _error: Any) -> None:
+    async with self.database.transaction() as uow:
+        await uow.pg.execute(f"DELETE FROM {self.database.schema}.timers WHERE key = $1", timer.key)
+
+
 def applied(sentence: str, server: Server) -> AbstractContextManager[Any]:
     """The runtime with this mutation, for as long as the context lasts."""
     return MUTATIONS[sentence](server)

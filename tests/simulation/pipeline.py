@@ -102,6 +102,8 @@ class Trouble:
 
     poison: dict[tuple[str, str, str, int], type[Exception]] = field(default_factory=dict)
     """service, topic, key, sequence → what its handler raises"""
+    ailing: dict[str, int] = field(default_factory=dict)
+    """key → how often its timer fails before it works"""
     passing: Callable[[str], bool] = lambda _service: False
     """whether a service's handler has a passing trouble just now"""
 
@@ -113,6 +115,13 @@ class Trouble:
             error = self.poison.get((service, message.topic, message.key, message.sequence))
             if error is not None:
                 raise error(f"{service} cannot handle {message.topic} {message.key} {message.sequence}")
+
+    def fire(self, timers: Sequence[Timer]) -> None:
+        """Raise what is due."""
+        for timer in timers:
+            if self.ailing.get(timer.key):
+                self.ailing[timer.key] -= 1
+                raise ValueError(f"the timer of {timer.key} fails")
 
 
 async def record(database: Database, command: Command) -> None:
@@ -164,6 +173,7 @@ class Counting:
 
     async def on_wake(self, timers: Sequence[Timer], uow: Uow) -> None:
         numbers = await self._number(uow, [timer.key for timer in timers])
+        self.trouble.fire(timers)
         await uow.pg.execute(
             "INSERT INTO b.fired (key, armed_by) SELECT * FROM unnest($1::text[], $2::int[])",
             [timer.key for timer in timers],

@@ -33,6 +33,11 @@ def test_the_same_seed_takes_the_same_course(simulating: Simulator) -> None:
         assert first.story() == second.story()
 
 
+def test_a_worker_that_joined_anew_while_it_stood_still_has_one_membership(simulating: Simulator) -> None:
+    played = simulating.play(5032)
+    assert not played.breaches, told(played)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(int(SECONDS) + 60)
 def test_no_course_of_things_loses_doubles_or_disorders_anything(simulating: Simulator) -> None:

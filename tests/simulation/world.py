@@ -119,6 +119,8 @@ class World:
         self.acknowledged: set[int] = set()
         if random.random() < (0.6 if crowded else 0.25):
             self._poison()
+        if random.random() < 0.25:
+            self.trouble.ailing[random.choice(self.keys)] = random.choice((1, 2, 5))
         self.processes: list[SimulatedProcess] = []
         self.starting = 0
         """processes that will start (again)"""
