@@ -8,6 +8,7 @@ for each mutation of the runtime which schedule was the first to notice, and by 
 import asyncio
 import json
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -107,4 +108,5 @@ def _mutants(seeds: Sequence[int]) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # its server and its players end with it
     sys.exit(main(sys.argv[1:]))

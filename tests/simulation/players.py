@@ -21,7 +21,9 @@ def results(url: str, first: int, count: int, processes: int, trace: bool, mutat
     spawn = multiprocessing.get_context("spawn")  # a forked child would share this one's connections
     told: multiprocessing.Queue[Result | None] = spawn.Queue()
     players = [
-        spawn.Process(target=_player, args=(n, url, range(first + n, first + count, processes), mutation, told))
+        spawn.Process(
+            target=_player, args=(n, url, range(first + n, first + count, processes), mutation, told), daemon=True
+        )
         for n in range(processes)
     ]
     for player in players:
