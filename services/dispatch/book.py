@@ -157,9 +157,13 @@ class Book:
                 key=change.after.id,
                 sequence=change.after.version,
                 time=change.at,
-                traceparent=change.traceparent,
+                traceparent=self._trace_of(change),
             )
         self._changes = []
+
+    def _trace_of(self, change: Change) -> str | None:
+        """Of the caller who made the change, else of the message about the order or one of its appeals."""
+        return change.traceparent or self.uow.trace_of(change.after.id, *change.after.appeal_ids)
 
     def _set_timer(self, change: Change) -> None:
         was = change.before.suspended_until if change.before else None
@@ -246,7 +250,7 @@ class Book:
                 continue
             path = self.desk.path(order.handoff.platform, change.at)
             event = handoff_offered(order, self.desk.platform, path, change.actor)
-            self.uow.emit(event, key=order.handoff.id, sequence=1, time=change.at, traceparent=change.traceparent)
+            self.uow.emit(event, key=order.handoff.id, sequence=1, time=change.at, traceparent=self._trace_of(change))
             rows.append(
                 {
                     "id": order.handoff.id,

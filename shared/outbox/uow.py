@@ -42,6 +42,7 @@ class Uow:
         self.callbacks: list[Callable[[], None]] = []
         self._records: list[Record] = []
         self._timers: dict[tuple[str, str], Timer | None] = {}
+        self._traces: dict[str, str] = {}
 
     def emit(
         self,
@@ -56,7 +57,7 @@ class Uow:
 
         `sequence` is the next number of the aggregate `key`, given by its owner under the row's lock; `time` is the
         business instant of the fact (default: now); `traceparent` the trace context of what caused it (default: of
-        the work at hand).
+        the message with the same key that is being handled, else of the work at hand).
         """
         message = Message(
             id=uuid7(),
@@ -66,17 +67,23 @@ class Uow:
             sequence=sequence,
             time=(time or self.clock.now()).astimezone(UTC),
             data=event,
-            traceparent=traceparent or current_traceparent(),
+            traceparent=traceparent or self.trace_of(key) or current_traceparent(),
         )
         headers, value = encode(message)
         self._records.append(Record(event.topic, key, headers, value))
         return message.id
 
     def caused_by(self, messages: Iterable[Message[Any]]) -> None:
-        """From here on `clock` is not earlier than these messages (see `CausalClock`). The runtime calls it."""
-        latest = max((message.time for message in messages), default=None)
-        if latest is not None:
-            self.clock = CausalClock(self._clock, latest.astimezone(UTC))
+        """From here on `clock` is not earlier than these messages (see `CausalClock`), and what is emitted belongs to
+        their traces. The runtime calls it."""
+        handled = list(messages)
+        if handled:
+            self.clock = CausalClock(self._clock, max(message.time for message in handled).astimezone(UTC))
+        self._traces = {message.key: message.traceparent for message in handled if message.traceparent}
+
+    def trace_of(self, *keys: str) -> str | None:
+        """The trace context of the message at hand that has one of these keys."""
+        return next((self._traces[key] for key in keys if key in self._traces), None)
 
     def publish(self, record: Record) -> None:
         """Publish bytes as they are (dead letters)."""
