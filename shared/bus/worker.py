@@ -315,7 +315,12 @@ class Worker:
     async def _works_alone(self, record: Received) -> bool:
         """A fact lets through the early ones of its key: when one of those is what fails, it must not pay for it."""
         topic = record.partition.topic
-        if self.subscriptions[topic].order != "facts" or record.message is None:
+        subscription = self.subscriptions[topic]
+        if subscription.order != "facts":
+            return False
+        try:
+            key = self._message(record, subscription).key  # also of a type that nobody reads: it counts in its sequence
+        except Poison:
             return False
         try:
             await self._apply([record], alone=True)
@@ -324,7 +329,7 @@ class Worker:
         except Exception:
             return False
         try:
-            await self.release(topic, record.message.key)
+            await self.release(topic, key)
         except Transient:
             self._next_care = 0.0  # no record leads to these any more: house-keeping finds them
         return True

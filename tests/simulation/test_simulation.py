@@ -33,8 +33,17 @@ def test_the_same_seed_takes_the_same_course(simulating: Simulator) -> None:
         assert first.story() == second.story()
 
 
-def test_a_worker_that_joined_anew_while_it_stood_still_has_one_membership(simulating: Simulator) -> None:
-    played = simulating.play(5032)
+@pytest.mark.parametrize(
+    "seed",
+    [
+        pytest.param(598, id="a fact of a type that nobody reads lets through an early one that never works"),
+        pytest.param(1946, id="the same beside passing trouble and two readers"),
+        pytest.param(1089, id="a crash between two facts that are let through"),
+        pytest.param(5032, id="a worker that joined anew while its process stood still"),
+    ],
+)
+def test_what_long_runs_have_found_stays_mended(simulating: Simulator, seed: int) -> None:
+    played = simulating.play(seed)
     assert not played.breaches, told(played)
 
 
