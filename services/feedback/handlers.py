@@ -222,7 +222,7 @@ class Handlers:
                 else:
                     uow.disarm(EXPIRY, key)
         for fact, traceparent in zip_longest(told, traces):
-            asked = fact.after.current
+            last = fact.after.current
             exclusion = fact.after.exclusion
             if exclusion is not None and fact.kind in (FactKind.EXCLUSION_REQUESTED, FactKind.EXCLUSION_DECIDED):
                 await audit.record(
@@ -239,7 +239,7 @@ class Handlers:
                 sequence=fact.after.sequence,
                 time=fact.at,
                 traceparent=traceparent
-                or uow.trace_of(fact.after.appeal_id, asked.completion.work_order_id if asked else ""),
+                or uow.trace_of(fact.after.appeal_id, last.completion.work_order_id if last else ""),
             )
 
 
