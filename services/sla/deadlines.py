@@ -7,6 +7,7 @@ answer: `{"id", "due_at", "provisional"}` in the platform's zone. A case that ca
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -43,7 +44,7 @@ def _answer(case: Any, calendar: WorkingCalendar) -> dict[str, Any]:
     kind = case.get("kind")
     if not isinstance(kind, str):
         raise PolicyError("/kind", "must be 'working' or 'natural'")
-    allowance = Allowance.parse(kind, amount, "/amount" if kind in ("working", "natural") else "/kind")
+    allowance = _allowance(kind, amount)
     measure = allowance.measure(calendar)
     budget = allowance.budget(start, calendar)
     given = case.get("suspensions") or ()
@@ -55,6 +56,11 @@ def _answer(case: Any, calendar: WorkingCalendar) -> dict[str, Any]:
         "due_at": due.astimezone(ZONE).isoformat(),
         "provisional": measure is calendar and calendar.is_provisional(start, due),
     }
+
+
+@lru_cache(maxsize=4096)
+def _allowance(kind: str, amount: str) -> Allowance:
+    return Allowance.parse(kind, amount, "/amount" if kind in ("working", "natural") else "/kind")
 
 
 def _suspensions(given: Any) -> Iterator[Suspension]:

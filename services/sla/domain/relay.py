@@ -19,8 +19,8 @@ class RelayCalendar:
 
     @property
     def version(self) -> str:
-        versions = (*(calendar.version for _, calendar in self.earlier), self.last.version)
-        return "、".join(dict.fromkeys(versions))
+        """One for each leg: an order that went back to its first unit is counted in another way than before."""
+        return "、".join((*(calendar.version for _, calendar in self.earlier), self.last.version))
 
     def legs(self, start: datetime, end: datetime) -> Iterator[tuple[datetime, datetime, WorkingCalendar]]:
         """The calendars that count [start, end), each with its part."""

@@ -74,43 +74,6 @@ def test_random_cases_agree_with_a_walk_over_every_minute() -> None:
         assert {key: found[key] for key in expected} == expected, (case, found)
 
 
-@pytest.mark.parametrize(
-    ("start", "kind", "amount", "due"),
-    [
-        # by hand from the State Council's notices for 2024, 2025 and 2026
-        ("2024-09-30T16:10:00", "working", "PT4H", "2024-10-08T11:40:00"),  # 国庆 1–7, Tuesday 8
-        ("2024-09-30T16:10:00", "working", "P5D", "2024-10-12T17:30:00"),  # Saturday 12 is worked
-        ("2024-02-09T10:00:00", "working", "PT4H", "2024-02-09T15:30:00"),  # the eve of 2024 is a working day
-        ("2024-02-09T16:00:00", "working", "PT4H", "2024-02-18T11:30:00"),  # Sunday 18 is worked
-        ("2024-12-31T17:00:00", "working", "PT1H", "2025-01-02T09:30:00"),
-        ("2025-01-24T17:00:00", "working", "PT1H", "2025-01-26T09:30:00"),  # Sunday 26 is worked
-        ("2025-01-27T17:00:00", "working", "PT1H", "2025-02-05T09:30:00"),  # 春节 01-28 to 02-04
-        ("2025-09-26T09:00:00", "working", "P3D", "2025-09-30T17:30:00"),  # Sunday 28 is worked
-        ("2025-09-30T17:30:00", "working", "PT10M", "2025-10-09T09:10:00"),  # 国庆中秋 1–8
-        ("2025-10-10T13:00:00", "working", "PT8H", "2025-10-11T14:30:00"),  # Saturday 11 is worked
-        ("2026-01-01T08:00:00", "working", "PT1H", "2026-01-04T10:00:00"),  # Sunday 4 is worked
-        ("2026-02-13T17:00:00", "working", "P1D", "2026-02-14T17:30:00"),  # Saturday 14 is worked
-        ("2026-02-14T17:00:00", "working", "PT1H", "2026-02-24T09:30:00"),  # 春节 15–23
-        (
-            "2026-09-24T13:30:00",
-            "working",
-            "PT4H",
-            "2026-09-24T17:30:00",
-        ),  # used up at closing, not at the next opening
-        ("2026-09-24T17:30:00", "working", "PT4H", "2026-09-28T14:30:00"),  # 中秋 25–27
-        ("2026-09-30T10:00:00", "working", "P15D", "2026-10-27T17:30:00"),  # Saturday 10-10 is worked
-        ("2026-11-20T12:00:00", "working", "PT4H", "2026-11-20T17:30:00"),  # noon starts at 13:30
-        ("2026-10-03T10:00:00", "working", "P1D", "2026-10-08T17:30:00"),  # the day of the start is never counted
-        ("2026-10-01T10:00:00", "natural", "P7D", "2026-10-08T10:00:00"),
-        ("2024-02-28T10:00:00", "natural", "P2D", "2024-03-01T10:00:00"),
-    ],
-)
-def test_deadlines_known_by_hand(start: str, kind: str, amount: str, due: str) -> None:
-    line = orjson.dumps({"id": "x", "start": f"{start}+08:00", "kind": kind, "amount": amount})
-    [(answer, _)] = answer_lines([line], published_calendar())
-    assert orjson.loads(answer) == {"id": "x", "due_at": f"{due}+08:00", "provisional": False}
-
-
 def test_a_year_without_published_holidays_is_provisional() -> None:
     line = b'{"id": 1, "start": "2026-12-31T16:30:00+08:00", "kind": "working", "amount": "PT2H"}'
     [(answer, _)] = answer_lines([line], published_calendar())
