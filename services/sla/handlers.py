@@ -139,7 +139,7 @@ class _Page:
         if before is None or before.rules == terms.number:
             return terms
         if before.rules > terms.number:
-            row.clock_set = replace(before, rules=terms.number)
+            self.put(row, *lifecycle.restored(before, at, terms))
             return terms
         for newer in self.terms.since(before.rules, at):
             assert newer.since is not None

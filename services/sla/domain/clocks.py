@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import NamedTuple
 
 from services.sla.domain.intervals import Suspension, counted, merged, used_up_at
 from services.sla.domain.policy import Allowance, ClockName, Counting
@@ -69,6 +70,18 @@ class Firing:
     withdrawn: bool = False
 
 
+class Former(NamedTuple):
+    """The rule by which a clock was timed until other rules came into force at `until`: an event from before that is
+    read after it is judged by this."""
+
+    until: datetime
+    allowance: Allowance
+    ladder: tuple[timedelta, timedelta, timedelta]
+    policy: str
+    budget: timedelta
+    not_before: datetime | None
+
+
 @dataclass(frozen=True, slots=True)
 class Clock:
     """One clock in one round.
@@ -99,6 +112,7 @@ class Clock:
     stopped_at: datetime | None = None
     stop_reason: str = ""
     firings: tuple[Firing, ...] = ()
+    former: tuple[Former, ...] = ()
 
     @property
     def running(self) -> bool:
@@ -271,6 +285,31 @@ def rebase(
     )
     clock, corrected = _rearm(announced, changed, at, calendar, reason)
     return clock, (*facts, *corrected, _fact(FactName.REBASED, clock, at, reason))
+
+
+def remember(clock: Clock, before: Clock, until: datetime) -> Clock:
+    """The clock with the rule of `before` kept, by which it was timed until other rules came into force."""
+    rule = Former(until, before.allowance, before.ladder, before.policy, before.budget, before.not_before)
+    return replace(clock, former=(*clock.former, rule))
+
+
+def restore(clock: Clock, at: datetime, calendar: Calendar, reason: str = "") -> Change:
+    """Timed again by the rule that held at `at`, for an event of that time; without such a rule nothing happens."""
+    kept = tuple(rule for rule in clock.former if rule.until <= at)
+    if not clock.running or len(kept) == len(clock.former):
+        return clock, ()
+    rule = clock.former[len(kept)]
+    changed = replace(
+        clock,
+        allowance=rule.allowance,
+        ladder=rule.ladder,
+        policy=rule.policy,
+        budget=rule.budget,
+        not_before=rule.not_before,
+        former=kept,
+    )
+    clock, corrected = _rearm(clock, changed, at, calendar, reason)
+    return clock, (*corrected, _fact(FactName.REBASED, clock, at, reason))
 
 
 def _steps(clock: Clock) -> Iterator[tuple[datetime, Lamp | int]]:

@@ -277,7 +277,25 @@ def led_by(clock_set: ClockSet, unit: str, at: datetime, terms: Terms) -> Change
 
 def retimed(clock_set: ClockSet, at: datetime, terms: Terms) -> Change:
     """Other rules hold from `at` on, for open orders too: every running clock is counted by them from its start."""
-    return _rebased(replace(clock_set, rules=terms.number), at, terms, "rules_changed")
+    before = clock_set
+    clock_set, facts = _rebased(replace(clock_set, rules=terms.number), at, terms, "rules_changed")
+    if clock_set.clocks is before.clocks:
+        return clock_set, facts
+    pairs = zip(before.clocks, clock_set.clocks, strict=True)
+    clocks = tuple(new if new is old else steps.remember(new, old, at) for old, new in pairs)
+    return replace(clock_set, clocks=clocks), facts
+
+
+def restored(clock_set: ClockSet, at: datetime, terms: Terms) -> Change:
+    """An event from before the rules by which the order is timed is about to be applied: back to those of its time."""
+    clock_set = replace(clock_set, rules=terms.number)
+    calendar = terms.calendar_for(clock_set)
+    facts: tuple[Fact, ...] = ()
+    for clock in clock_set.clocks:
+        changed, more = steps.restore(clock, at, calendar, "rules_changed")
+        if changed is not clock:
+            clock_set, facts = _put(clock_set, changed), facts + more
+    return clock_set, facts
 
 
 def _rebased(clock_set: ClockSet, at: datetime, terms: Terms, reason: str) -> Change:

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest_asyncio
 
+from shared.clock import rfc3339
 from shared.events.catalog import ratings, work_orders
 from shared.testing.harness import Harness
 from tests.integration.sla.orders import CLOCKS, Order
@@ -273,3 +274,20 @@ async def test_call_back_runs_only_while_somebody_is_to_be_called(hub: Harness) 
     await called.feedback(ratings.FeedbackAttempted, attempt=1, outcome="no_answer")
     await hub.settle()
     assert (await by_link.clocks())["callback", 1]["stop_reason"] == "attempted"
+
+
+async def test_after_an_emergency_action_clocks_count_from_it_and_first_contact_is_met(hub: Harness) -> None:
+    order = Order(hub, handling_class="urgent", channel="web", groups=["elderly"])
+    taken = hub.clock.now() - H
+    order.received_at = hub.clock.now()
+    await order.dispatched(taken_at=taken)
+    await hub.settle()
+    clocks = await order.clocks()
+    contact, complete = clocks["first_contact", 1], clocks["complete", 1]
+    assert (contact["stopped_at"], contact["stop_reason"], contact["lamp"]) == (
+        rfc3339(taken),
+        "emergency_action",
+        "green",
+    )
+    assert (complete["started_at"], complete["due_at"]) == (rfc3339(taken), rfc3339(taken + 2 * H))
+    assert complete["used_s"] == 3600

@@ -87,7 +87,7 @@ def test_an_elderly_reporter_is_contacted_within_a_day_whatever_the_city_allows(
     terms = Terms(Policy.from_data(data), TERMS.calendar)
     for groups, due in (
         (frozenset({"elderly"}), T0 + 24 * H),
-        (frozenset({"minor"}), datetime(2026, 9, 29, 17, 30, tzinfo=ZONE)),
+        (frozenset({"veteran"}), datetime(2026, 9, 29, 17, 30, tzinfo=ZONE)),
     ):
         clock_set, _ = lifecycle.open_set(
             "order",
