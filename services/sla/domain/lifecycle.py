@@ -203,7 +203,11 @@ def call_owed(clock_set: ClockSet, completed_at: datetime, terms: Terms) -> Chan
 
 
 def call_attempted(clock_set: ClockSet, at: datetime) -> Change:
-    """The first attempt meets the call-back clock, whether anybody answered or not."""
+    """The first attempt meets the call-back clock, whether anybody answered or not; also when a reopening that came
+    after it was read before it."""
+    clock = clock_set.latest(ClockName.CALLBACK)
+    if clock is not None and clock.stopped_at is not None and clock.started_at <= at < clock.stopped_at:
+        clock_set = _put(clock_set, replace(clock, stopped_at=None, stop_reason=""))
     return _stop(clock_set, ClockName.CALLBACK, at, "attempted")
 
 
