@@ -199,7 +199,12 @@ def call_owed(clock_set: ClockSet, completed_at: datetime, terms: Terms) -> Chan
     handled = clock_set.completed_by(completed_at)
     if handled is None:
         return clock_set, ()
-    return _start(clock_set, ClockName.CALLBACK, handled.round, completed_at, completed_at, terms)
+    clock_set, facts = _start(clock_set, ClockName.CALLBACK, handled.round, completed_at, completed_at, terms)
+    again = next((c for c in clock_set.clocks if c.name is ClockName.COMPLETE and c.round > handled.round), None)
+    if not facts or again is None:
+        return clock_set, facts
+    clock_set, stopped = _stop(clock_set, ClockName.CALLBACK, again.started_at, "reopened")  # it was read first
+    return clock_set, facts + stopped
 
 
 def call_attempted(clock_set: ClockSet, at: datetime) -> Change:
