@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from shared.bus.records import Partition
+from shared.db import days
 from shared.events.event import Event, Message
 from shared.ids import day_of
 
@@ -98,31 +99,4 @@ class Inbox:
 
         Ids of days without a partition are in the default one; they move when their day gets its own.
         """
-        today = datetime.now(UTC).date()
-        table = f"{self.schema}.inbox_events"
-        await pg.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", f"care/{table}")
-        have = {
-            row["relname"]
-            for row in await pg.fetch(
-                "SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid"
-                " WHERE i.inhparent = $1::regclass",
-                table,
-            )
-        }
-        for offset in range(-1, 3):
-            day = today + timedelta(days=offset)
-            name = f"inbox_events_{day:%Y%m%d}"
-            if name not in have:
-                await pg.execute(
-                    f"CREATE TABLE {self.schema}.{name} (LIKE {table} INCLUDING ALL);"
-                    f"WITH moved AS (DELETE FROM {table}_other WHERE day = '{day}' RETURNING *)"
-                    f" INSERT INTO {self.schema}.{name} SELECT * FROM moved;"
-                    f"ALTER TABLE {table} ATTACH PARTITION {self.schema}.{name}"
-                    f" FOR VALUES FROM ('{day}') TO ('{day + timedelta(days=1)}')"
-                )
-        oldest = today - timedelta(days=INBOX_DAYS)
-        for name in have:
-            suffix = name.removeprefix("inbox_events_")
-            if suffix.isdigit() and suffix < f"{oldest:%Y%m%d}":
-                await pg.execute(f"DROP TABLE IF EXISTS {self.schema}.{name}")
-        await pg.execute(f"DELETE FROM {table}_other WHERE day < $1", oldest)
+        await days.keep(pg, self.schema, "inbox_events", datetime.now(UTC).date(), INBOX_DAYS)

@@ -5,7 +5,7 @@ from typing import Any
 
 from shared.bus.records import Received
 from shared.events.event import Event, Headers, Message, read_from
-from shared.outbox.uow import headers_from, headers_json
+from shared.events.stored import headers_from, headers_json
 
 Place = tuple[str, str]
 """(topic, key)"""

@@ -446,7 +446,3 @@ class Worker:
         for handler, batch in together.items():
             uow.caused_by(batch)
             await handler(batch, uow)
-
-    async def replay(self, letter_id: int, *, value: bytes | None = None) -> dict[str, Any]:
-        """Handle a dead letter again, see `DeadLetters.replay`."""
-        return await self.dead_letters.replay(self, letter_id, value)

@@ -14,6 +14,7 @@ from shared.http.bodies import Body
 from shared.http.pages import Page, Paged, cursor_of, page_of
 from shared.http.requests import StrictRoute
 from shared.security.principal import Principal
+from shared.service.dead_letter_desk import DeadLetterDesk
 from shared.service.runner import Runner
 
 Operator = Annotated[Principal, allowed("admin")]
@@ -29,7 +30,7 @@ class ReplayBody(Body):
 def router(runner: Runner) -> APIRouter:
     """The operations of one service."""
     service = runner.service
-    letters = runner.worker.dead_letters
+    letters = DeadLetterDesk(runner.worker)
     routes = APIRouter(prefix=f"/ops/{service.name}", tags=["ops"], route_class=StrictRoute)
 
     @routes.get("/health/live")
@@ -77,7 +78,7 @@ def router(runner: Runner) -> APIRouter:
         """Handle a letter again, then what waits behind it. 409 with the reason when it fails again."""
         edited = orjson.dumps(body.value) if body and body.value is not None else None
         try:
-            return await runner.worker.replay(_known(letter_id), value=edited)
+            return await letters.replay(_known(letter_id), value=edited)
         except (Problem, Transient):
             raise
         except Exception as error:
@@ -87,10 +88,10 @@ def router(runner: Runner) -> APIRouter:
     async def discard(who: Operator, letter_id: int) -> dict[str, Any]:
         """Give a letter up for good; what waits behind it is then handled."""
         async with service.database.transaction() as uow:
-            topic, key = await letters.discard(runner.worker, uow, _known(letter_id))
+            topic, key = await letters.discard(uow, _known(letter_id))
             await audit.record(uow, actor=who.actor, action="dead_letter.discarded", subject=str(letter_id))
         try:
-            replayed = (await letters.follow(runner.worker, topic, key))["replayed"]
+            replayed = (await letters.follow(topic, key))["replayed"]
         except (Problem, Transient):
             raise
         except Exception as error:

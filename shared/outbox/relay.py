@@ -12,7 +12,7 @@ from typing import Any
 
 from shared.bus.records import Record, Rejected, Transport
 from shared.db.database import Database, is_transient
-from shared.outbox.uow import headers_from
+from shared.events.stored import headers_from
 from shared.telemetry import metrics
 
 log = logging.getLogger(__name__)

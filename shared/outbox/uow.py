@@ -1,6 +1,5 @@
 """The unit of work that a handler is given: its connection, and what goes out with the same commit."""
 
-from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -11,7 +10,8 @@ import orjson
 from shared.bus.records import Record
 from shared.clock import CausalClock, Clock
 from shared.db import bulk
-from shared.events.event import Event, Headers, Message, encode
+from shared.events.event import Event, Message, encode
+from shared.events.stored import headers_json
 from shared.ids import uuid7
 from shared.telemetry.tracing import current_traceparent
 
@@ -132,33 +132,3 @@ class Uow:
             " ORDER BY n",
             [(record.topic, record.key, headers_json(record.headers), record.value) for record in records],
         )
-
-
-def headers_json(headers: Headers) -> str:
-    """Headers as a JSON list of [name, text]; bytes that are no text survive in base64."""
-    return orjson.dumps([[_text(name.encode()), _text(value)] for name, value in headers]).decode()
-
-
-def headers_from(stored: str | list[list[str]]) -> Headers:
-    """The inverse of `headers_json`."""
-    pairs = orjson.loads(stored) if isinstance(stored, str) else stored
-    return tuple((_bytes(name).decode(), _bytes(value)) for name, value in pairs)
-
-
-_RAW = "base64:"
-
-
-def _text(value: bytes) -> str:
-    try:
-        text = value.decode()
-    except UnicodeDecodeError:
-        text = ""
-    if "\x00" in text or text.startswith(_RAW) or (value and not text):
-        return _RAW + b64encode(value).decode()
-    return text
-
-
-def _bytes(value: str) -> bytes:
-    if value.startswith(_RAW):
-        return b64decode(value[len(_RAW) :])
-    return value.encode()

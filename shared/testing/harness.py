@@ -26,9 +26,9 @@ from shared.bus.worker import decode_event
 from shared.clock import ManualClock
 from shared.db.database import plain_url
 from shared.events.event import Event, Message, encode
+from shared.events.stored import headers_from
 from shared.http.app import gated, running, service_app
 from shared.ids import uuid7
-from shared.outbox.uow import headers_from
 from shared.security.tokens import Tokens
 from shared.service.pipeline import backlog
 from shared.service.process import build_service, ensure_topics, migrate_service

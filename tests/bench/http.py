@@ -92,7 +92,10 @@ def serve(name: str, port: int) -> None:
     """One service with such a store, until it is ended."""
     with TemporaryDirectory() as folder:
         settings = Settings(data_dir=folder, admin_token=TOKEN, public_rate=0)
-        runner = cast(Runner, SimpleNamespace(service=_service(name), worker=SimpleNamespace(dead_letters=None)))
+        runner = cast(
+            Runner,
+            SimpleNamespace(service=_service(name), worker=SimpleNamespace(dead_letters=SimpleNamespace(table=""))),
+        )
         app = gated(service_app(runner, settings, Tokens(settings)), name)
         run_async(uvicorn.Server(server_config(app, "127.0.0.1", port)).serve())
 

@@ -18,9 +18,9 @@ from shared.bus.records import Partition, Received, Record, partition_of
 from shared.db.bell import Bell
 from shared.db.database import PLANNED_ONCE, is_transient, nothing_to_reset, plain_url, plans_of
 from shared.errors import Transient
+from shared.events.stored import headers_json
 from shared.events.topics import load as catalogue_topics
 from shared.ids import uuid7
-from shared.outbox.uow import headers_json
 from shared.transport.embedded.member import EmbeddedConsumer
 
 log = logging.getLogger(__name__)

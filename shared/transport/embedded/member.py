@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 
 from shared.bus.records import Partition, Received
-from shared.outbox.uow import headers_from
+from shared.events.stored import headers_from
 
 if TYPE_CHECKING:
     from shared.transport.embedded.log import EmbeddedTransport

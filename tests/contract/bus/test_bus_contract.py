@@ -19,6 +19,7 @@ from shared.events.catalog.appeals import AppealReceived
 from shared.events.event import Message
 from shared.outbox.relay import Relay
 from shared.outbox.uow import Timer, Uow
+from shared.service.dead_letter_desk import DeadLetterDesk
 from shared.transport.kafka import KafkaTransport
 from tests.contract.bus.counting import PARTITIONS, Counting, fact, running
 
@@ -89,11 +90,11 @@ async def test_poison_becomes_a_dead_letter_and_later_facts_of_its_key_wait(coun
         await asyncio.sleep(0.5)
         assert await counting.seen() == {"good": [1, 2, 3, 4], "other": [1, 2, 3, 4], "bad": [1]}
         async with counting.database.transaction() as uow:
-            letters = await workers[0].dead_letters.list(uow.pg, status=None, after=0, limit=10)
+            letters = await DeadLetterDesk(workers[0]).list(uow.pg, status=None, after=0, limit=10)
         assert [letter["status"] for letter in letters] == ["parked", "waiting", "waiting"]
         assert "cannot ever work" in letters[0]["reason"]
         counting.trouble = None
-        assert await workers[0].replay(letters[0]["id"]) == {"replayed": 3, "left": 0}
+        assert await DeadLetterDesk(workers[0]).replay(letters[0]["id"]) == {"replayed": 3, "left": 0}
         assert (await counting.seen())["bad"] == [1, 2, 3, 4]
         await counting.transport.publish([fact("bad", 5, counting.topic)])
         await counting.until(13)

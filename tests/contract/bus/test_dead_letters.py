@@ -11,6 +11,7 @@ from shared.bus.records import Partition, Record
 from shared.bus.worker import Worker
 from shared.errors import Poison, Transient
 from shared.events.event import Message
+from shared.service.dead_letter_desk import DeadLetterDesk
 from tests.contract.bus.counting import Counting, fact, running
 
 
@@ -34,8 +35,8 @@ async def letters(service: Counting, worker: Worker) -> list[tuple[int, int, str
 
 async def discard(service: Counting, worker: Worker, letter: int) -> None:
     async with service.database.transaction() as uow:
-        topic, key = await worker.dead_letters.discard(worker, uow, letter)
-    await worker.dead_letters.follow(worker, topic, key)
+        topic, key = await DeadLetterDesk(worker).discard(uow, letter)
+    await DeadLetterDesk(worker).follow(topic, key)
 
 
 async def read_all(service: Counting) -> None:
@@ -65,7 +66,7 @@ async def test_the_fact_that_fails_is_parked_not_the_one_that_let_it_through(loc
         await local.transport.publish([fact("k", 4, local.topic)])
         await read_all(local)
         local.trouble = None
-        assert (await worker.replay((await letters(local, worker))[0][0]))["left"] == 0
+        assert (await DeadLetterDesk(worker).replay((await letters(local, worker))[0][0]))["left"] == 0
         assert await local.seen() == {"k": [1, 2, 3, 4]}
 
 
@@ -114,14 +115,14 @@ async def test_a_replay_that_fails_again_parks_the_letter_that_fails_with_its_re
 
         local.trouble = other
         with pytest.raises(ValueError, match="another reason"):
-            await worker.replay((await letters(local, worker))[0][0])
+            await DeadLetterDesk(worker).replay((await letters(local, worker))[0][0])
         assert [letter[1:] for letter in await letters(local, worker)] == [
             (2, "replayed", "Poison"),
             (3, "parked", "ValueError"),
             (4, "waiting", "waits behind a dead letter of its key"),
         ]
         local.trouble = None
-        await worker.replay((await letters(local, worker))[1][0])
+        await DeadLetterDesk(worker).replay((await letters(local, worker))[1][0])
         assert await local.seen() == {"k": [1, 2, 3, 4]}
 
 
