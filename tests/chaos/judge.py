@@ -157,6 +157,8 @@ class Case:
         self._act(line)
 
     def _clock(self, line: Line) -> None:
+        if not line.type.startswith("clock."):
+            return
         body = _decoder.decode(line.body)
         self.clocks[line.key] = (body.after.handling_class, body.after.clocks)
         if line.type == "clock.started":
