@@ -58,14 +58,17 @@ async def restamp(pg: Any) -> None:
 
 
 async def catalogue_in_force(pg: Any, now: datetime) -> tuple[CatalogueRow | None, datetime | None]:
-    """The version in force at `now`, and the instant of the next change."""
+    """The version in force at `now`, and the instant of the next change. One that was put in force at once stays so
+    when the clock is set back."""
     row = await pg.fetchrow(
-        f"SELECT version, csv, effective_from FROM {catalogue_versions.fullname} WHERE effective_from <= $1"
-        " ORDER BY effective_from DESC, version DESC LIMIT 1",
+        f"SELECT version, csv, effective_from FROM {catalogue_versions.fullname}"
+        " WHERE effective_from <= greatest($1, activated_at) ORDER BY effective_from DESC, version DESC LIMIT 1",
         now,
     )
     until = await pg.fetchval(
-        f"SELECT min(effective_from) FROM {catalogue_versions.fullname} WHERE effective_from > $1", now
+        f"SELECT min(effective_from) FROM {catalogue_versions.fullname}"
+        " WHERE effective_from > greatest($1, activated_at)",
+        now,
     )
     return (CatalogueRow(row["version"], row["csv"], row["effective_from"]) if row else None), until
 

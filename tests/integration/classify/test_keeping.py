@@ -216,6 +216,13 @@ async def test_a_catalogue_is_imported_shown_and_takes_effect_on_its_day(server_
         assert [(item["version"], item["in_force"]) for item in versions] == [("2", True), ("1", False)]
 
 
+async def test_the_catalogue_stays_in_force_when_the_clock_is_set_back(server_url: str) -> None:
+    async with Harness.fresh(server_url, "classify") as hub:
+        hub.clock.set(hub.clock.now() - timedelta(hours=1))
+        await hub.query("UPDATE classify.knowledge SET stamp = stamp + 1")  # read anew, as after a restart
+        assert (await label(hub, LAMP)).data.after.catalogue_version == "1"
+
+
 async def test_a_wrong_catalogue_is_refused_with_its_lines(hub: Harness) -> None:
     csv = {**hub.admin, "Content-Type": "text/csv"}
     wrong = CSV.replace("general,complaint", "slow,complaint", 2)
