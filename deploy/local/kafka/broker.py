@@ -108,7 +108,7 @@ class Kafka:
             "-Xms128m",
             "-XX:+UseSerialGC",  # two cores and a small heap: fewer threads, less memory than G1
             "-XX:+ExitOnOutOfMemoryError",
-            "-XX:TieredStopAtLevel=1",  # the second compiler costs more CPU in the first minutes than it gives back here
+            "-XX:TieredStopAtLevel=1",  # the second compiler takes more CPU in its minutes than it gives back here
             "-Djava.awt.headless=true",
             "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
             "-Dorg.slf4j.simpleLogger.showDateTime=true",
