@@ -95,6 +95,11 @@ MAY = {
     "POST /v1/sla/policies": "leader",
     "GET /v1/sla/calendars": STAFF,
     "POST /v1/sla/calendars": "leader",
+    "POST /v1/sla/calendars/import": "leader",
+    "POST /v1/sla/what-if": "leader",
+    "GET /v1/sla/policies/{version}/moved": STAFF,
+    "GET /v1/sla/calendars/{version}/moved": STAFF,
+    "GET /v1/sla/suspensions": STAFF,
     # feedback
     "GET /v1/callbacks": "seat supervisor leader",
     "POST /v1/callbacks/lease": "seat supervisor leader",

@@ -192,7 +192,8 @@ def test_a_body_sent_in_chunks_is_measured_too(http: httpx.Client, posts: list[O
     for _, path, operation in posts:
         with findings.here():
             answer = harmless(http.post(path, content=chunks(), headers={"Content-Type": "application/json"}))
-            if "requestBody" in operation and not path.endswith(("/batch", "/versions")):
+            # files may be longer, or say in their query what they are
+            if "requestBody" in operation and not path.endswith(("/batch", "/versions", "/import")):
                 assert answer.status_code == 413, f"{path}: {answer.text}"
 
 
