@@ -87,8 +87,8 @@ class Handlers:
         A second look follows for what a replica wrote that had not read of them yet.
         """
         await self.terms.read(uow.pg)
-        page = _Page(uow, self.terms, self.supervision)
         for timer in timers:
+            page = _Page(uow, self.terms, self.supervision)
             rows = await repository.lock_running(uow.pg, timer.payload.get("after", ""), RULES_PAGE)
             changed = []
             for row in rows:
@@ -101,7 +101,6 @@ class Handlers:
                 uow.arm(replace(timer, payload={**timer.payload, "after": rows[-1].work_order_id}))
             elif not timer.payload.get("second"):
                 uow.arm(Timer(RULES_TIMER, f"{timer.key}/2", timer.due_at + SECOND_LOOK, {"second": True}))
-            page = _Page(uow, self.terms, self.supervision)
 
 
 def _catch_up(row: Row, page: "_Page") -> None:

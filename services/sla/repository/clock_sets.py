@@ -10,9 +10,9 @@ import msgspec
 from services.sla.domain.lifecycle import ClockSet
 from services.sla.events import Owner, worst_lamp
 from services.sla.reactions import FeedbackFact
+from services.sla.repository.seen import seen_by
 from services.sla.tables import clock_sets
 from shared.clock import rfc3339
-from shared.db.where import Where
 from shared.http.pages import Page, cursor_of
 from shared.security.principal import Principal
 
@@ -98,8 +98,7 @@ async def lock_running(pg: Any, after: str, limit: int) -> list[Row]:
 
 async def running_page(pg: Any, who: Principal, after: str, limit: int) -> list[Row]:
     """As `lock_running`, without locks, of what the caller may see."""
-    where = Where("running")
-    who.scope.narrow(where, region="region_code", units="unit = ANY(?)")
+    where = seen_by(who, "running")
     where.add("work_order_id > ?", after)
     found = await pg.fetch(
         f"SELECT {_COLUMNS} FROM {clock_sets.fullname} WHERE {where} ORDER BY work_order_id LIMIT {limit:d}",
@@ -189,10 +188,7 @@ async def lamps(
     pg: Any, who: Principal, unit: str | None, lamp: str | None, page: Page
 ) -> tuple[dict[str, int], list[dict[str, Any]]]:
     """How many orders with running clocks show which lamp, and those orders, the earliest deadline first."""
-    where = Where("running")
-    who.scope.narrow(where, region="region_code", units="unit = ANY(?)")
-    if unit is not None:
-        where.add("unit = ?", unit)
+    where = seen_by(who, "running", unit=unit)
     counted = await pg.fetch(
         f"SELECT lamp, count(*) AS n FROM {clock_sets.fullname} WHERE {where} GROUP BY lamp", *where.values
     )

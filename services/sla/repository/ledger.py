@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from services.sla.repository.seen import seen_by
 from services.sla.tables import clock_sets, suspensions
 from shared.clock import rfc3339
-from shared.db.where import Where
 from shared.http.pages import Page, cursor_of
 from shared.security.principal import Principal
 
@@ -15,12 +15,9 @@ async def suspensions_of(
     pg: Any, who: Principal, begin: datetime, end: datetime, unit: str | None, what: str | None, page: Page
 ) -> list[dict[str, Any]]:
     """What was asked for, decided or running in [begin, end), the oldest first."""
-    where = Where()
-    who.scope.narrow(where, region="region_code", units="unit = ANY(?)")
+    where = seen_by(who, unit=unit)
     where.add("requested_at < ?", end)
     where.add("greatest(requested_at, decided_at, coalesce(ended_at, until_at)) >= ?", begin)
-    if unit is not None:
-        where.add("unit = ?", unit)
     if what is not None:
         where.add("what = ?", what)
     if (last := cursor_of(page, datetime, str)) is not None:
@@ -34,21 +31,15 @@ async def suspensions_of(
 
 async def shares(pg: Any, who: Principal, begin: datetime, end: datetime, unit: str | None) -> list[dict[str, Any]]:
     """By unit: orders in hand in [begin, end), how many of them were suspended at some time in it, extended in it."""
-    hand = Where()
+    hand = seen_by(who, unit=unit)
     hand.add("(running OR applied_to >= ?)", begin)
     hand.add("(state::json ->> 'counts_from')::timestamptz < ?", end)
-    who.scope.narrow(hand, region="region_code", units="unit = ANY(?)")
-    if unit is not None:
-        hand.add("unit = ?", unit)
     in_hand = await pg.fetch(
         f"SELECT unit, count(*) AS orders FROM {clock_sets.fullname} WHERE {hand} GROUP BY unit", *hand.values
     )
-    where = Where("status = 'approved'")
-    who.scope.narrow(where, region="region_code", units="unit = ANY(?)")
+    where = seen_by(who, "status = 'approved'", unit=unit)
     where.add("decided_at < ?", end)
     where.add("coalesce(ended_at, until_at, decided_at) >= ?", begin)
-    if unit is not None:
-        where.add("unit = ?", unit)
     stopped = await pg.fetch(
         "SELECT unit, count(DISTINCT work_order_id) FILTER (WHERE what = 'suspension') AS suspended,"
         " count(DISTINCT work_order_id) FILTER (WHERE what = 'extension') AS extended"

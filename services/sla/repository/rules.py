@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from services.sla.repository.seen import seen_by
 from services.sla.tables import moved_deadlines
 from shared.clock import rfc3339
 from shared.db import bulk
-from shared.db.where import Where
 from shared.http.pages import Page, cursor_of
 from shared.security.principal import Principal
 
@@ -23,11 +23,8 @@ async def moves_of(
     pg: Any, who: Principal, effective_from: datetime, unit: str | None, page: Page
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """How many deadlines of which unit were moved by the rules of an instant, and those deadlines."""
-    where = Where()
-    who.scope.narrow(where, region="region_code", units="unit = ANY(?)")
+    where = seen_by(who, unit=unit)
     where.add("effective_from = ?", effective_from)
-    if unit is not None:
-        where.add("unit = ?", unit)
     counted = await pg.fetch(
         "SELECT unit, count(*) AS moved, count(*) FILTER (WHERE to_at < from_at) AS earlier,"
         " count(*) FILTER (WHERE to_at > from_at) AS later"

@@ -7,10 +7,10 @@ from typing import Any
 import msgspec
 
 from services.sla.domain.lifecycle import ClockSet
+from services.sla.repository.seen import seen_by
 from services.sla.tables import clock_sets, supervisions
 from shared.clock import rfc3339
 from shared.db import bulk
-from shared.db.where import Where
 from shared.http.pages import Page, after_of
 from shared.security.principal import Principal
 
@@ -44,12 +44,6 @@ async def withdraw_supervisions(
     )
 
 
-_WITH_CLASS = (
-    f"SELECT s.*, c.state, c.state::json ->> 'handling_class' AS handling_class FROM {supervisions.fullname} s"
-    f" JOIN {clock_sets.fullname} c USING (work_order_id)"
-)
-
-
 async def something_is_late(pg: Any, before: datetime) -> bool:
     """Whether a clock's timer still waits that was due before an instant."""
     waits: bool = await pg.fetchval(
@@ -67,7 +61,13 @@ async def tell_late(pg: Any, audiences: Sequence[str], at: datetime) -> list[Map
         at,
     )
     ids = [row["id"] for row in told]
-    return list(await pg.fetch(f"{_WITH_CLASS} WHERE s.id = ANY($1) ORDER BY s.raised_at, s.id", ids))
+    return list(
+        await pg.fetch(
+            f"SELECT s.*, c.state::json ->> 'handling_class' AS handling_class FROM {supervisions.fullname} s"
+            f" JOIN {clock_sets.fullname} c USING (work_order_id) WHERE s.id = ANY($1) ORDER BY s.raised_at, s.id",
+            ids,
+        )
+    )
 
 
 async def lock_unnoticed(pg: Any, ids: Sequence[str]) -> list[dict[str, Any]]:
@@ -100,12 +100,9 @@ async def supervisions_of(
     pg: Any, who: Principal, level: int | None, unit: str | None, acknowledged: bool | None, page: Page
 ) -> list[dict[str, Any]]:
     """Supervisions, the newest first."""
-    where = Where()
-    who.scope.narrow(where, region="region_code", units="unit = ANY(?)")
+    where = seen_by(who, unit=unit)
     if level is not None:
         where.add("level = ?", level)
-    if unit is not None:
-        where.add("unit = ?", unit)
     if acknowledged is not None:
         where.add(f"acknowledged_at IS {'NOT ' if acknowledged else ''}NULL")
     if (last := after_of(page, str)) is not None:
