@@ -26,7 +26,7 @@ from deploy.local.process import Identity
 from deploy.local.routes import in_process_routes, local_services
 from deploy.local.serving import following, lifespan_of, serving
 from deploy.local.settings import LocalSettings
-from deploy.local.stack import DATABASES, Stack, prepare_database
+from deploy.local.stack import Stack
 from deploy.local.supervisor import Supervisor
 from deploy.local.work import Work
 from shared.http.app import Together
@@ -139,12 +139,7 @@ class _Hub:
         server = self.stack.own_postgres()
         if server is not None:
             await self.supervisor.start(server.program(), within_s=POSTGRES_READY_S)
-            await prepare_database(server.url("postgres"), DATABASES["embedded"], "embedded")
-            self.stack.database_url = server.url(DATABASES["embedded"])
-            self.stack.services_url = server.quick_url(DATABASES["embedded"])
-        else:
-            await prepare_database(self.settings.database_url, None, "embedded")
-            self.stack.database_url = self.stack.services_url = self.settings.database_url
+        await self.stack.take_database(server, "embedded")
         self._publish()
         return self.settings.model_copy(update={"database_url": self.stack.services_url})
 

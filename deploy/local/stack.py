@@ -70,6 +70,17 @@ class Stack:
             return None
         return PostgreSQL(self.settings.data_dir, ports.free_port(), self.folder.log("postgres"))
 
+    async def take_database(self, server: PostgreSQL | None, log_id: str) -> None:
+        """Prepare the stack's database on its own running `server`, or the person's, and keep its addresses; raises
+        StackError as `prepare_database` does."""
+        if server is None:
+            await prepare_database(self.settings.database_url, None, log_id)
+            self.database_url = self.services_url = self.settings.database_url
+            return
+        name = DATABASES[self.transport]
+        await prepare_database(server.url("postgres"), name, log_id)
+        self.database_url, self.services_url = server.url(name), server.quick_url(name)
+
 
 def already_running(folder: DataFolder) -> str:
     """Words for a person who starts a second stack in one folder."""

@@ -28,7 +28,7 @@ from deploy.local.routes import CHECKOUT, local_routes, local_services
 from deploy.local.services import demo_program, prepare_all, service_program
 from deploy.local.serving import EmbeddedServer
 from deploy.local.settings import LocalSettings
-from deploy.local.stack import DATABASES, Stack, already_running, end_leftovers, prepare_database
+from deploy.local.stack import Stack, already_running, end_leftovers
 from deploy.local.supervisor import Supervisor
 from shared.security.tokens import SIGNING_KEY, load_or_make_signing_key
 
@@ -184,13 +184,7 @@ class _Supervision:
             raise StackError(
                 f"No Kafka answers at KAFKA_BOOTSTRAP_SERVERS={stack.kafka}. Start it or correct the address."
             )
-        if postgres is not None:
-            await prepare_database(postgres.url("postgres"), DATABASES["kafka"], f"kafka:{log_id}")
-            stack.database_url = postgres.url(DATABASES["kafka"])
-            stack.services_url = postgres.quick_url(DATABASES["kafka"])
-        else:
-            await prepare_database(settings.database_url, None, f"kafka:{log_id}")
-            stack.database_url = stack.services_url = settings.database_url
+        await stack.take_database(postgres, f"kafka:{log_id}")
         self._publish()
         _tell("Preparing the database …")
         await prepare_all(stack)
