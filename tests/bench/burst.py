@@ -16,9 +16,10 @@ import orjson
 
 from tests.bench import load
 from tests.bench.growth import growth
-from tests.bench.history import arguments_of, count, load_average, query, with_history
+from tests.bench.history import arguments_of, count, query, with_history
 from tests.bench.journey import Journey
 from tests.bench.stack import TOKEN, Stack, machine
+from tools.seed.cost import load_average
 
 SHAPE = (5, 75, 5, 125, 10, 175, 50)
 GROWTH = (75, 175)

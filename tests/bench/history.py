@@ -1,7 +1,6 @@
 """A stack with so many cases of history, kept between runs: seeding a million takes minutes."""
 
 import asyncio
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -63,8 +62,3 @@ async def _seeds(stack: Stack) -> int:
     found = await query(stack, "SELECT coalesce(max(seed), 0) FROM seed.runs")
     assert isinstance(found, int)
     return found
-
-
-def load_average() -> list[float]:
-    """What else ran on the machine: a figure taken beside others is only indicative."""
-    return [round(one, 1) for one in os.getloadavg()]

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 
 from tests.bench import ceiling, load
 from tests.bench.growth import growth
-from tests.bench.history import count, load_average
+from tests.bench.history import count
 from tests.bench.journey import Journey
 from tests.bench.stack import TOKEN, Stack, machine, running
+from tools.seed.cost import load_average
 
 CHUNK = 1000
 

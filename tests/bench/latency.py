@@ -17,9 +17,10 @@ import orjson
 
 from tests.bench import load
 from tests.bench.growth import growth
-from tests.bench.history import arguments_of, count, load_average, query, with_history
+from tests.bench.history import arguments_of, count, query, with_history
 from tests.bench.journey import Journey
 from tests.bench.stack import TOKEN, machine
+from tools.seed.cost import load_average
 
 RATES = (20, 100)
 

@@ -22,8 +22,9 @@ import orjson
 from shared.service.process import run_async
 from tests.bench import load
 from tests.bench.growth import growth
-from tests.bench.history import arguments_of, count, load_average, with_history
+from tests.bench.history import arguments_of, count, with_history
 from tests.bench.stack import TOKEN, Stack, machine, running
+from tools.seed.cost import load_average
 
 LOOK_AGAIN_S = 0.1
 GIVE_UP_S = 20.0

@@ -20,8 +20,9 @@ from urllib.parse import quote, urlencode
 import orjson
 
 from tests.bench import load
-from tests.bench.history import arguments_of, count, load_average, query, with_history
+from tests.bench.history import arguments_of, count, query, with_history
 from tests.bench.stack import TOKEN, Stack, machine
+from tools.seed.cost import load_average
 
 LIMIT = 50
 PAGES = (1, 100, 1_000)

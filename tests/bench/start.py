@@ -20,9 +20,10 @@ from typing import Any
 from tests.bench import load
 from tests.bench.burst import OWNED
 from tests.bench.growth import growth
-from tests.bench.history import arguments_of, count, load_average, query, with_history
+from tests.bench.history import arguments_of, count, query, with_history
 from tests.bench.journey import Journey
 from tests.bench.stack import Stack, machine, running
+from tools.seed.cost import load_average
 
 
 def first_appeal(stack: Stack) -> None:

@@ -41,9 +41,8 @@ from shared.testing.postgres import url_of
 from shared.transport.embedded import EmbeddedTransport
 from tests.bench import load
 from tests.bench.growth import growth
-from tests.bench.history import load_average
 from tests.bench.stack import ROOT, TOKEN, free_port, machine
-from tools.seed.cost import server_cpu_s
+from tools.seed.cost import load_average, server_cpu_s
 
 WORKERS = 3
 LEAD_S = 45.0

@@ -43,5 +43,5 @@ def server_cpu_s(server: psutil.Process) -> float:
 
 
 def load_average() -> list[float]:
-    """What else ran on the machine."""
+    """What else ran on the machine: a figure taken beside others is only indicative."""
     return [round(one, 1) for one in os.getloadavg()]
