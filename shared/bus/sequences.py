@@ -137,25 +137,27 @@ class Sequences:
             )
         return ready
 
-    async def early(self, pg: Any, topic: str, key: str) -> tuple[Headers, bytes] | None:
-        """The kept fact of `key` whose turn it is, if any; the key is locked until the commit."""
+    async def early(self, pg: Any, topic: str, key: str) -> tuple[int, Headers, bytes] | None:
+        """The kept fact of `key` whose turn it is, if any; nobody else takes it or drops it until the commit."""
         row = await pg.fetchrow(
-            f"SELECT e.headers, e.value FROM {self.schema}.inbox_sequences s JOIN {self.schema}.inbox_early e"
+            f"SELECT e.sequence, e.headers, e.value FROM {self.schema}.inbox_sequences s"
+            f" JOIN {self.schema}.inbox_early e"
             " ON e.topic = s.topic AND e.key = s.key AND e.sequence = s.last_sequence + 1"
-            " WHERE s.topic = $1 AND s.key = $2 FOR UPDATE OF s",
+            " WHERE s.topic = $1 AND s.key = $2 FOR UPDATE OF s, e",
             topic,
             key,
         )
-        return (headers_from(row["headers"]), row["value"]) if row else None
+        return (row["sequence"], headers_from(row["headers"]), row["value"]) if row else None
 
-    async def drop_early(self, pg: Any, topic: str, key: str) -> None:
-        """Forget the fact that `early` gave."""
-        await pg.execute(
-            f"DELETE FROM {self.schema}.inbox_early e USING {self.schema}.inbox_sequences s WHERE e.topic = s.topic"
-            " AND e.key = s.key AND e.sequence = s.last_sequence + 1 AND s.topic = $1 AND s.key = $2",
+    async def drop_early(self, pg: Any, topic: str, key: str, sequence: int) -> bool:
+        """Forget the fact that `early` gave; False when somebody else has dealt with it meanwhile."""
+        dropped = await pg.fetchval(
+            f"DELETE FROM {self.schema}.inbox_early WHERE topic = $1 AND key = $2 AND sequence = $3 RETURNING true",
             topic,
             key,
+            sequence,
         )
+        return dropped is True
 
     async def overdue(self, pg: Any) -> list[tuple[str, str]]:
         """(topic, key) of kept facts whose turn it is: a crash left them between two transactions."""

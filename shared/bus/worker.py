@@ -338,19 +338,22 @@ class Worker:
         """Hand over the kept facts of `key` whose turn has come, each in its own transaction, up to one that fails:
         that becomes a dead letter."""
         while True:
+            sequence = 0
             record: Received | None = None
             try:
                 async with self.database.transaction() as uow:
                     kept = await self.sequences.early(uow.pg, topic, key)
                     if kept is None:
                         return
-                    record = Received(Partition(topic, -1), -1, key, *kept)
+                    sequence, headers, value = kept
+                    record = Received(Partition(topic, -1), -1, key, headers, value)
                     await self.deliver(uow, [record], alone=True)
             except Exception as error:
                 if record is None or isinstance(error, Transient):
                     raise
                 async with self.database.transaction() as uow:
-                    await self.sequences.drop_early(uow.pg, topic, key)
+                    if not await self.sequences.drop_early(uow.pg, topic, key, sequence):
+                        return  # another reader, or house-keeping, came to the same end just before
                     await self.dead_letters.add(uow, [record], reason_of(error), 1, "parked")
                 metrics.DEAD_LETTERS.labels(self.group, topic).inc()
                 return

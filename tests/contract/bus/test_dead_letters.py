@@ -185,3 +185,17 @@ async def test_early_facts_are_let_through_although_a_passing_trouble_came_just_
         await local.transport.publish([fact("k", 1, local.topic)])
         await local.until(2, 10)
     assert await local.seen() == {"k": [1, 2]}
+
+
+async def test_two_who_release_the_same_kept_fact_park_it_once(local: Counting) -> None:
+    async with running(local):
+        await local.transport.publish([fact("k", sequence, local.topic) for sequence in (1, 3, 4)])
+        await read_all(local)
+    async with local.database.transaction() as uow:  # as if 2 had been handled alone just before a stop
+        await uow.pg.execute("UPDATE inbox_sequences SET last_sequence = 2")
+    local.trouble = refuses(3)
+    worker = local.worker()
+    await asyncio.gather(worker.release(local.topic, "k"), local.worker().release(local.topic, "k"))
+    assert [letter[1:3] for letter in await letters(local, worker)] == [(3, "parked")]
+    async with local.database.read() as pg:
+        assert await pg.fetchval("SELECT array_agg(sequence) FROM inbox_early") == [4]
