@@ -75,14 +75,14 @@ new-service: $(DEV)  ## write a consumer service of your own that works at once:
 	@$(call need,name)$(PY) -m tools.new_service '$(name)' $(if $(segment),--segment '$(segment)')
 
 # one target for each file of tests/bench whose first line says `bench-<name>: …`
-BENCHES := $(patsubst tests/bench/%.py,%,$(shell grep -ls '^"""bench-' tests/bench/*.py))
+BENCHES := $(subst _,-,$(patsubst tests/bench/%.py,%,$(shell grep -ls '^"""bench-' tests/bench/*.py)))
 .PHONY: bench generate $(BENCHES:%=bench-%)
 bench: $(LOCAL)  ## every bench, one after the other; each ends with one JSON object [transport=kafka]
-	@for name in $(BENCHES); do $(PY) -m tests.bench.$$name $(if $(transport),transport=$(transport)) || exit 1; done
+	@for name in $(BENCHES); do $(PY) -m tests.bench.$$(echo $$name | tr - _) $(if $(transport),transport=$(transport)) || exit 1; done
 
 $(BENCHES:%=bench-%): bench-%: $(LOCAL)
-	@$(PY) -m tests.bench.$* $(if $(transport),transport=$(transport)) $(if $(n),n=$(n)) $(if $(seconds),seconds=$(seconds)) \
-		$(foreach word,history folder rate users due small growth empty,$(if $($(word)),$(word)=$($(word))))
+	@$(PY) -m tests.bench.$(subst -,_,$*) $(if $(transport),transport=$(transport)) $(if $(n),n=$(n)) $(if $(seconds),seconds=$(seconds)) \
+		$(foreach word,history folder rate users due small growth empty seed kill,$(if $($(word)),$(word)=$($(word))))
 
 generate: $(LOCAL)  ## write docs/generated anew from the event catalog
 	@$(PY) -m tools.generate

@@ -2,7 +2,8 @@
 
 Level 1 is the unit's own supervisor's, level 2 the district's, level 3 the city's. One that is raised in time is told
 at once; those that an outage delayed are told together, one digest for each audience. One that nobody acknowledges
-climbs by the ladder of its class: while its clock runs the next level does that, afterwards a timer.
+climbs by the ladder of its class, from when it was told: while its clock runs the next level does that, afterwards a
+timer.
 """
 
 from collections import Counter, defaultdict
@@ -24,6 +25,9 @@ UNNOTICED_TIMER = "unnoticed"
 
 DIGEST_TIMER = "digest"
 """one per audience with late supervisions"""
+
+STEPS = ("clock", UNNOTICED_TIMER)
+"""the timers by which something is raised or climbs (`handlers.CLOCK_TIMER`); a digest waits for the late ones"""
 
 TOP = 3
 LISTED = 100
@@ -65,14 +69,18 @@ class Supervision:
         """Supervisions that an event read late withdrew: whoever was told is told so."""
         for row in rows:
             uow.disarm(UNNOTICED_TIMER, row["id"])
-            if row["told_at"] is not None:
-                audience = self.audience(row["reach"], row)
-                self._tell(uow, "withdrawn", row["reach"], audience, [row], "撤回：", uow.clock.now())
+            # what has just climbed may wait for its digest still: then the one below is the last who knows
+            reach = row["reach"] if row["told_at"] is not None else row["reach"] - 1
+            if reach >= row["level"]:
+                audience = self.audience(reach, row)
+                self._tell(uow, "withdrawn", reach, audience, [row], "撤回：", uow.clock.now())
 
     async def on_digest(self, timers: Sequence[Timer], uow: Uow) -> None:
         """All that an audience was not told because it came late, as one notice, once nothing late is left to fire."""
         now = uow.clock.now()
-        if await repository.something_is_late(uow.pg, now - LATE_AFTER):
+        # the batch that brought this timer may have fired late ones, too, and is about to arm the next of their steps
+        waiting = uow.arms(STEPS, now - LATE_AFTER)
+        if waiting or await repository.something_is_late(uow.pg, STEPS, now - LATE_AFTER):
             for timer in timers:
                 uow.arm(Timer(DIGEST_TIMER, timer.key, now))
             return
@@ -86,28 +94,34 @@ class Supervision:
 
     async def on_unnoticed(self, timers: Sequence[Timer], uow: Uow) -> None:
         """Supervisions that nobody acknowledged by the time of the next level go to that level's supervisor."""
+        now = uow.clock.now()
         due = {timer.key: timer.due_at for timer in timers}
         climbed = []
         for row in await repository.lock_unnoticed(uow.pg, list(due)):
             clock = row["clock_set"].clock(ClockName(row["clock"]), row["round"])
             if clock is not None and clock.running:
                 continue  # the next level of the clock is announced to that supervisor
-            row = {**row, "reach": row["reach"] + 1, "climbed_at": due[row["id"]]}
+            at, reach = due[row["id"]], row["reach"] + 1
+            row = {**row, "reach": reach, "climbed_at": at, "audience": self.audience(reach, row)}
+            if reach > row["highest"] and now - at > LATE_AFTER:
+                row["told_at"] = None
+                uow.arm(Timer(DIGEST_TIMER, row["audience"], now))
+            else:
+                if reach > row["highest"]:
+                    self._tell(uow, "climbed", reach, row["audience"], [row], "无人签收，上报：", at)
+                self._watch(row, uow)
             climbed.append(row)
-            if row["reach"] > row["highest"]:
-                audience = self.audience(row["reach"], row)
-                self._tell(uow, "climbed", row["reach"], audience, [row], "无人签收，上报：", due[row["id"]])
-            self._watch(row, uow)
         await repository.climb(uow.pg, climbed)
 
     def _watch(self, row: Mapping[str, Any], uow: Uow) -> None:
-        """Arms the climb to the level after `reach`; the level itself is the first."""
+        """Arms the climb to the level after `reach`: from the instant of `reach`, or from when it was told, if late."""
         reach = row["reach"]
         if reach >= TOP:
             return
         ladder = self.terms.at(row["raised_at"]).policy.ladders[HandlingClass(row["handling_class"])]
-        wait = ladder[reach] - ladder[row["level"] - 1]
-        uow.arm(Timer(UNNOTICED_TIMER, row["id"], row["raised_at"] + max(wait, timedelta(minutes=1))))
+        wait = max(ladder[reach] - ladder[reach - 1], timedelta(minutes=1))
+        since, told_at = row.get("climbed_at") or row["raised_at"], row["told_at"]
+        uow.arm(Timer(UNNOTICED_TIMER, row["id"], (told_at if told_at - since > LATE_AFTER else since) + wait))
 
     def _tell(
         self,

@@ -1,6 +1,6 @@
 """The unit of work that a handler is given: its connection, and what goes out with the same commit."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -96,6 +96,11 @@ class Uow:
     def disarm(self, kind: str, key: str) -> None:
         """Forget a timer; nothing happens when there is none."""
         self._timers[(kind, key)] = None
+
+    def arms(self, kinds: Collection[str], before: datetime) -> bool:
+        """Whether this transaction arms a timer of these kinds that is due before an instant: until it ends no query
+        shows that."""
+        return any(timer and timer.kind in kinds and timer.due_at < before for timer in self._timers.values())
 
     def after_commit(self, callback: Callable[[], None]) -> None:
         """Call when the transaction is committed, in this process only (e.g. drop a cache)."""

@@ -26,11 +26,8 @@ from typing import Any
 
 from shared.bus.records import Record
 from tests.bench import load
-from tests.bench.sla import told
+from tests.bench.sla import stage, told
 from tests.bench.sla.orders import Order, bus, order, publish
-from tests.bench.sla.stage import UNREAD, Replica, Server, city_with, fresh_database, kept_folder, postgres, query
-from tests.bench.sla.stage import replicas as started
-from tests.bench.sla.stage import until
 from tests.bench.stack import machine
 from tools.seed.cost import load_average
 
@@ -47,8 +44,8 @@ BAR_S = 2.0
 class Disturbances:
     """Kills workers one after the other and the database once; knows when it answered again."""
 
-    server: Server
-    workers: Sequence[Replica]
+    server: stage.Server
+    workers: Sequence[stage.Replica]
     kill_every_s: float
     crash_at: float
     """seconds of `time.time()`"""
@@ -90,15 +87,17 @@ async def arm(url: str, orders: Sequence[Order]) -> None:
         await publish(transport, dispatched())
     first = orders[1].due_at
     wait_s = (first - datetime.now(UTC)).total_seconds()
-    read = await until(url, UNREAD.format(service="sla", topic="dispatch.work-orders.v1"), wait_s)
+    read = await stage.until(url, stage.UNREAD.format(service="sla", topic="dispatch.work-orders.v1"), wait_s)
     waits = "SELECT count(*) FROM sla.timers WHERE kind = 'clock' AND due_at < $1"
-    if not read or not await until(url, waits, (first - datetime.now(UTC)).total_seconds(), first - timedelta(minutes=1)):
+    if not read or not await stage.until(
+        url, waits, (first - datetime.now(UTC)).total_seconds(), first - timedelta(minutes=1)
+    ):
         raise RuntimeError("the machine is too slow or too busy: clocks were not armed before the first fell due")
 
 
 async def left(url: str, last: datetime) -> int:
     """Timers and events that are still to come."""
-    [row] = await query(
+    [row] = await stage.query(
         url,
         "SELECT (SELECT count(*) FROM sla.timers WHERE kind = 'clock' AND due_at <= $1)"
         " + (SELECT count(*) FROM sla.outbox) AS n",
@@ -142,11 +141,11 @@ async def judge(
                 waited.append(event.appended - instant)
             lags.append(event.appended - (back if gone <= instant < back else instant))
     faults["an order nobody knows"] += len(stream)
-    rows = await query(url, "SELECT id, withdrawn_at FROM sla.supervisions")
+    rows = await stage.query(url, "SELECT id, withdrawn_at FROM sla.supervisions")
     faults["supervisions differ from the stream"] += len(rows) != len(ids) or {row["id"] for row in rows} != ids
     counted = Counter(name for notice in await told.notices(url) for name in notice.supervision_ids)
     faults["told not once"] += sum(counted[name] != 1 for name in ids) + len(counted.keys() - ids)
-    [open_] = await query(
+    [open_] = await stage.query(
         url,
         "SELECT (SELECT count(*) FROM sla.dead_letters) AS letters,"
         " (SELECT count(*) FROM sla.timers WHERE error IS NOT NULL) AS failed",
@@ -156,13 +155,15 @@ async def judge(
     return Verdict(+faults, lags, waited, len(lags))
 
 
-def run(server: Server, folder: Path, count: int, seconds: float, kill_every_s: float, seed: int) -> dict[str, Any]:
+def run(
+    server: stage.Server, folder: Path, count: int, seconds: float, kill_every_s: float, seed: int
+) -> dict[str, Any]:
     """Arm, disturb, judge."""
     chance = random.Random(seed)
     steps = (timedelta(0), timedelta(seconds=seconds), timedelta(seconds=2 * seconds))
-    city = city_with(folder, "PT1H", ("PT0S", f"PT{seconds:g}S", f"PT{2 * seconds:g}S"))
-    url = asyncio.run(fresh_database(server, folder, "sla"))
-    with started("sla", WORKERS, url, folder, SUSHU_CITY=str(city)) as workers:
+    city = stage.city_with(folder, "PT1H", ("PT0S", f"PT{seconds:g}S", f"PT{2 * seconds:g}S"))
+    url = asyncio.run(stage.fresh_database(server, folder, "sla"))
+    with stage.replicas("sla", WORKERS, url, folder, SUSHU_CITY=str(city)) as workers:
         first = datetime.now(UTC) + timedelta(seconds=LEAD_S + count / ARMED_PER_S)
         orders = orders_due(count, first, seconds)
         began = time.monotonic()
@@ -211,7 +212,7 @@ def run(server: Server, folder: Path, count: int, seconds: float, kill_every_s: 
 
 def main() -> None:
     given = dict(argument.split("=", 1) for argument in sys.argv[1:])
-    with kept_folder(given, "escalations") as folder, postgres(folder) as server:
+    with stage.kept_folder(given, "escalations") as folder, stage.postgres(folder) as server:
         found = run(
             server,
             folder,

@@ -13,7 +13,8 @@ after (one in eight exactly at the deadline, as many a microsecond to either sid
 Two processes of sla on real time, one each of intake, dispatch and evaluate. The rule: a stop at or before due is never
 an escalation (only `unsent` may announce one, taken back by `clock.corrected`), a later one always is. Judged by the
 stream of sla, its tables, what supervisors were told, evaluate's late rounds, intake's clocks of the case and
-dispatch's lamps, each compared with what the bench computes. The last line is one JSON object; status 1 when one differs.
+dispatch's lamps, each compared with what the bench computes. The last line is one JSON object; status 1 when anything
+differs.
 """
 
 import asyncio
@@ -35,11 +36,8 @@ import orjson
 
 from shared.transport.embedded import EmbeddedTransport
 from tests.bench import load
-from tests.bench.sla import told
+from tests.bench.sla import stage, told
 from tests.bench.sla.orders import PLATFORM, Order, bus, order, publish
-from tests.bench.sla.stage import UNREAD, Replica, Server, city_with, fresh_database, kept_folder, postgres, query
-from tests.bench.sla.stage import replicas as started
-from tests.bench.sla.stage import until
 from tests.bench.stack import machine
 from tools.seed.cost import load_average
 
@@ -129,13 +127,13 @@ async def readers_behind(url: str) -> AsyncIterator[None]:
         await asyncio.gather(holding, return_exceptions=True)
 
 
-async def race(url: str, runs: Sequence[Run], replicas: Sequence[Replica]) -> dict[str, Any]:
+async def race(url: str, runs: Sequence[Run], replicas: Sequence[stage.Replica]) -> dict[str, Any]:
     """Arm every clock, then play the circumstances one after the other; returns what was seen by the way."""
     async with bus(url) as transport:
         began = time.monotonic()
         await publish(transport, (run.order.dispatched(datetime.now(UTC)) for run in runs))
         first = min(run.order.due_at for run in runs).timestamp()
-        if not await until(url, UNREAD.format(service="sla", topic=TOPIC), first - time.time()):
+        if not await stage.until(url, stage.UNREAD.format(service="sla", topic=TOPIC), first - time.time()):
             raise RuntimeError("the machine is too slow or too busy: clocks were not armed before the first fell due")
         seen: dict[str, Any] = {"armed_per_s": round(len(runs) / (time.monotonic() - began))}
         for circumstance in CIRCUMSTANCES:
@@ -159,9 +157,11 @@ async def race(url: str, runs: Sequence[Run], replicas: Sequence[Replica]) -> di
     last = max(run.order.due_at for run in runs)
     waits = "SELECT (SELECT count(*) FROM sla.timers WHERE kind IN ('clock', 'digest') AND due_at <= $1)"
     waits += " + (SELECT count(*) FROM sla.outbox)"
-    quiet = [await until(url, UNREAD.format(service="sla", topic=TOPIC), PATIENCE_S)]
-    quiet.append(await until(url, waits, PATIENCE_S, last + timedelta(minutes=30)))
-    quiet += [await until(url, UNREAD.format(service=who, topic=topic), PATIENCE_S) for who, topic in READERS]
+    quiet = [await stage.until(url, stage.UNREAD.format(service="sla", topic=TOPIC), PATIENCE_S)]
+    quiet.append(await stage.until(url, waits, PATIENCE_S, last + timedelta(minutes=30)))
+    quiet += [
+        await stage.until(url, stage.UNREAD.format(service=who, topic=topic), PATIENCE_S) for who, topic in READERS
+    ]
     seen["everything_was_read"] = all(quiet)
     return seen
 
@@ -184,7 +184,7 @@ class Projections:
 async def projections(url: str) -> Projections:
     """Reads all of them."""
     supervisions: dict[str, list[Any]] = {}
-    for row in await query(url, "SELECT id, work_order_id, clock, round, level, withdrawn_at FROM sla.supervisions"):
+    for row in await stage.query(url, "SELECT * FROM sla.supervisions"):
         supervisions.setdefault(row["work_order_id"], []).append(row)
     late_rounds = "SELECT work_order_id, late FROM evaluate.late_rounds WHERE platform = $1 AND round = 1"
     counted: Counter[tuple[str, str]] = Counter()
@@ -194,16 +194,16 @@ async def projections(url: str) -> Projections:
         await told.clocks(url),
         {
             row["work_order_id"]: _complete(orjson.loads(row["state"])["clocks"], "name")
-            for row in await query(url, "SELECT work_order_id, state FROM sla.clock_sets")
+            for row in await stage.query(url, "SELECT work_order_id, state FROM sla.clock_sets")
         },
         supervisions,
-        {row["work_order_id"]: row["late"] for row in await query(url, late_rounds, PLATFORM)},
+        {row["work_order_id"]: row["late"] for row in await stage.query(url, late_rounds, PLATFORM)},
         {
             row["id"]: _complete(orjson.loads(f"[{row['clocks']}]"), "clock")
-            for row in await query(url, "SELECT work_order_id::text AS id, clocks FROM intake.case_clocks")
+            for row in await stage.query(url, "SELECT work_order_id::text AS id, clocks FROM intake.case_clocks")
         },
-        {row["work_order_id"]: row for row in await query(url, "SELECT * FROM dispatch.lamps")},
-        {row["key"] for row in await query(url, "SELECT key FROM sla.timers WHERE kind = 'clock'")},
+        {row["work_order_id"]: row for row in await stage.query(url, "SELECT * FROM dispatch.lamps")},
+        {row["key"] for row in await stage.query(url, "SELECT key FROM sla.timers WHERE kind = 'clock'")},
         counted,
     )
 
@@ -241,8 +241,10 @@ def faults_of(run: Run, seen: Projections) -> list[str]:
     for row in rows:
         told_of = seen.notices["supervision", row["id"]] + seen.notices["digest", row["id"]]
         taken_back = seen.notices["withdrawn", row["id"]]
-        if told_of > 1 or (row["withdrawn_at"] is None and told_of != 1) or taken_back != (
-            told_of if row["withdrawn_at"] else 0
+        if (
+            told_of > 1
+            or (row["withdrawn_at"] is None and told_of != 1)
+            or taken_back != (told_of if row["withdrawn_at"] else 0)
         ):
             faults.append("notices: told or taken back otherwise than once")
     if seen.evaluate.get(key, False) != run.late:
@@ -286,15 +288,15 @@ def judge(runs: Sequence[Run], seen: Projections) -> dict[str, Any]:
     return found
 
 
-def run_all(server: Server, folder: Path, count: int, seconds: float, seed: int) -> dict[str, Any]:
+def run_all(server: stage.Server, folder: Path, count: int, seconds: float, seed: int) -> dict[str, Any]:
     """The whole race."""
     chance = random.Random(seed)
-    city = city_with(folder, "PT1H", ("PT0S", "P30D", "P60D"))
-    url = asyncio.run(fresh_database(server, folder, "sla", "intake", "dispatch", "evaluate"))
+    city = stage.city_with(folder, "PT1H", ("PT0S", "P30D", "P60D"))
+    url = asyncio.run(stage.fresh_database(server, folder, "sla", "intake", "dispatch", "evaluate"))
     with ExitStack() as stack:
-        replicas = stack.enter_context(started("sla", 2, url, folder, SUSHU_CITY=str(city)))
+        replicas = stack.enter_context(stage.replicas("sla", 2, url, folder, SUSHU_CITY=str(city)))
         for service in ("intake", "dispatch", "evaluate"):
-            stack.enter_context(started(service, 1, url, folder, SUSHU_CITY=str(city)))
+            stack.enter_context(stage.replicas(service, 1, url, folder, SUSHU_CITY=str(city)))
         first = datetime.now(UTC) + timedelta(seconds=LEAD_S + 4 * count / ARMED_PER_S)
         runs = []
         for circumstance in CIRCUMSTANCES:
@@ -309,7 +311,7 @@ def run_all(server: Server, folder: Path, count: int, seconds: float, seed: int)
 
 def main() -> None:
     given = dict(argument.split("=", 1) for argument in sys.argv[1:])
-    with kept_folder(given, "race") as folder, postgres(folder) as server:
+    with stage.kept_folder(given, "race") as folder, stage.postgres(folder) as server:
         found = run_all(
             server, folder, int(given.get("n", "10000")), float(given.get("seconds", "60")), int(given.get("seed", "1"))
         )

@@ -44,10 +44,13 @@ async def withdraw_supervisions(
     )
 
 
-async def something_is_late(pg: Any, before: datetime) -> bool:
-    """Whether a clock's timer still waits that was due before an instant."""
+async def something_is_late(pg: Any, kinds: Sequence[str], before: datetime) -> bool:
+    """Whether a timer of these kinds still waits that was due before an instant. One that fails holds nobody up."""
     waits: bool = await pg.fetchval(
-        f"SELECT EXISTS (SELECT 1 FROM {supervisions.schema}.timers WHERE kind = 'clock' AND due_at < $1)", before
+        f"SELECT EXISTS (SELECT 1 FROM {supervisions.schema}.timers"
+        " WHERE kind = ANY($1) AND due_at < $2 AND retry_at IS NULL)",
+        list(kinds),
+        before,
     )
     return waits
 
@@ -85,8 +88,8 @@ async def lock_unnoticed(pg: Any, ids: Sequence[str]) -> list[dict[str, Any]]:
 
 
 async def climb(pg: Any, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Store how high supervisions climbed."""
-    changes = [{name: row[name] for name in ("id", "reach", "climbed_at")} for row in rows]
+    """Store how high supervisions climbed, and who is told of it."""
+    changes = [{name: row[name] for name in ("id", "reach", "climbed_at", "audience", "told_at")} for row in rows]
     await bulk.update(pg, supervisions, changes, key=("id",))
 
 

@@ -153,7 +153,7 @@ class Replica:
         process = psutil.Process(self._process.pid)
         times = process.cpu_times()
         self.rss_mb = max(self.rss_mb, process.memory_info().rss / 1e6)
-        return self._past_cpu_s + times.user + times.system
+        return self._past_cpu_s + float(times.user + times.system)
 
     def kill(self) -> None:
         """SIGKILL: nothing is ended, nothing is said."""

@@ -167,3 +167,79 @@ async def test_orders_without_owner_suspended_handed_off_or_disputed_have_their_
         ("disputed", "first_contact", 2),
     }
     assert {n.audience for _, n in await _notices(hub)} >= {"region:460107", "unit:u-d"}
+
+
+async def test_a_digest_waits_for_the_later_clocks_of_an_order_too(hub: Harness) -> None:
+    """Three clocks of each order come due in the outage, each armed by the batch that fires the one before."""
+    orders = [Order(hub, handling_class="urgent", channel="web") for _ in range(3)]
+    for order in orders:
+        await order.dispatched()
+    await hub.settle()
+    await hub.runners["sla"].stop()
+    hub.clock.advance(6 * 3600 + 300)
+    await hub.runners["sla"].start()
+    await hub.settle(60)
+    told = Counter((n.kind, n.audience, n.count) for _, n in await _notices(hub))
+    # accept and first contact have all three levels by then, complete has two
+    assert told == {
+        ("digest", "unit:unit-1", 9): 1,
+        ("digest", "region:460106", 9): 1,
+        ("digest", "platform:460100", 9): 1,
+    }
+
+
+async def test_what_was_told_late_climbs_as_long_after_it_was_told(hub: Harness) -> None:
+    """Nobody can acknowledge what he was not told: an outage is no reason to go over a supervisor's head."""
+    orders = [Order(hub, handling_class="urgent", channel="web") for _ in range(5)]
+    for order in orders:
+        await _answered(order)
+    await hub.settle()
+    await hub.runners["sla"].stop()
+    for order in orders:
+        assert order.received_at is not None
+        await order.completed(time=order.received_at + 2.5 * H, asked=False)
+    hub.clock.advance(6 * 3600 + 300)
+    await hub.runners["sla"].start()
+    await hub.settle()
+    assert [(n.kind, n.audience, n.count) for _, n in await _notices(hub)] == [("digest", "unit:unit-1", 5)]
+    back = hub.clock.now()
+    await hub.advance(5 * 3600)
+    climbed = [(n.audience, at - back) for at, n in await _notices(hub) if n.kind == "climbed"]
+    assert Counter(climbed) == {("region:460106", H): 5, ("platform:460100", 4 * H): 5}
+
+
+async def test_climbs_that_an_outage_delayed_are_told_in_the_digest(hub: Harness) -> None:
+    orders = [Order(hub, handling_class="urgent", channel="web", unit=f"u-{n}") for n in range(5)]
+    for order in orders:
+        await _answered(order)
+    await hub.advance(2 * 3600 + 60)
+    for order in orders:  # level 1 was told in time; it would climb an hour after it
+        await order.completed(asked=False)
+    await hub.settle()
+    before = len(await _notices(hub))
+    await hub.runners["sla"].stop()
+    hub.clock.advance(6 * 3600)
+    await hub.runners["sla"].start()
+    await hub.settle()
+    assert [(n.kind, n.audience, n.count) for _, n in (await _notices(hub))[before:]] == [
+        ("digest", "region:460106", 5)
+    ]
+    assert {s["reach"] for s in await _supervisions(hub)} == {2}
+    back = hub.clock.now()
+    await hub.advance(4 * 3600)
+    climbed = [(n.audience, at - back) for at, n in await _notices(hub) if n.kind == "climbed"]
+    assert Counter(climbed) == {("platform:460100", 3 * H): 5}
+
+
+async def test_what_is_taken_back_while_its_climb_waits_for_a_digest_is_told_to_who_knew_of_it(hub: Harness) -> None:
+    order = Order(hub, handling_class="urgent", channel="web")
+    await _answered(order)
+    await hub.advance(2 * 3600 + 60)
+    before = len(await _notices(hub))
+    await hub.query("UPDATE sla.supervisions SET reach = 2, climbed_at = $1, told_at = NULL", hub.clock.now())
+    assert order.received_at is not None
+    await order.completed(time=order.received_at + 2 * H, asked=False)
+    await hub.settle()
+    assert [(n.kind, n.level, n.audience) for _, n in (await _notices(hub))[before:]] == [
+        ("withdrawn", 1, "unit:unit-1")
+    ]
