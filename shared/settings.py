@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import AwareDatetime, Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -27,6 +27,8 @@ class Settings(BaseSettings):
     """path of the platform directory (YAML); empty: this platform alone"""
     demo_stream: Literal["on", "off"] = "on"
     sim_clock: bool = False
+    sim_start: AwareDatetime | None = None
+    """where the turned clock of a new data folder begins (RFC 3339); default: now"""
     public_rate: int = Field(default=60, ge=0)
     """requests a minute and address on tokenless routes; 0 = off"""
     kafka_port: int = 0

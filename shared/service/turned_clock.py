@@ -47,8 +47,10 @@ FASTEST = 100_000.0
 class TurnedClock:
     """Business time = a base + (real time since) × speed, the same in every process of the stack."""
 
-    def __init__(self, database_url: str) -> None:
+    def __init__(self, database_url: str, start: datetime | None = None) -> None:
+        """`start`: where a new stack's clock begins; None: now."""
         self.url = plain_url(database_url)
+        self.start = start
         self.version = 0
         self._real = datetime.now(UTC)
         self._business = self._real
@@ -82,7 +84,8 @@ class TurnedClock:
             await connection.execute(SCHEMA)
             await connection.execute(
                 "INSERT INTO sim.clock (version, real_at, business_at, speed)"
-                " VALUES (1, clock_timestamp(), clock_timestamp(), 1) ON CONFLICT DO NOTHING"
+                " VALUES (1, clock_timestamp(), coalesce($1, clock_timestamp()), 1) ON CONFLICT DO NOTHING",
+                self.start,
             )
             await connection.execute("SELECT pg_advisory_unlock(7403)")
             await self._read(connection)
@@ -270,6 +273,6 @@ async def make_clock(settings: Settings) -> Clock:
     """Real time, or the stack's turned clock with SUSHU_SIM_CLOCK=1."""
     if not settings.sim_clock:
         return SystemClock()
-    clock = TurnedClock(settings.database_url)
+    clock = TurnedClock(settings.database_url, settings.sim_start)
     await clock.load()
     return clock
