@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 from services.sla import repository
 from services.sla.commands import Acknowledge, AddRules
 from services.sla.domain.calendar import FIRST_YEAR, LAST_YEAR, ZONE
-from services.sla.domain.clocks import Clock
+from services.sla.domain.clock import Clock
 from services.sla.domain.explanation import explain
 from services.sla.domain.relay import Calendar
 from services.sla.events import whole_seconds

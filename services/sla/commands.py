@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from services.sla.domain.calendar import CalendarError
+from services.sla.domain.clock_set import Terms
 from services.sla.domain.layers import Layer
-from services.sla.domain.lifecycle import Terms
 from services.sla.domain.policy import Policy, PolicyError
 from services.sla.handlers import RULES_TIMER
 from services.sla.repository import supervision_answer

@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 from itertools import groupby
 
 from services.sla.domain.calendar import ZONE
-from services.sla.domain.clocks import Clock, Fact, FactName, Lamp
+from services.sla.domain.clock import Clock, Fact, FactName, Lamp
+from services.sla.domain.clock_set import ClockSet
 from services.sla.domain.explanation import CLOCK_WORDS
-from services.sla.domain.lifecycle import ClockSet
 from services.sla.domain.policy import ClockName
 from services.sla.domain.relay import Calendar
 from shared.events.catalog import clocks as catalog

@@ -7,8 +7,8 @@ from typing import Any
 
 from services.sla import ledger, repository
 from services.sla.domain import lifecycle
-from services.sla.domain.clocks import Fact, FactName
-from services.sla.domain.lifecycle import ClockSet, Terms
+from services.sla.domain.clock import Fact, FactName
+from services.sla.domain.clock_set import ClockSet, Terms, moves
 from services.sla.events import LATE_AFTER, Owner, events_of
 from services.sla.reactions import IGNORED, feedback_fact, on_feedback_fact, on_order_event
 from services.sla.repository import Row
@@ -154,7 +154,7 @@ class _Page:
                     "from_at": move.before,
                     "to_at": move.after,
                 }
-                for move in lifecycle.moves(row.clock_set or before, clock_set)
+                for move in moves(row.clock_set or before, clock_set)
             ]
             self.put(row, clock_set, facts)
         return terms

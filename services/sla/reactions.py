@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from services.sla.domain import lifecycle
-from services.sla.domain.clocks import Fact
-from services.sla.domain.lifecycle import Change, ClockSet, Terms
+from services.sla.domain.clock import Fact
+from services.sla.domain.clock_set import ClockSet, Terms
+from services.sla.domain.lifecycle import Change
 from services.sla.domain.policy import Case, ClockName, HandlingClass
 from shared.events.catalog import ratings, work_orders
 

@@ -18,8 +18,8 @@ import yaml
 
 from services.sla.calendars import published_calendar
 from services.sla.domain.calendar import CalendarData, CalendarError, WorkingCalendar
+from services.sla.domain.clock_set import Terms
 from services.sla.domain.layers import Layer
-from services.sla.domain.lifecycle import Terms
 from services.sla.domain.policy import Policy
 from services.sla.sheets import calendar_data, entries_of_csv, years_of
 from services.sla.tables import calendars, policies

@@ -12,7 +12,7 @@ import orjson
 
 from services.sla import repository
 from services.sla.domain import lifecycle
-from services.sla.domain.lifecycle import Move, Terms
+from services.sla.domain.clock_set import Move, Terms, moves
 from services.sla.repository import Row
 from services.sla.terms import TermsBook
 from shared.clock import rfc3339
@@ -32,7 +32,7 @@ def moves_of(row: Row, at: datetime, terms: Terms, book: TermsBook) -> Iterator[
         if newer.since is not None:
             before, _ = lifecycle.retimed(before, newer.since, newer)
     after, _ = lifecycle.retimed(before, at, terms)
-    yield from lifecycle.moves(before, after)
+    yield from moves(before, after)
 
 
 async def what_if(database: Database, book: TermsBook, who: Principal, at: datetime, terms: Terms) -> bytes:

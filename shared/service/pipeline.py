@@ -1,5 +1,6 @@
 """How much is still on its way through the services that share one PostgreSQL (local stacks and tests)."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -15,24 +16,22 @@ async def schemas_of(connection: Any) -> list[str]:
     return [row["schemaname"] for row in rows]
 
 
-async def backlog(connection: Any, transport: Transport, now: datetime) -> str | None:
-    """What is still to do at business instant `now`, in words, or None when everything is applied: outbox rows to
-    send, records to read, timers to fire."""
-    schemas = await schemas_of(connection)
+async def backlog(connection: Any, transport: Transport, now: datetime, schemas: Sequence[str]) -> str | None:
+    """What is still to do at business instant `now` in these schemas, in words, or None when everything is applied:
+    outbox rows to send, timers to fire, records to read."""
     if not schemas:
         return None
-    outbox = await connection.fetchval(
-        "SELECT " + " + ".join(f'(SELECT count(*) FROM "{name}".outbox WHERE parked IS NULL)' for name in schemas)
-    )
-    if outbox:
-        return f"{outbox} outbox rows"
-    due = await connection.fetchval(
+    outbox, due = await connection.fetchrow(
         "SELECT "
+        + " + ".join(f'(SELECT count(*) FROM "{name}".outbox WHERE parked IS NULL)' for name in schemas)
+        + ", "
         + " + ".join(
             f'(SELECT count(*) FROM "{name}".timers WHERE due_at <= $1 AND retry_at IS NULL)' for name in schemas
         ),
         now,
     )
+    if outbox:
+        return f"{outbox} outbox rows"
     if due:
         return f"{due} due timers"
     read = await connection.fetch(

@@ -10,6 +10,8 @@ import contextlib
 import logging
 import os
 import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -34,12 +36,15 @@ CREATE TABLE IF NOT EXISTS sim.readers (
   reader text PRIMARY KEY, version bigint NOT NULL, seen_at timestamptz NOT NULL);
 """
 CHANNEL = "sushu_clock"
+SEEN = "sushu_clock_seen"
+"""a process says so when it has the new time"""
 ADVANCING = 7404
 """session lock of the desk that holds the clock still; while nobody has it, a clock that stands is to go on"""
 FOLLOW_S = 0.2
 READER_GONE_S = 3.0
 STEP_TIMEOUT_S = 120.0
 GO_ON_TRIES = 30
+LOOK_AGAIN_S = 0.005
 LONGEST_ADVANCE_S = 5 * 366 * 86400
 FASTEST = 100_000.0
 
@@ -122,23 +127,27 @@ class TurnedClock:
         while True:
             connection: Any = None
             try:
-                connection = await asyncpg.connect(self.url, timeout=10)
+                # who has seen which version is worth no wait for the disk
+                connection = await asyncpg.connect(self.url, timeout=10, server_settings={"synchronous_commit": "off"})
                 self._heard = asyncio.Event()
                 await connection.add_listener(CHANNEL, self._hear)
                 while True:
                     self._heard.clear()
                     await self._read(connection)
                     await connection.execute(
-                        "INSERT INTO sim.readers VALUES ($1, $2, now()) ON CONFLICT (reader)"
-                        " DO UPDATE SET version = excluded.version, seen_at = excluded.seen_at",
+                        "WITH seen AS (INSERT INTO sim.readers VALUES ($1, $2, now()) ON CONFLICT (reader)"
+                        " DO UPDATE SET version = excluded.version, seen_at = excluded.seen_at RETURNING version)"
+                        " SELECT pg_notify($3, version::text) FROM seen",
                         reader,
                         self.version,
+                        SEEN,
                     )
-                    if self._resume is not None:
-                        await self._go_on_for_the_dead(connection)
-                    with contextlib.suppress(TimeoutError):
+                    try:
                         async with asyncio.timeout(FOLLOW_S):
                             await self._heard.wait()
+                    except TimeoutError:
+                        if self._resume is not None:
+                            await self._go_on_for_the_dead(connection)
             except asyncio.CancelledError:
                 if connection is not None and not connection.is_closed():
                     with contextlib.suppress(Exception):
@@ -157,19 +166,18 @@ class ClockDesk:
         self.clock = clock
         self.transport = transport
         self._lock = asyncio.Lock()
+        self._connection: Any = None
+        self._seen = asyncio.Event()
+        self._schemas: list[str] = []
 
     async def set_speed(self, speed: float) -> datetime:
         """From now on business time runs `speed` times as fast; nothing is promised about drained effects."""
         if not 0 <= speed <= FASTEST:
             raise invalid("/speed", f"must lie between 0 and {FASTEST:.0f}")
-        async with self._lock:
-            connection: Any = await asyncpg.connect(self.clock.url, timeout=10)
-            try:
-                now = self.clock.now()
-                await self._set(connection, now, speed)
-                return now
-            finally:
-                await connection.close()
+        async with self._lock, self._session() as connection:
+            now = self.clock.now()
+            await self._set(connection, now, speed)
+            return now
 
     async def advance(self, seconds: float) -> tuple[datetime, int]:
         """Move to `now + seconds`, timer by timer, draining between steps; returns (now, timers fired).
@@ -178,45 +186,57 @@ class ClockDesk:
         """
         if not 0 <= seconds <= LONGEST_ADVANCE_S:
             raise invalid("/advance_s", f"must lie between 0 and {LONGEST_ADVANCE_S}, five years; send it in parts")
-        async with self._lock:
-            connection: Any = await asyncpg.connect(self.clock.url, timeout=10)
+        async with self._lock, self._session() as connection:
+            await connection.execute("SELECT pg_advisory_lock($1)", ADVANCING)
+            await self.clock._read(connection)
+            self._schemas = await schemas_of(connection)
+            speed = self.clock.speed if self.clock._resume is None else self.clock._resume
+            resume = speed or None  # a clock that stands still anyway needs nobody to go on
+            start = self.clock.now()
+            target = start + timedelta(seconds=seconds)
+            fired = 0
+            if speed:
+                await self._set(connection, start, 0.0, resume)
             try:
-                await connection.execute("SELECT pg_advisory_lock($1)", ADVANCING)
-                await self.clock._read(connection)
-                speed = self.clock.speed if self.clock._resume is None else self.clock._resume
-                start = self.clock.now()
-                target = start + timedelta(seconds=seconds)
-                fired = 0
-                await self._set(connection, start, 0.0, resume=speed)
-                try:
-                    await self._drain(connection, start)
-                    while True:
-                        due, count = await self._next_timer(connection)
-                        if due is None or due > target:
-                            break
-                        step = max(due, self.clock.now())
-                        await self._set(connection, step, 0.0, resume=speed)
-                        fired += count
-                        await self._drain(connection, step)
-                    await self._set(connection, target, 0.0, resume=speed)
+                await self._drain(connection, start)
+                while True:
+                    due, count = await self._next_timer(connection)
+                    if due is None or due > target:
+                        break
+                    step = max(due, self.clock.now())
+                    await self._set(connection, step, 0.0, resume)
+                    fired += count
+                    await self._drain(connection, step)
+                if target > self.clock.now():
+                    await self._set(connection, target, 0.0, resume)
                     await self._drain(connection, target)
-                finally:
-                    now = self.clock.now()
-                    await self._go_on(now, speed)
-                return now, fired
             finally:
-                await connection.close()
+                now = self.clock.now()
+                if speed:
+                    await self._go_on(now, speed)
+            await connection.execute("SELECT pg_advisory_unlock($1)", ADVANCING)
+            return now, fired
+
+    @asynccontextmanager
+    async def _session(self) -> AsyncIterator[Any]:
+        """The desk's own connection, made once; after any trouble it is closed, and what it held with it."""
+        if self._connection is None or self._connection.is_closed():
+            self._connection = await asyncpg.connect(self.clock.url, timeout=10)
+            await self._connection.add_listener(SEEN, lambda *_: self._seen.set())
+        connection = self._connection
+        try:
+            yield connection
+        except BaseException:
+            connection.terminate()
+            raise
 
     async def _go_on(self, now: datetime, speed: float) -> None:
         """The clock must not stand still for ever because the database was away in the middle of an advance."""
         for _ in range(GO_ON_TRIES):
             try:
-                connection: Any = await asyncpg.connect(self.clock.url, timeout=10)
-                try:
+                async with self._session() as connection:
                     await self._set(connection, now, speed)
-                    return
-                finally:
-                    await connection.close(timeout=1)
+                return
             except Exception as error:
                 if not is_transient(error) and not isinstance(error, OSError):
                     raise
@@ -234,26 +254,34 @@ class ClockDesk:
         await self.clock._read(connection)
         await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, str(version))
         deadline = asyncio.get_running_loop().time() + 10
-        while await connection.fetchval(
-            "SELECT count(*) FROM sim.readers WHERE version < $1 AND seen_at > now() - make_interval(secs => $2)",
-            version,
-            READER_GONE_S,
-        ):
+        while True:
+            self._seen.clear()
+            if not await connection.fetchval(
+                "SELECT count(*) FROM sim.readers WHERE version < $1 AND seen_at > now() - make_interval(secs => $2)",
+                version,
+                READER_GONE_S,
+            ):
+                return
             if asyncio.get_running_loop().time() > deadline:
                 raise Problem(503, "clock_not_followed", "A process of the stack does not follow the clock; try again.")
-            await asyncio.sleep(0.01)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(FOLLOW_S):
+                    await self._seen.wait()
 
     async def _next_timer(self, connection: Any) -> tuple[datetime | None, int]:
-        union = " UNION ALL ".join(
-            f'SELECT due_at FROM "{schema}".timers WHERE retry_at IS NULL' for schema in await schemas_of(connection)
-        )
-        if not union:
+        if not self._schemas:
             return None, 0
-        row = await connection.fetchrow(
-            f"SELECT due_at, count(*) AS n FROM ({union}) t WHERE due_at = (SELECT min(due_at) FROM ({union}) u)"
-            " GROUP BY due_at"
+        first = " UNION ALL ".join(
+            f'SELECT min(due_at) AS due_at FROM "{schema}".timers WHERE retry_at IS NULL' for schema in self._schemas
         )
-        return (row["due_at"], row["n"]) if row else (None, 0)
+        due = await connection.fetchval(f"SELECT min(due_at) FROM ({first}) t")
+        if due is None:
+            return None, 0
+        counts = " + ".join(
+            f'(SELECT count(*) FROM "{schema}".timers WHERE due_at = $1 AND retry_at IS NULL)'
+            for schema in self._schemas
+        )
+        return due, await connection.fetchval(f"SELECT {counts}", due)
 
     async def _drain(self, connection: Any, now: datetime) -> None:
         """Wait until outboxes are empty, everything in the log is read and no timer up to `now` is left; twice in a
@@ -261,12 +289,12 @@ class ClockDesk:
         deadline = asyncio.get_running_loop().time() + STEP_TIMEOUT_S
         quiet = 0
         while quiet < 2:
-            state = await backlog(connection, self.transport, now)
+            state = await backlog(connection, self.transport, now, self._schemas)
             quiet = 0 if state else quiet + 1
             if state and asyncio.get_running_loop().time() > deadline:
                 raise Problem(503, "not_drained", f"The pipeline does not drain: {state}", headers={"Retry-After": "5"})
             if state:
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(LOOK_AGAIN_S)
 
 
 async def make_clock(settings: Settings) -> Clock:

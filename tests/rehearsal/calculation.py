@@ -7,6 +7,7 @@ stopped. `course` tells what it must have announced by then, and when.
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 from tests.unit.sla.oracle import length_of_working_days, walk
 
@@ -73,7 +74,7 @@ class Watch:
     handling_class: str
     kind: str | None
     halved: bool = False
-    changes: list[tuple[datetime, str, object]] = field(default_factory=list)
+    changes: list[tuple[datetime, str, Any]] = field(default_factory=list)
     """class (class, kind), suspended (until), resumed, extended (length); in the order of their events"""
     stopped: datetime | None = None
 
@@ -149,11 +150,11 @@ class _Running:
                 self.lamp = what
             self.announced.append((due, at, what))
 
-    def apply(self, at: datetime, what: str, value: object) -> None:
+    def apply(self, at: datetime, what: str, value: Any) -> None:
         """A change at an instant, after `go(at)`: what fell on that very instant and no longer holds is taken back."""
         before = self.due, self.yellow
         if what == "class":
-            handling_class, kind = value  # type: ignore[misc]
+            handling_class, kind = value
             rule, ladder = self.rule, self.ladder
             self._rule(handling_class, kind)
             if (rule, ladder) == (self.rule, self.ladder):
@@ -163,14 +164,12 @@ class _Running:
             if self.due < at:
                 self.due = self.floor = at
         elif what == "suspended":
-            assert isinstance(value, datetime)
             self.holes.append((at, value))
             self._plan()
         elif what == "resumed":
             self.holes = [(since, min(until, at)) for since, until in self.holes]
             self._plan()
         else:
-            assert isinstance(value, timedelta)
             self.extension += value
             self._plan()
         self.armed = at

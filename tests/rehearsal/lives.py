@@ -1,7 +1,7 @@
 """What people do with the cases of a rehearsal: each case is a generator that waits, calls and goes on.
 
-    answer = yield Call("POST", path, body)    an HTTP call at this instant; None when it was refused
-    yield 90                                   so many minutes later, everything before applied
+answer = yield Call("POST", path, body)    an HTTP call at this instant; None when it was refused
+yield 90                                   so many minutes later, everything before applied
 """
 
 import random

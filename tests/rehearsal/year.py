@@ -4,7 +4,7 @@ import asyncio
 import heapq
 import random
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -57,7 +57,7 @@ class Year:
     acts: list[tuple[str, datetime]] = field(default_factory=list)
     """what people did: the event that must tell of it, and when"""
     calls: Counter[str] = field(default_factory=Counter)
-    seconds: Counter[str] = field(default_factory=Counter)
+    seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     turns: int = 0
     fired: int = 0
 

@@ -9,7 +9,7 @@ from datetime import date, datetime, time, timedelta
 from itertools import groupby
 
 from services.sla.domain.calendar import ZONE, WorkingCalendar
-from services.sla.domain.clocks import Clock
+from services.sla.domain.clock import Clock
 from services.sla.domain.policy import ClockName, Counting
 from services.sla.domain.relay import Calendar
 

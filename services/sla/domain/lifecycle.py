@@ -3,115 +3,16 @@
 Every function takes the present set and the event's own time and gives the next set with the facts to publish.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import NamedTuple
 
-from services.sla.domain import clocks as steps
-from services.sla.domain.calendar import WorkingCalendar
-from services.sla.domain.clocks import Clock, Fact, FactName, Firing
-from services.sla.domain.policy import Allowance, Case, ClockName, Counting, HandlingClass, Policy
-from services.sla.domain.relay import Calendar, RelayCalendar
-
-
-class Leg(NamedTuple):
-    """Who led until when; kept only where the next one has other office days."""
-
-    until: datetime
-    unit: str
-
-
-@dataclass(frozen=True, slots=True)
-class ClockSet:
-    """The clocks of one work order and what their budgets depend on.
-
-    `counts_from` is `received_at`, or `taken_at` of an emergency action. `clocks` are in the order of their starts.
-    `rules` is the number of the rules by which it is timed (`Terms.number`).
-    """
-
-    work_order_id: str
-    handling_class: HandlingClass
-    kind: str | None
-    groups: frozenset[str]
-    counts_from: datetime
-    clocks: tuple[Clock, ...] = ()
-    matter: str = ""
-    region_code: str = ""
-    unit: str = ""
-    legs: tuple[Leg, ...] = ()
-    rules: int = 0
-
-    @property
-    def case(self) -> Case:
-        """What the policy asks for."""
-        return Case(self.handling_class, self.kind, self.groups, self.matter, self.region_code)
-
-    def latest(self, name: ClockName) -> Clock | None:
-        """The clock of that name with the highest round."""
-        return next((clock for clock in reversed(self.clocks) if clock.name is name), None)
-
-    def clock(self, name: ClockName, round_: int) -> Clock | None:
-        """One clock."""
-        return next((clock for clock in self.clocks if (clock.name, clock.round) == (name, round_)), None)
-
-    @property
-    def running(self) -> bool:
-        """Whether any of its clocks runs."""
-        return any(clock.running for clock in self.clocks)
-
-    def completed_by(self, at: datetime) -> Clock | None:
-        """The complete clock that a completion at `at` stopped."""
-        return next((c for c in self.clocks if c.name is ClockName.COMPLETE and c.stopped_at == at), None)
-
-    def next_instant(self) -> datetime | None:
-        """When this set has to be looked at again."""
-        instants = [at for clock in self.clocks if (at := clock.next_instant()) is not None]
-        return min(instants, default=None)
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """The rules in force since an instant (None: from the beginning): a policy, the platform's calendar, and those of
-    units with office days of their own. `number` grows with every version that comes into force."""
-
-    policy: Policy
-    calendar: WorkingCalendar
-    units: Mapping[str, WorkingCalendar] = field(default_factory=dict)
-    since: datetime | None = None
-    number: int = 0
-
-    def calendar_for(self, clock_set: ClockSet) -> Calendar:
-        """What counts working time for an order: the days of whoever led it at the time."""
-        last = self.of_unit(clock_set.unit)
-        if not clock_set.legs:
-            return last
-        return RelayCalendar(tuple((leg.until, self.of_unit(leg.unit)) for leg in clock_set.legs), last)
-
-    def of_unit(self, unit: str) -> WorkingCalendar:
-        """The calendar of a unit."""
-        return self.units.get(unit, self.calendar)
-
+from services.sla.domain import steps
+from services.sla.domain.clock import Clock, Fact, FactName, Firing
+from services.sla.domain.clock_set import ClockSet, Leg, Terms
+from services.sla.domain.policy import Allowance, Case, ClockName, Counting
 
 Change = tuple[ClockSet, tuple[Fact, ...]]
-
-
-class Move(NamedTuple):
-    """A deadline that other rules put elsewhere; None while an open suspension comes first."""
-
-    clock: ClockName
-    round: int
-    before: datetime | None
-    after: datetime | None
-
-
-def moves(before: ClockSet, after: ClockSet) -> tuple[Move, ...]:
-    """The deadlines that differ between two states of the same clocks."""
-    return tuple(
-        Move(new.name, new.round, old.due_at, new.due_at)
-        for old, new in zip(before.clocks, after.clocks, strict=True)
-        if new is not old and new.due_at != old.due_at
-    )
 
 
 def open_set(

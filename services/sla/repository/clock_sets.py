@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from services.sla.domain.lifecycle import ClockSet
+from services.sla.domain.clock_set import ClockSet
 from services.sla.events import Owner, worst_lamp
 from services.sla.reactions import FeedbackFact
 from services.sla.repository.seen import seen_by

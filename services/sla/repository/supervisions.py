@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from services.sla.domain.lifecycle import ClockSet
+from services.sla.domain.clock_set import ClockSet
 from services.sla.repository.seen import seen_by
 from services.sla.tables import clock_sets, supervisions
 from shared.clock import rfc3339

@@ -15,9 +15,9 @@ import services.sla
 from services.sla.calendars import published_calendar
 from services.sla.domain import lifecycle
 from services.sla.domain.calendar import ZONE
-from services.sla.domain.clocks import Clock, Fact, FactName, Lamp
+from services.sla.domain.clock import Clock, Fact, FactName, Lamp
+from services.sla.domain.clock_set import ClockSet, Terms
 from services.sla.domain.explanation import explain
-from services.sla.domain.lifecycle import ClockSet, Terms
 from services.sla.domain.policy import Case, ClockName, HandlingClass, Policy, PolicyError
 
 DEFAULT = Path(services.sla.__file__).parent / "policies" / "default.yaml"

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from services.sla.calendars import published_calendar
 from services.sla.domain import lifecycle
 from services.sla.domain.calendar import ZONE, WorkingCalendar
+from services.sla.domain.clock_set import ClockSet, Terms
 from services.sla.domain.layers import Layer
-from services.sla.domain.lifecycle import ClockSet, Terms
 from services.sla.domain.policy import Case, ClockName, HandlingClass, Policy
 from services.sla.terms import default_policy
 

@@ -34,7 +34,7 @@ def test_impure_domain_is_named(source: str, sentence: str) -> None:
 
 
 def test_standard_library_and_own_package_are_welcome() -> None:
-    assert not sentences("import dataclasses\nfrom services.sla.domain.clocks import Clock\nfrom . import lamps")
+    assert not sentences("import dataclasses\nfrom services.sla.domain.clock import Clock\nfrom . import lamps")
 
 
 @pytest.mark.parametrize(
