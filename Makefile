@@ -51,7 +51,7 @@ down: $(LOCAL)  ## stop what `make up` started; clean=1 also deletes the data
 	@exec $(PY) -m deploy.local down $(if $(clean),--clean)
 
 ##@ Develop
-.PHONY: test test-unit test-kafka test-chaos test-simulation check new-service
+.PHONY: test test-unit test-kafka test-chaos test-simulation rehearsal check new-service
 test: $(DEV)  ## every test; the Kafka part is skipped, loudly, where Java is missing
 	@$(PY) -m pytest
 
@@ -67,6 +67,9 @@ test-chaos: $(DEV)  ## nothing lost, nothing twice, under kills of everything (2
 
 test-simulation: $(DEV)  ## the runtime in 100,000 schedules, each chosen by its seed [schedules=N] [seed=N] [processes=N] [trace=1]
 	@$(PY) -m tests.simulation schedules=$(or $(schedules),100000) processes=$(or $(processes),4) $(if $(seed),seed=$(seed)) $(if $(trace),trace=$(trace) processes=1)
+
+rehearsal: $(DEV)  ## whole lives of n=10000 cases in a simulated year, judged by an independent calculation [days=365] [start=2026-01-01] [seed=1]
+	@$(PY) -m tests.rehearsal n=$(or $(n),10000) $(foreach word,days start seed,$(if $($(word)),'$(word)=$($(word))'))
 
 check: $(DEV)  ## format, types, import rules, freshness of generated files: what CI checks beside the tests
 	@$(PY) -m tools.check

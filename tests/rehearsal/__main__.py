@@ -59,6 +59,7 @@ def rehearse(
             by_level=dict(verdict.by_level),
             taken_back=verdict.corrections,
             notices=verdict.notices,
+            climbed=verdict.climbed,
             play_s=round(played, 1),
             compare_s=round(time.monotonic() - began - played, 1),
             spent_s={what: round(seconds, 1) for what, seconds in year.seconds.items()},

@@ -1,13 +1,13 @@
 """Is what sla announced what the calculation says? Every difference as a sentence."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from tests.rehearsal.calculation import Course, Watch, course
-from tests.rehearsal.ledger import Ledger, OrderLedger, instant, watches
+from tests.rehearsal.calculation import LADDER, LADDERS, Course, Watch, course
+from tests.rehearsal.ledger import Ledger, OrderLedger, Story, instant, story
 
 SAID = {"clock.turned_yellow": "yellow", "clock.turned_red": "red"}
 
@@ -23,12 +23,10 @@ class Verdict:
     escalations: int = 0
     corrections: int = 0
     notices: int = 0
+    climbed: int = 0
     by_clock: Counter[str] = field(default_factory=Counter)
     by_level: Counter[int] = field(default_factory=Counter)
     differences: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self._due: dict[tuple[str, str, int, int], datetime] = {}
 
 
 def compare(ledger: Ledger, supervisions: list[dict[str, Any]], end: datetime) -> Verdict:
@@ -46,13 +44,15 @@ def compare(ledger: Ledger, supervisions: list[dict[str, Any]], end: datetime) -
     verdict.differences += _unequal("GET /v1/supervisions", standing, listed)
     verdict.differences += [f"supervision {row['id']} is marked late" for row in supervisions if row["late"]]
     verdict.differences += _notices(ledger, supervisions, verdict)
+    verdict.differences += _climbs(ledger, supervisions, end, verdict)
     return verdict
 
 
 def _order(
     order: OrderLedger, end: datetime, verdict: Verdict, standing: Counter[tuple[str, str, int, int, datetime]]
 ) -> Iterator[str]:
-    expected, ratings = watches(order)
+    told = story(order)
+    expected, ratings = told.watches, told.ratings
     verdict.orders += 1
     states = {(state["clock"], state["round"]): state for state in order.clocks}
     said = _said(order)
@@ -169,6 +169,54 @@ def _notices(ledger: Ledger, supervisions: list[dict[str, Any]], verdict: Verdic
                 yield f"supervision {supervision} was told in a digest, as if it were late"
     yield from _unequal("sla.notices.v1", raised, told)
     yield from _unequal("withdrawals of sla.notices.v1", withdrawn, taken)
+
+
+def _climbs(ledger: Ledger, supervisions: list[dict[str, Any]], end: datetime, verdict: Verdict) -> Iterator[str]:
+    """Who took no notice: after its clock has stopped a supervision is brought before the next supervisor, at the
+    distances of the levels; while the clock runs its next level does that."""
+    of_clock: dict[tuple[str, str, int], list[dict[str, Any]]] = defaultdict(list)
+    for row in supervisions:
+        if row["withdrawn_at"] is None:
+            of_clock[(row["work_order_id"], row["clock"], row["round"])].append(row)
+    found: dict[str, list[tuple[datetime, int]]] = defaultdict(list)
+    for notice in ledger.notices:
+        if notice.type == "climbed":
+            found[notice.data["supervision_ids"][0]].append((notice.at, notice.data["level"]))
+    for (work_order_id, clock, round_), rows in of_clock.items():
+        told = story(ledger.orders[work_order_id])
+        watch = next((w for w in told.watches if (w.clock, w.round) == (clock, round_)), None)
+        for row in rows:
+            # a class of the very instant of the level may have come before it, or after
+            may = []
+            for just_after in (timedelta(0), timedelta(microseconds=1)):
+                climbs = _climb(row, told, watch, end, told.class_at(instant(row["raised_at"]) + just_after))
+                may.append([(at, reach) for at, reach in climbs if reach > _highest(rows, at)])
+            told_of = found.pop(row["id"], [])
+            verdict.climbed += len(told_of)
+            if told_of not in may:
+                yield f"supervision {row['id']} of {work_order_id} climbed {told_of}, must be {may[0]}"
+    yield from (f"supervision {unknown} climbed and does not stand" for unknown in found)
+
+
+def _highest(rows: list[dict[str, Any]], at: datetime) -> int:
+    """The highest level of a clock that stood at an instant."""
+    levels: list[int] = [row["level"] for row in rows if instant(row["raised_at"]) <= at]
+    return max(levels)
+
+
+def _climb(
+    row: dict[str, Any], told: Story, watch: Watch | None, end: datetime, handling_class: str
+) -> Iterator[tuple[datetime, int]]:
+    noticed = instant(row["acknowledged_at"]) if row["acknowledged_at"] else None
+    at = instant(row["raised_at"])
+    for reach in range(row["level"], 3):
+        ladder = LADDERS.get(handling_class, LADDER)
+        at += ladder[reach] - ladder[reach - 1]
+        runs = watch is not None and (watch.stopped is None or watch.stopped >= at)
+        if at > end or runs or (noticed is not None and noticed < at):
+            return
+        yield at, reach + 1
+        handling_class = told.class_at(at)
 
 
 def _unequal(where: str, must: Counter[Any], found: Counter[Any]) -> Iterator[str]:

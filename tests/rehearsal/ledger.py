@@ -1,6 +1,6 @@
 """The ledger of a rehearsal: what happened to each order by the event feed, and what sla said of it.
 
-`watches` reads the events of dispatch and feedback as domain.md does ("Start and stop") and gives the clocks that must
+`story` reads the events of dispatch and feedback as domain.md does ("Start and stop") and gives the clocks that must
 have run; what sla published is kept beside it, to be compared.
 """
 
@@ -13,7 +13,7 @@ from tests.rehearsal.calculation import Watch
 
 KEPT = (
     *("id", "status", "lead", "class", "kind", "in_review", "round", "dispatch_no", "received_at", "taken_at"),
-    *("opened_at", "region_code", "dispute_id", "channel", "matter", "appeal_ids"),
+    *("opened_at", "region_code", "dispute_id", "matter", "appeal_ids", "version"),
 )
 
 
@@ -85,12 +85,26 @@ def instant(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
-def watches(order: OrderLedger) -> tuple[list[Watch], list[tuple[datetime, int, int]]]:
-    """The clocks of an order, and the levels that ratings gave: (instant, round, level)."""
+@dataclass
+class Story:
+    """What must have run: the clocks of an order, the levels that ratings gave, (instant, round, level), and since
+    when it was of which class."""
+
+    watches: list[Watch] = field(default_factory=list)
+    ratings: list[tuple[datetime, int, int]] = field(default_factory=list)
+    classes: list[tuple[datetime, str]] = field(default_factory=list)
+
+    def class_at(self, at: datetime) -> str:
+        """The class when a timer of that instant fired: what was said at the same instant came after it."""
+        return next((name for since, name in reversed(self.classes) if since < at), self.classes[0][1])
+
+
+def story(order: OrderLedger) -> Story:
+    """The order's events read as domain.md reads them."""
     told = _Order()
     for entry in _in_order(order):
         told.hear(entry)
-    return told.watches, told.ratings
+    return told.story
 
 
 def _in_order(order: OrderLedger) -> Iterator[Told]:
@@ -112,8 +126,8 @@ class _Order:
     """An order while its events are read."""
 
     def __init__(self) -> None:
-        self.watches: list[Watch] = []
-        self.ratings: list[tuple[datetime, int, int]] = []
+        self.story = Story()
+        self.watches, self.ratings = self.story.watches, self.story.ratings
         self.handling_class = ""
         self.kind: str | None = None
 
@@ -126,7 +140,7 @@ class _Order:
             self._open(order, at)
         self._review(order, at)
         if (order["class"], order["kind"]) != (self.handling_class, self.kind):
-            self.handling_class, self.kind = order["class"], order["kind"]
+            self._class(order, at)
             for watch in self.watches:
                 if watch.running:
                     watch.changes.append((at, "class", (self.handling_class, self.kind)))
@@ -159,13 +173,17 @@ class _Order:
                 self._stop(at, *{watch.clock for watch in self.watches})
 
     def _open(self, order: dict[str, Any], at: datetime) -> None:
-        self.handling_class, self.kind = order["class"], order["kind"]
+        self._class(order, at)
         taken_at = instant(order["taken_at"]) if order["taken_at"] else None
         begin = taken_at or instant(order["received_at"])
         self._start("first_contact", 1, begin, at)
         if taken_at is not None:
             self._stop(taken_at, "first_contact")
         self._start("complete", 1, begin, at)
+
+    def _class(self, order: dict[str, Any], at: datetime) -> None:
+        self.handling_class, self.kind = order["class"], order["kind"]
+        self.story.classes.append((at, self.handling_class))
 
     def _review(self, order: dict[str, Any], at: datetime) -> None:
         waits = any(w.clock == "review" and w.running for w in self.watches)

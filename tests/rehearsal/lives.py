@@ -24,7 +24,7 @@ class Call:
     proof: str = ""
 
 
-Life = Generator[int | Call, dict[str, Any] | None, None]
+Life = Generator[int | Call | None, dict[str, Any] | None, None]
 
 CLASSES = ("urgent", "livelihood", "general", "complex")
 BUDGET_MIN = {"urgent": 120, "livelihood": 24 * 60, "general": 7 * 24 * 60, "complex": 21 * 24 * 60}
@@ -52,6 +52,8 @@ class Case:
     number: int
     dice: random.Random
     appeal: dict[str, Any] = field(default_factory=dict)
+    answered: dict[str, Any] = field(default_factory=dict)
+    """the order as the last answer showed it"""
 
     @property
     def order(self) -> OrderLedger | None:
@@ -59,8 +61,16 @@ class Case:
 
     @property
     def state(self) -> dict[str, Any]:
-        """The order as its last event shows it; {} while there is none."""
-        return self.order.now if self.order else {}
+        """The order as the last answer or event shows it; {} while there is none."""
+        if self.order is None:
+            return {}
+        return max(self.order.now, self.answered, key=lambda order: order.get("version", 0))
+
+    def handled(self, call: Call) -> Generator[Call, dict[str, Any] | None, dict[str, Any] | None]:
+        """A call that is answered with the order."""
+        answer = yield call
+        self.answered = answer or self.answered
+        return answer
 
     def to_hour(self, hours: int) -> int:
         """Minutes to the full hour that is `hours` ahead (0: now)."""
@@ -69,10 +79,12 @@ class Case:
     def some_hours(self, *choices: int) -> int:
         return self.to_hour(self.dice.choice(choices))
 
-    def act(self, action: str, **body: Any) -> Call:
+    def act(self, action: str, **body: Any) -> Generator[Call, dict[str, Any] | None, dict[str, Any] | None]:
+        """An action on the order."""
         proof = {"accept": "accepted", "contact": "contacted", "complete": "completed", "resume": "resumed"}
         path = f"/v1/work-orders/{self.state['id']}/{action}"
-        return Call("POST", path, body, f"work_order.{proof[action]}" if action in proof else "")
+        call = Call("POST", path, body, f"work_order.{proof[action]}" if action in proof else "")
+        return (yield from self.handled(call))
 
     # -- lives ---------------------------------------------------------------------------------------------------------
 
@@ -84,7 +96,7 @@ class Case:
         answer = yield Call("POST", "/v1/appeals", body)
         assert answer is not None, "an appeal was refused"
         self.appeal = answer
-        yield 0
+        yield None
         if self.state.get("in_review"):
             yield from self._reviewed()
         if dice.random() < 0.06:
@@ -95,7 +107,7 @@ class Case:
             yield from self._returned()
         if dice.random() < 0.06:
             yield self.some_hours(1, 3, 30)
-            yield self.act("transfer", lead=dice.choice(self.city.units), reason="由更合适的单位承办")
+            yield from self.act("transfer", lead=dice.choice(self.city.units), reason="由更合适的单位承办")
         if dice.random() < 0.12:
             return  # nobody takes it up, ever
         yield from self._accepted()
@@ -118,6 +130,14 @@ class Case:
         handling_class = self.dice.choice(CLASSES)
         matter = self.dice.choice(self.city.matters[handling_class])
         yield Call("POST", f"/v1/reviews/{self.appeal['id']}", {"matter": matter, "class": handling_class})
+
+    def noticed(self) -> Life:
+        """Supervisors take notice of some of what they were told."""
+        for _ in range(3):
+            yield self.some_hours(2, 11, 30, 90)
+            for entry in list(self.order.said) if self.order else ():
+                if entry.type == "clock.escalated" and self.dice.random() < 0.5:
+                    yield Call("POST", f"/v1/supervisions/{entry.data['supervision_id']}/acknowledge", {})
 
     def _appeal(self, wanted: str) -> dict[str, Any]:
         dice, at = self.dice, self.city.now
@@ -144,22 +164,20 @@ class Case:
             if self.dice.random() < 0.3:
                 body["class"] = self.dice.choice(CLASSES)
             yield Call("POST", f"/v1/reviews/{self.appeal['id']}", body)
-            yield 0
+            yield None
 
     def _returned(self) -> Life:
         for reason in ("not_my_duty", "not_my_territory")[: self.dice.choice((1, 2, 2))]:
             yield self.dice.choice((0, 5, self.to_hour(1), self.to_hour(2)))
             if self.state.get("status") != "dispatched":
                 return
-            if (yield self.act("return", reason=reason)) is None:
+            if (yield from self.act("return", reason=reason)) is None:
                 return
-            yield 0
         if self.state.get("status") == "disputed":
             yield self.some_hours(0, 1, 2, 6, 30, 80)
             if (dispute := self.state.get("dispute_id")) and self.state["status"] == "disputed":
                 body = {"lead": self.dice.choice(self.city.units), "scope": "case", "reason": "按属地与职责"}
-                yield Call("POST", f"/v1/disputes/{dispute}/ruling", body, "work_order.ruled")
-                yield 0
+                yield from self.handled(Call("POST", f"/v1/disputes/{dispute}/ruling", body, "work_order.ruled"))
 
     def _accepted(self) -> Life:
         urgent = self.state.get("class") in ("urgent", "livelihood")
@@ -167,35 +185,36 @@ class Case:
         if self.dice.random() < 0.1:
             yield self.some_hours(5, 26, 80)
         if self.state.get("status") == "dispatched":
-            yield self.act("accept")
-        if self.state.get("status") == "dispatched":
-            yield 0
+            yield from self.act("accept")
         if self.dice.random() < 0.8:
             yield self.dice.choice((0, 0, *map(self.to_hour, (1, 2, 3, 24, 25))))
             if self.state.get("status") == "accepted":
-                yield self.act("contact")
+                yield from self.act("contact")
 
     def _suspended(self) -> Life:
         for _ in range(self.dice.choice((1, 1, 2))):
             yield self.some_hours(1, 4, 20)
             if self.state.get("status") != "accepted":
                 return
-            asked = yield self.act("suspend", reason="等待鉴定", days=self.dice.choice((1, 2, 5, 12)), evidence=["函"])
+            asked = yield from self.act(
+                "suspend", reason="等待鉴定", days=self.dice.choice((1, 2, 5, 12)), evidence=["函"]
+            )
             yield from self._decided(asked)
             if self.state.get("status") != "suspended":
                 continue
             if self.dice.random() < 0.4:
                 yield self.some_hours(1, 10, 23, 47)
                 if self.state.get("status") == "suspended":
-                    yield self.act("resume")
-                    yield 0
+                    yield from self.act("resume")
             while self.state.get("status") == "suspended":
                 yield self.to_hour(12)
 
     def _extended(self) -> Life:
         yield self.some_hours(1, 2, 12)
         if self.state.get("status") == "accepted":
-            asked = yield self.act("extend", seconds=self.dice.choice((3600, 7200, 45_000, 86_400)), reason="跨部门")
+            asked = yield from self.act(
+                "extend", seconds=self.dice.choice((3600, 7200, 45_000, 86_400)), reason="跨部门"
+            )
             yield from self._decided(asked)
 
     def _decided(self, asked: dict[str, Any] | None) -> Life:
@@ -204,8 +223,7 @@ class Case:
             return
         yield self.some_hours(0, 1, 3)
         decision = "approve" if self.dice.random() < 0.85 else "reject"
-        yield Call("POST", f"/v1/approvals/{asked['approval']['id']}/{decision}", {"note": "已核"})
-        yield 0
+        yield from self.handled(Call("POST", f"/v1/approvals/{asked['approval']['id']}/{decision}", {"note": "已核"}))
 
     def _completed(self) -> Life:
         """In time, on the very instant, late or very late."""
@@ -219,19 +237,18 @@ class Case:
             yield self.to_hour(max(1, round(budget * share / 60)))
         while self.state.get("status") in ("suspended", "disputed", "dispatched"):
             if self.state["status"] == "dispatched":  # a review moved it to another unit meanwhile
-                yield self.act("accept")
-                yield 0
+                yield from self.act("accept")
             else:
                 yield self.to_hour(24)
                 if self.dice.random() < 0.2:
                     return
         if self.state.get("status") in ("accepted", "reopened"):
-            yield self.act("complete", result="已处理完毕", solved=True)
-            yield 0
+            yield from self.act("complete", result="已处理完毕", solved=True)
 
     def _asked(self) -> Life:
         """The citizen's answers: good, bad, bad again, or none."""
         for _ in range(2):
+            yield self.some_hours(1, 5, 23, 24, 26, 50)
             known = self.city.ledger.feedback_of.get(self.appeal["id"])
             if known is None or known["status"] != "open" or self.dice.random() < 0.15:
                 return
@@ -240,27 +257,22 @@ class Case:
             if known["method"] == "callback":
                 yield from self._called(answer)
             else:
-                yield self.some_hours(1, 5, 30, 100)
                 yield from self._rated(answer)
-            yield 0
+            yield self.some_hours(1, 3, 10, 30, 60, 100, 200)
             if self.state.get("status") != "reopened":
                 break
-            yield self.some_hours(1, 3, 10, 30, 60, 100, 200)
-            if self.state.get("status") != "reopened" or self.dice.random() < 0.15:
+            if self.dice.random() < 0.15:
                 return
-            yield self.act("complete", result="已再次处理", solved=True)
-            yield 0
+            yield from self.act("complete", result="已再次处理", solved=True)
         known = self.city.ledger.feedback_of.get(self.appeal["id"])
         if known is not None and known["status"] == "awaiting_decision":
-            yield self.some_hours(5, 50)
             yield Call("POST", f"/v1/callbacks/{self.appeal['id']}/decision", {"reason": "中心核实后办结"})
 
     def _called(self, answer: dict[str, Any]) -> Life:
-        yield self.some_hours(1, 5, 23, 24, 26, 50)
         path = f"/v1/callbacks/{self.appeal['id']}/attempts"
         for _ in range(self.dice.choice((0, 0, 1, 3))):
             yield self._calling_time()
-            yield Call("POST", path, {"outcome": "no_answer"})
+            yield Call("POST", path, {"outcome": "no_answer"}, "feedback.attempted")
         if self.dice.random() < 0.1:
             yield Call("POST", path, {"outcome": "refused"})
         else:

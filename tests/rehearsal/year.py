@@ -22,7 +22,7 @@ from tests.rehearsal.lives import CLASSES, Call, Case, City, Life
 
 MINUTE = timedelta(minutes=1)
 PLATFORM = "460100"
-ARRIVALS = 8
+ARRIVALS = 40
 """cases that come in the same minute"""
 EVENTS = (
     *("work_order.opened", "work_order.dispatched", "work_order.accepted", "work_order.contacted"),
@@ -97,7 +97,9 @@ class Year:
                 number += 1
                 self._later(at, case.live())
                 if case.dice.random() < 0.1:
-                    self._later(at + MINUTE, case.relabelled())
+                    self._later(at, case.relabelled())
+                if case.dice.random() < 0.2:
+                    self._later(at, case.noticed())
 
     def _later(self, at: datetime, life: Life, answer: dict[str, Any] | None = None) -> None:
         self._count += 1
@@ -122,8 +124,11 @@ class Year:
         try:
             while True:
                 step = life.send(answer)
+                answer = None
+                if step == 0:
+                    continue
                 if not isinstance(step, Call):
-                    self._later(self.city.now + step * MINUTE, life)
+                    self._later(self.city.now + (step or 0) * MINUTE, life)
                     return
                 status, found = await self._ask(step.method, step.path, step.body)
                 self.calls[str(status)] += 1

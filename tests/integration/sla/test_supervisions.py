@@ -94,6 +94,41 @@ async def test_a_bad_rating_that_nobody_notices_climbs_too(hub: Harness) -> None
     assert [(n.kind, n.level) for _, n in await _notices(hub)] == [("supervision", 1), ("climbed", 2), ("climbed", 3)]
 
 
+async def test_a_supervision_whose_class_changed_climbs_from_where_it_is(hub: Harness) -> None:
+    order = Order(hub, handling_class="livelihood", channel="web")
+    await _answered(order)
+    await hub.advance(24 * 3600 + 60)
+    await order.completed(asked=False)
+    await hub.advance(3600)
+    await order.says(
+        work_orders.WorkOrderRelabelled,
+        snap={"handling_class": "urgent"},
+        before_class="livelihood",
+        before_matter="0101",
+    )
+    await hub.advance(30 * 3600)
+    start = order.received_at
+    assert start is not None
+    # 24 h to the district by the class at the time; from there the urgent 3 h to the city, not back to yesterday
+    assert [(n.level, at - start) for at, n in await _notices(hub) if n.kind == "climbed"] == [(2, 48 * H), (3, 51 * H)]
+
+
+async def test_what_an_outage_delayed_climbs_from_when_it_was_told(hub: Harness) -> None:
+    order = Order(hub, handling_class="urgent", channel="web")
+    await _answered(order)
+    await hub.settle()
+    start = order.received_at
+    assert start is not None
+    await hub.runners["sla"].stop()
+    await order.completed(time=start + 2 * H + timedelta(minutes=1), asked=False)
+    hub.clock.advance(6 * 3600)
+    await hub.runners["sla"].start()
+    await hub.settle()
+    assert [(n.kind, n.level) for _, n in await _notices(hub)] == [("digest", 1)]
+    await hub.advance(5 * 3600)
+    assert [(n.level, at - start) for at, n in await _notices(hub) if n.kind == "climbed"] == [(2, 7 * H), (3, 10 * H)]
+
+
 async def test_an_outage_ends_in_one_digest_for_each_supervisor(hub: Harness) -> None:
     """sla is away for six hours; half of what came due was met in time, unseen."""
     orders = [Order(hub, handling_class="urgent", channel="web", unit=f"u-{n % 3}") for n in range(60)]
