@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 
 BATCH = 500
 TICK_S = 0.25
+UNREAD_S = 0.05
+"""between two looks while something is due and the input is still being read up to it"""
 ASK_AGAIN_S = 5.0
 RETRY_S = 30
 
@@ -50,7 +52,7 @@ class Timers:
                 fired = await self.fire_due()
                 self.trouble = None
                 if fired < BATCH:
-                    await self.database.clock.pause(TICK_S)
+                    await self.database.clock.pause(TICK_S if self._seen is None else UNREAD_S)
             except asyncio.CancelledError:
                 raise
             except Exception as error:
@@ -61,7 +63,7 @@ class Timers:
                     extra={"service": self.database.schema, "error": str(error)},
                     exc_info=not isinstance(error, Transient),
                 )
-                await asyncio.sleep(1)
+                await asyncio.sleep(TICK_S if isinstance(error, Transient) else 1)
 
     async def fire_due(self) -> int:
         """Fire one batch of what is due and safe; returns how many."""

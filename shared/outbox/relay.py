@@ -21,6 +21,8 @@ BATCH = 1000
 POLL_S = 0.1
 SLOW_S = 3.0
 """a send that lasts longer is told by the readiness of the service"""
+LONGEST_PAUSE_S = 1.0
+"""between two tries while the database or the bus is away: what waits in the outbox leaves soon after they are back"""
 
 
 class Relay:
@@ -84,7 +86,7 @@ class Relay:
                     extra={"service": self.database.schema, "error": str(error)},
                     exc_info=not passing,
                 )
-                await asyncio.sleep(min(5.0, 0.05 * 2**failures))
+                await asyncio.sleep(min(LONGEST_PAUSE_S, 0.05 * 2**failures))
             finally:
                 if session is not None and not session.is_closed():
                     await asyncio.shield(asyncio.gather(session.close(timeout=1), return_exceptions=True))

@@ -50,6 +50,7 @@ async def _stream(url: str, topic: str) -> list[tuple[dict[str, str], Any, float
     found = []
     try:
         async with pg.transaction():
+            known: set[str] = set()
             async for row in pg.cursor(
                 "SELECT headers::text AS headers, value, extract(epoch FROM appended_at) AS appended FROM bus.log"
                 " WHERE topic = $1 ORDER BY partition, log_offset",
@@ -57,7 +58,9 @@ async def _stream(url: str, topic: str) -> list[tuple[dict[str, str], Any, float
                 prefetch=2_000,
             ):
                 headers = dict(orjson.loads(row["headers"]))
-                found.append((headers, orjson.loads(row["value"]), float(row["appended"])))
+                if headers["ce_id"] not in known:  # the bus delivers at least once; readers drop what they know
+                    found.append((headers, orjson.loads(row["value"]), float(row["appended"])))
+                known.add(headers["ce_id"])
     finally:
         await pg.close()
     return found

@@ -46,14 +46,20 @@ def instant_of(minute: int) -> datetime:
 
 
 def deadline(
-    start: datetime, kind: str, *, minutes: int = 0, days: int = 0, suspensions: list[tuple[datetime, datetime]]
+    start: datetime,
+    kind: str,
+    *,
+    minutes: int = 0,
+    days: int = 0,
+    suspensions: list[tuple[datetime, datetime]],
+    closed: frozenset[date] = frozenset(),
 ) -> tuple[datetime, bool]:
-    """(due, provisional) by counting one minute after another."""
+    """(due, provisional) by counting one minute after another; on days of `closed` nobody works."""
     begin = minute_of(start)
     if kind == "natural":
         budget = minutes + days * 24 * 60
     elif days:
-        budget = _minutes_of_working_days(begin, days)
+        budget = minutes_of_working_days(begin, days, closed)
     else:
         budget = minutes
     if budget == 0:
@@ -65,7 +71,8 @@ def deadline(
             horizon = min(len(WORKED), begin + horizon_days * 24 * 60)
             assert horizon_days < 2000, "the oracle's horizon is too short for this case"
             counts = WORKED[begin:horizon].copy() if kind == "working" else np.ones(horizon - begin, dtype=bool)
-            for since, until in suspensions:
+            off = [(_midnight(day), _midnight(day + timedelta(days=1))) for day in closed] if kind == "working" else []
+            for since, until in [*suspensions, *off]:
                 lo, hi = max(minute_of(since) - begin, 0), max(minute_of(until) - begin, 0)
                 counts[lo:hi] = False
             passed = np.cumsum(counts)
@@ -77,14 +84,19 @@ def deadline(
     return due, kind == "working" and any(year not in PUBLISHED for year in years)
 
 
-def _minutes_of_working_days(begin: int, days: int) -> int:
+def _midnight(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=SHANGHAI)
+
+
+def minutes_of_working_days(begin: int, days: int, closed: frozenset[date] = frozenset()) -> int:
     """Working minutes from `begin` to 17:30 of the n-th working day after the day of `begin`."""
     day = (ORIGIN + timedelta(minutes=begin)).date()
     left = days
     while left:
         day += timedelta(days=1)
-        left -= _day_is_worked(day)
+        left -= _day_is_worked(day) and day not in closed
     close = minute_of(datetime(day.year, day.month, day.day, 17, 30, tzinfo=SHANGHAI))
+<<<<<<< HEAD
     return int(WORKED[begin:close].sum())
 
 
@@ -129,3 +141,11 @@ def length_of_working_days(start: datetime, days: int) -> timedelta:
         total += sum((b - a for a, b in worked), timedelta(0))
         days -= bool(worked)
     return total
+=======
+    off = sum(
+        int(WORKED[(first := minute_of(_midnight(day))) : first + 24 * 60].sum())
+        for day in closed
+        if begin < minute_of(_midnight(day)) < close
+    )
+    return int(WORKED[begin:close].sum()) - off
+>>>>>>> 51969cf (Deadlines in bulk and tried rules as benches; timers and relays are back sooner)
