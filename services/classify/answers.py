@@ -6,6 +6,7 @@ from typing import Any
 
 from services.classify import repository
 from services.classify.domain.catalogue import Matter
+from services.classify.domain.labels import Link
 from services.classify.knowledge import Knowledge
 from shared.clock import rfc3339
 from shared.events.catalog import labels as catalog
@@ -52,12 +53,16 @@ def review_answer(row: dict[str, Any]) -> dict[str, Any]:
         "candidates": [matter_answer(candidate) for candidate in label.candidates],
         "tags": [{"code": tag.code, "name": tag.name, "evidence": tag.evidence} for tag in label.tags],
         "safety_words": label.safety_words,
-        "repeat_of": {"appeal_id": label.repeat_of.appeal_id, "score": label.repeat_of.score}
-        if label.repeat_of
-        else None,
+        "repeat_of": link_answer(label.repeat_of),
+        "same_event": link_answer(label.same_event),
         "model": label.model,
         "degraded": label.degraded,
     }
+
+
+def link_answer(link: Link | catalog.Likeness | None) -> dict[str, Any] | None:
+    """The other appeal, and how alike the two are (0–1)."""
+    return {"appeal_id": link.appeal_id, "score": link.score} if link else None
 
 
 def quality_answer(figures: dict[str, Any], knowledge: Knowledge) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import timedelta
 from typing import Annotated, Any, Literal
 
@@ -10,10 +9,10 @@ from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import JSONResponse
 
 from services.classify import repository
-from services.classify.answers import catalogue_matter_answer, matter_answer, quality_answer, review_answer
+from services.classify.answers import catalogue_matter_answer, link_answer, matter_answer, quality_answer, review_answer
 from services.classify.domain.catalogue import HandlingClass
-from services.classify.domain.labels import Link, TagDefinition, TagFamily, TagTier
-from services.classify.domain.similarity import similarity
+from services.classify.domain.labels import TagDefinition, TagFamily, TagTier
+from services.classify.domain.likeness import Said
 from services.classify.handlers.appeals import Appeals
 from services.classify.handlers.imports import (
     ActivateCatalogue,
@@ -82,7 +81,10 @@ def router(
             stamp, earlier = await repository.stamp_and_earlier(pg, reporters, appeals.settings.repeat_days)
             knowledge = await library.present(pg, now, stamp)
         (found,) = await appeals.label_cases([case], knowledge)
-        repeat = _closest(found.sketch, earlier[pseudonym], appeals) if pseudonym in earlier else None
+        region = body.region_code or await places.region_of(case.words)
+        async with database.look_up() as pg:
+            said = Said("", now, pseudonym or "", region, found.sketch, found.keys)
+            ((repeat, event),) = await appeals.compare(pg, [said], earlier, who.sees_region)
         label = found.label
         candidates = [matter_answer(matter_of(candidate, knowledge.catalogue)) for candidate in label.candidates]
         return {
@@ -102,9 +104,9 @@ def router(
             "kind": label.kind.value,
             "dimension": label.dimension,
             "safety_words": [hit.word for hit in label.safety],
-            "region": body.region_code or await places.region_of(case.words),
-            "repeat_of": {"appeal_id": repeat.appeal_id, "score": repeat.score} if repeat else None,
-            "same_event": None,
+            "region": region,
+            "repeat_of": link_answer(repeat),
+            "same_event": link_answer(event),
             "model": label.model,
             "catalogue_version": knowledge.catalogue.version,
             "degraded": label.degraded,
@@ -308,9 +310,3 @@ async def _stored(imports: CommandQueue[Command], command: Command, key: Any) ->
 def _is_of_a_unit(who: Principal) -> bool:
     """Reviews are the centre's work: a token limited to units sees none."""
     return bool(who.units) and not who.has("admin")
-
-
-def _closest(sketch: Sequence[int], earlier: Sequence[Any], appeals: Appeals) -> Link | None:
-    scored = [(round(similarity(sketch, other), 4), appeal_id) for appeal_id, _, other in earlier]
-    score, appeal_id = max(scored, default=(0.0, ""))
-    return Link(appeal_id, score) if score >= appeals.settings.repeat_threshold else None

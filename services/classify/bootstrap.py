@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from services.classify import repository
+from services.classify import repository, tables
 from services.classify.api import router
 from services.classify.consumer import subscriptions
 from services.classify.handlers.appeals import Appeals
@@ -10,11 +10,12 @@ from services.classify.handlers.imports import Imports
 from services.classify.handlers.reviews import Reviews
 from services.classify.knowledge import Library
 from services.classify.places import Places
-from services.classify.settings import ClassifySettings
+from services.classify.settings import RECENT_DAYS, ClassifySettings
 from services.classify.setup import Setup
 from shared.bus.records import Transport
 from shared.clock import Clock
 from shared.db.database import Database
+from shared.db.days import Days
 from shared.errors import Transient
 from shared.http.commands import CommandQueue
 from shared.service.service import SOON_S, Service
@@ -29,10 +30,12 @@ def build(settings: Settings, clock: Clock, bus: Transport, database: Database) 
     reviews = CommandQueue(database, Reviews(library).on_commands)
     imports = CommandQueue(database, Imports(own.data_dir, library).on_commands, largest=10)
     setup = Setup(own, database)
+    recent = Days(database, clock, tables.recent.name, RECENT_DAYS)
 
     async def start() -> None:
         """Read catalogue and model before the first appeal comes, so that it needs not wait."""
         try:
+            await recent.make()
             async with database.transaction() as uow:
                 await library.present(uow.pg, clock.now())
         except Transient:
@@ -56,6 +59,7 @@ def build(settings: Settings, clock: Clock, bus: Transport, database: Database) 
         subscriptions=subscriptions(appeals),
         setup=setup.run,
         start=start,
+        background=(recent.care,),
         not_ready=not_ready,
         reconcile=reconcile,
         state=appeals,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from services.classify.domain.catalogue import Catalogue, Kind
 from services.classify.domain.labels import Candidate, Label, Link, Tag, TagDefinition
 from services.classify.domain.policy import decide
+from services.classify.domain.same_event import keys
 from services.classify.domain.similarity import sketch
 from services.classify.knowledge import Knowledge
 from services.classify.models.chain import Prediction
@@ -34,10 +35,11 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """A label and the sketch of the text it was made from."""
+    """A label, and by what the text it was made from is compared and found again."""
 
     label: Label
     sketch: tuple[int, ...]
+    keys: tuple[int, ...]
 
 
 def label_all(
@@ -47,10 +49,11 @@ def label_all(
     words = [case.words for case in cases]
     chain = knowledge.chain
     predictions = chain.by_rules(words) if by_rules else chain.classify(words)
-    return [
-        Labelled(_label(case, text, prediction, knowledge, threshold), sketch(case.text))
-        for case, text, prediction in zip(cases, words, predictions, strict=True)
-    ]
+    found = []
+    for case, text, prediction in zip(cases, words, predictions, strict=True):
+        drawn = sketch(case.text)
+        found.append(Labelled(_label(case, text, prediction, knowledge, threshold), drawn, keys(case.text, drawn)))
+    return found
 
 
 def _label(case: Case, words: str, prediction: Prediction, knowledge: Knowledge, threshold: float) -> Label:
@@ -90,7 +93,12 @@ def tag_of(tag: Tag, definitions: dict[str, TagDefinition]) -> catalog.Tag:
 
 
 def published(
-    appeal_id: str, region_code: str, label: Label, knowledge: Knowledge, repeat_of: Link | None
+    appeal_id: str,
+    region_code: str,
+    label: Label,
+    knowledge: Knowledge,
+    repeat_of: Link | None,
+    same_event: Link | None,
 ) -> catalog.Label:
     """The public snapshot of a fresh label."""
     candidates = [matter_of(candidate, knowledge.catalogue) for candidate in label.candidates]
@@ -104,9 +112,14 @@ def published(
         region_code=region_code,
         dimension=label.dimension,
         safety_words=[hit.word for hit in label.safety],
-        repeat_of=catalog.Likeness(appeal_id=repeat_of.appeal_id, score=repeat_of.score) if repeat_of else None,
+        repeat_of=_likeness(repeat_of),
+        same_event=_likeness(same_event),
         model=label.model,
         catalogue_version=knowledge.catalogue.version,
         degraded=label.degraded,
         needs_review=label.needs_review,
     )
+
+
+def _likeness(link: Link | None) -> catalog.Likeness | None:
+    return catalog.Likeness(appeal_id=link.appeal_id, score=link.score) if link else None

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import msgspec
 import orjson
 
 from services.classify.domain.labels import TagDefinition, TagFamily, TagTier
-from services.classify.tables import catalogue_versions, label_counts, labels, models, reviews, tag_proposals, tags
+from services.classify.domain.likeness import Said
+from services.classify.tables import (
+    catalogue_versions,
+    label_counts,
+    labels,
+    models,
+    recent,
+    reviews,
+    tag_proposals,
+    tags,
+)
 from shared.db import bulk
 from shared.db.where import Where
 from shared.events.catalog.labels import Label
@@ -19,6 +29,8 @@ from shared.security.scope import Scope
 
 PER_REPORTER = 20
 """earlier appeals of one reporter that a new one is compared with"""
+PER_EVENT = 10
+"""earlier appeals that name its place in similar words that a new one is compared with"""
 
 
 _label = msgspec.json.Decoder(Label)
@@ -216,20 +228,14 @@ async def known_appeals(pg: Any, ids: Sequence[str]) -> dict[str, int]:
     return {row["appeal_id"]: row["appeal_sequence"] for row in rows}
 
 
-Earlier = tuple[str, datetime, Sequence[int]]
-"""an appeal of the same reporter: id, received_at, sketch"""
-
-
-async def stamp_and_earlier(
-    pg: Any, reporters: Mapping[str, datetime], days: int
-) -> tuple[int, dict[str, list[Earlier]]]:
+async def stamp_and_earlier(pg: Any, reporters: Mapping[str, datetime], days: int) -> tuple[int, dict[str, list[Said]]]:
     """The stamp, and the appeals of each reporter within `days` before the given instant, newest first."""
     if not reporters:
         return await stamp(pg), {}
     rows = await pg.fetch(
-        "SELECT k.stamp, l.pseudonym, l.appeal_id, l.received_at, l.sketch FROM classify.knowledge k"
+        "SELECT k.stamp, l.pseudonym, l.appeal_id, l.received_at, l.region_code, l.sketch FROM classify.knowledge k"
         " LEFT JOIN (unnest($1::text[], $2::timestamptz[]) AS r(pseudonym, before)"
-        " CROSS JOIN LATERAL (SELECT pseudonym, appeal_id, received_at, sketch"
+        " CROSS JOIN LATERAL (SELECT pseudonym, appeal_id, received_at, region_code, sketch"
         f"  FROM {labels.fullname} WHERE pseudonym = r.pseudonym AND received_at > r.before - $3::interval"
         "   AND status = 'received' ORDER BY received_at DESC LIMIT $4) l) ON true",
         list(reporters),
@@ -237,16 +243,66 @@ async def stamp_and_earlier(
         timedelta(days=days),
         PER_REPORTER,
     )
-    found: dict[str, list[Earlier]] = {}
-    for row in rows:
-        if row["pseudonym"] is not None:
-            found.setdefault(row["pseudonym"], []).append((row["appeal_id"], row["received_at"], row["sketch"]))
+    found: dict[str, list[Said]] = {}
+    for _, pseudonym, appeal_id, received_at, region_code, sketch in rows:
+        if pseudonym is not None:
+            found.setdefault(pseudonym, []).append(Said(appeal_id, received_at, pseudonym, region_code, sketch))
     return rows[0]["stamp"], found
 
 
-async def add_labels(pg: Any, rows: Sequence[Mapping[str, Any]], day: date) -> set[str]:
+async def heard(pg: Any, asked: Sequence[tuple[datetime, Sequence[int]]], days: int) -> list[list[Said]]:
+    """For each (instant, keys) the appeals of the `days` before that have one of the keys, newest first."""
+    found: list[list[Said]] = [[] for _ in asked]
+    wanted = [
+        {
+            "n": n,
+            "since": at - timedelta(days=days),
+            "at": at,
+            "from_day": (at - timedelta(days=days)).astimezone(UTC).date(),
+            "to_day": at.astimezone(UTC).date(),
+            "keys": list(keys),
+        }
+        for n, (at, keys) in enumerate(asked)
+        if keys
+    ]
+    if not wanted:
+        return found
+    rows = await pg.fetch(
+        "SELECT r.n, t.* FROM json_to_recordset($1::json) AS r"
+        "(n int, since timestamptz, at timestamptz, from_day date, to_day date, keys int[])"
+        f" CROSS JOIN LATERAL (SELECT appeal_id, received_at, pseudonym, region_code, sketch FROM {recent.fullname}"
+        "  WHERE day BETWEEN r.from_day AND r.to_day AND keys && r.keys AND received_at BETWEEN r.since AND r.at"
+        "  ORDER BY received_at DESC LIMIT $2) t",
+        orjson.dumps(wanted).decode(),
+        PER_EVENT,
+    )
+    for row in rows:
+        n, appeal_id, received_at, pseudonym, region_code, sketch = row
+        found[n].append(Said(appeal_id, received_at, pseudonym or "", region_code, sketch))
+    return found
+
+
+def remembered(said: Sequence[Said]) -> bulk.Statement:
+    """Makes `said` be found by their keys for some days."""
+    rows = [
+        {
+            "day": one.received_at.astimezone(UTC).date(),
+            "appeal_id": one.appeal_id,
+            "received_at": one.received_at,
+            "pseudonym": one.pseudonym or None,
+            "region_code": one.region_code,
+            "keys": one.keys,
+            "sketch": one.sketch,
+        }
+        for one in said
+    ]
+    return bulk.insert_of(recent, rows, conflict=["day", "appeal_id"])
+
+
+async def add_labels(pg: Any, rows: Sequence[Mapping[str, Any]], day: date, said: Sequence[Said]) -> set[str]:
     """Insert new labels and count them under `day`, per model; returns the appeals that had none (only those are
-    published). One order of counts for all, so that no two batches can deadlock."""
+    published). One order of counts for all, so that no two batches can deadlock. `said` can be found by its keys."""
+    heard_of = remembered(said)
     stored = bulk.insert_of(labels, rows, conflict=["appeal_id"])
     counts = {
         "labelled": "count(*)",
@@ -261,8 +317,10 @@ async def add_labels(pg: Any, rows: Sequence[Mapping[str, Any]], day: date) -> s
             f'WITH stored AS ({stored.sql} RETURNING t.appeal_id, t.model, t.needs_review, t.degraded, t."class"),'
             f" counted AS (INSERT INTO {label_counts.fullname} AS t (model, day, {', '.join(counts)})"
             f" SELECT model, ?::date, {', '.join(counts.values())} FROM stored GROUP BY model ORDER BY model"
-            f" ON CONFLICT (model, day) DO UPDATE SET {sums}) SELECT appeal_id FROM stored",
-            (*stored.values, day),
+            f" ON CONFLICT (model, day) DO UPDATE SET {sums})"
+            + (f", said AS ({heard_of.sql})" if heard_of.sql else "")
+            + " SELECT appeal_id FROM stored",
+            (*stored.values, day, *heard_of.values),
         ),
     )
     return {row["appeal_id"] for row in found}
@@ -276,6 +334,10 @@ async def end_appeals(pg: Any, rows: Sequence[Mapping[str, Any]]) -> None:
         " FROM json_to_recordset($1::json) AS r(appeal_id text, appeal_sequence bigint, status text)"
         " WHERE t.appeal_id = r.appeal_id AND r.appeal_sequence > t.appeal_sequence",
         orjson.dumps(list(rows)).decode(),
+    )
+    await pg.execute(
+        f"DELETE FROM {recent.fullname} WHERE appeal_id = ANY($1)",
+        [row["appeal_id"] for row in rows if row["status"] != "received"],
     )
 
 

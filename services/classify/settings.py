@@ -8,12 +8,18 @@ from pathlib import Path
 from shared import city
 from shared.settings import Settings
 
+RECENT_DAYS = 30
+"""how long appeals can be found by what they speak of"""
+EVENT_THRESHOLD = 0.5
+EVENT_DAYS = 7
+
 
 @dataclass(frozen=True, slots=True)
 class ClassifySettings:
     """`threshold` is `auto_dispatch_threshold` (domain.md, Classification); `classifiers` are tried in this order, the
     rules always come last; a prediction that takes longer than `timeout_s` is given up for the rules; a repeat is
-    suggested from `repeat_threshold` within `repeat_days` (domain.md, Appeal)."""
+    suggested from `repeat_threshold` within `repeat_days`, the same event from `event_threshold` within `event_days`
+    (domain.md, Appeal)."""
 
     platform: str
     data_dir: Path
@@ -23,6 +29,8 @@ class ClassifySettings:
     timeout_s: float = 10.0
     repeat_threshold: float = 0.6
     repeat_days: int = 30
+    event_threshold: float = EVENT_THRESHOLD
+    event_days: int = EVENT_DAYS
 
     @classmethod
     def of(cls, settings: Settings) -> ClassifySettings:
@@ -38,7 +46,12 @@ class ClassifySettings:
             timeout_s=float(section.get("timeout_s", 10.0)),
             repeat_threshold=float(section.get("repeat_threshold", 0.6)),
             repeat_days=int(section.get("repeat_days", 30)),
+            event_threshold=float(section.get("event_threshold", EVENT_THRESHOLD)),
+            event_days=int(section.get("event_days", EVENT_DAYS)),
         )
-        if not 0 < chosen.repeat_threshold <= 1 or chosen.timeout_s <= 0 or not 0 < chosen.repeat_days <= 366:
-            raise ValueError("profile.yaml, classify: repeat_threshold is 0–1, timeout_s above 0, repeat_days 1–366")
+        shares = (chosen.repeat_threshold, chosen.event_threshold)
+        if not all(0 < share <= 1 for share in shares) or chosen.timeout_s <= 0:
+            raise ValueError("profile.yaml, classify: repeat_threshold and event_threshold are 0–1, timeout_s above 0")
+        if not 0 < chosen.repeat_days <= 366 or not 0 < chosen.event_days <= RECENT_DAYS:
+            raise ValueError(f"profile.yaml, classify: repeat_days is 1–366, event_days 1–{RECENT_DAYS}")
         return chosen

@@ -99,6 +99,18 @@ labels = Table(
     # the public snapshot as published (JSON)
     Column("label", Text, nullable=False),
 )
+# what was said lately, to find who else speaks of the same event: one partition a day, the oldest are dropped
+recent = Table(
+    "recent",
+    metadata,
+    Column("day", Date, primary_key=True),
+    Column("appeal_id", Text, primary_key=True),
+    Column("received_at", DateTime(timezone=True), nullable=False),
+    Column("pseudonym", Text),
+    Column("region_code", Text, nullable=False),
+    Column("keys", ARRAY(Integer), nullable=False),
+    Column("sketch", ARRAY(Integer), nullable=False),
+)
 reviews = Table(
     "reviews",
     metadata,

@@ -1,9 +1,33 @@
 """A table partitioned by day that keeps so many days: what is past them goes by dropping whole partitions."""
 
-from datetime import date, timedelta
+from datetime import UTC, date, timedelta
 from typing import Any
 
+from shared.clock import Clock
+from shared.db.care import hourly
+from shared.db.database import Database
+
 AHEAD = 2
+
+
+class Days:
+    """A service's table of the last days: its partitions are made before the service starts, looked after while it
+    runs. Days are those of the business clock, in UTC."""
+
+    def __init__(self, database: Database, clock: Clock, name: str, kept: int) -> None:
+        self.database = database
+        self.clock = clock
+        self.name = name
+        self.kept = kept
+
+    async def make(self) -> None:
+        today = self.clock.now().astimezone(UTC).date()
+        async with self.database.transaction() as uow:
+            await keep(uow.pg, self.database.schema, self.name, today, self.kept)
+
+    async def care(self) -> None:
+        """Every hour, so that a day never begins without its partition."""
+        await hourly(self.make)
 
 
 async def keep(pg: Any, schema: str, name: str, today: date, kept: int) -> None:

@@ -3,8 +3,6 @@
 A UUIDv7 begins with its millisecond, so a range of keys is a range of time.
 """
 
-import asyncio
-import logging
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -12,12 +10,9 @@ from uuid import UUID
 
 from sqlalchemy import Table
 
+from shared.db.care import hourly
 from shared.db.database import Database
-from shared.errors import Transient
 
-log = logging.getLogger(__name__)
-
-CARE_S = 3600
 AHEAD = 2
 _WIDER = (1, 2, 4, 8)
 """months of the later windows: what is rare is found with few queries, what is common in the first"""
@@ -72,12 +67,7 @@ class Partitions:
 
     async def care(self) -> None:
         """Every hour, so that a month never begins without its partitions."""
-        while True:
-            await asyncio.sleep(CARE_S)
-            try:
-                await self.make()
-            except Transient as error:
-                log.warning("partitions are looked after later", extra={"error": str(error)})
+        await hourly(self.make)
 
 
 def newest_first(start: datetime) -> Iterator[tuple[UUID | None, UUID | None]]:

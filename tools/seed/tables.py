@@ -40,10 +40,12 @@ NOT_SEEDED: Final = (
     "outbox",
     "inbox_offsets",
     "inbox_events",
+    "recent",
     "dead_letters",
     "idempotency_keys",
     "audit",
     "alembic_version",
     "runtime_version",
 )
-"""nothing of it is left of a case that ended long ago; the audit is a hash chain of what persons really did"""
+"""nothing of it is left of a case that ended long ago, which nobody looks for by its words either; the audit is a hash
+chain of what persons really did"""

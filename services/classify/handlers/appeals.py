@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
 
 import msgspec
 
 from services.classify import repository
 from services.classify.domain.labels import Label, Link, ReviewReason
+from services.classify.domain.likeness import Bounds, Said, repeats, same_events
 from services.classify.domain.safety import hazards
-from services.classify.domain.similarity import similarity
 from services.classify.knowledge import Knowledge, Library
 from services.classify.labelling import Case, Labelled, label_all, published
-from services.classify.repository import Earlier
 from services.classify.settings import ClassifySettings
 from shared.clock import ZONE
 from shared.events.batch import newest
@@ -27,6 +27,9 @@ from shared.outbox.uow import Uow
 log = logging.getLogger(__name__)
 
 ACTOR = "system:classify"
+
+Likenesses = tuple[Link | None, Link | None]
+"""(repeat of, same event)"""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -61,11 +64,12 @@ class Appeals:
         stamp, earlier = await repository.stamp_and_earlier(uow.pg, _reporters(appeals), self.settings.repeat_days)
         knowledge = await self.library.present(uow.pg, now, stamp)
         found = await self.label_cases([Case(one.title, one.text, one.kind) for one in appeals], knowledge)
-        repeats = self._repeats(appeals, found, earlier)
+        said = [_said(appeal, one) for appeal, one in zip(appeals, found, strict=True)]
+        likenesses = await self.compare(uow.pg, said, earlier)
         rows, events = [], {}
-        for message, appeal, one, repeat in zip(messages, appeals, found, repeats, strict=True):
+        for message, appeal, one, likeness in zip(messages, appeals, found, likenesses, strict=True):
             label = one.label
-            snapshot = published(appeal.id, appeal.place.region_code, label, knowledge, repeat)
+            snapshot = published(appeal.id, appeal.place.region_code, label, knowledge, *likeness)
             open_review = label.needs_review and appeal.status == "received"
             events[appeal.id] = (snapshot, label)
             rows.append(
@@ -91,7 +95,8 @@ class Appeals:
                     "label": _encode(snapshot).decode(),
                 }
             )
-        stored = await repository.add_labels(uow.pg, rows, now.astimezone(ZONE).date())
+        said = [one for one, appeal in zip(said, appeals, strict=True) if one.keys and appeal.status == "received"]
+        stored = await repository.add_labels(uow.pg, rows, now.astimezone(ZONE).date(), said)
         for row in rows:
             if row["appeal_id"] in stored:
                 snapshot, label = events[row["appeal_id"]]
@@ -111,31 +116,38 @@ class Appeals:
             log.error("classification took too long, rules answer", extra={"texts": len(cases)})
         return await asyncio.to_thread(label_all, cases, knowledge, threshold, by_rules=True)
 
-    def _repeats(
-        self, appeals: Sequence[Appeal], found: Sequence[Labelled], earlier: dict[str, list[Earlier]]
-    ) -> list[Link | None]:
-        """For each appeal the most similar earlier one of the same reporter within 30 days (domain.md, Appeal)."""
-        order = sorted(range(len(appeals)), key=lambda place: (appeals[place].received_at, appeals[place].id))
-        links: list[Link | None] = [None] * len(appeals)
-        for place in order:
-            appeal, mine = appeals[place], found[place].sketch
-            if not appeal.reporter.pseudonym:
-                continue
-            known = earlier.setdefault(appeal.reporter.pseudonym, [])
-            links[place] = self._most_similar(appeal, mine, known)
-            known.append((appeal.id, appeal.received_at, mine))
-        return links
+    async def compare(
+        self,
+        pg: Any,
+        said: Sequence[Said],
+        earlier: Mapping[str, Sequence[Said]],
+        sees: Callable[[str], bool] = lambda region_code: True,
+    ) -> list[Likenesses]:
+        """For each the earlier appeal that it repeats and the one that speaks of the same event, if any; `earlier` are
+        those of its reporter. `sees`: the regions of whose appeals one may know."""
+        own = self.settings
+        heard = [
+            [other for other in others if sees(other.region_code)]
+            for others in await repository.heard(pg, [(one.received_at, one.keys) for one in said], own.event_days)
+        ]
+        return list(
+            zip(
+                repeats(said, earlier, Bounds(own.repeat_threshold, timedelta(days=own.repeat_days))),
+                same_events(said, heard, Bounds(own.event_threshold, timedelta(days=own.event_days))),
+                strict=True,
+            )
+        )
 
-    def _most_similar(self, appeal: Appeal, mine: Sequence[int], known: Sequence[Earlier]) -> Link | None:
-        best: Link | None = None
-        for other, received_at, sketch in known:
-            age = appeal.received_at - received_at
-            if other == appeal.id or not 0 <= age.total_seconds() <= self.settings.repeat_days * 86_400:
-                continue
-            score = round(similarity(mine, sketch), 4)
-            if score >= self.settings.repeat_threshold and (best is None or score > best.score):
-                best = Link(other, score)
-        return best
+
+def _said(appeal: Appeal, found: Labelled) -> Said:
+    return Said(
+        appeal.id,
+        appeal.received_at,
+        appeal.reporter.pseudonym or "",
+        appeal.place.region_code,
+        found.sketch,
+        found.keys,
+    )
 
 
 def _reporters(appeals: Sequence[Appeal]) -> dict[str, datetime]:

@@ -123,6 +123,33 @@ async def test_a_repeat_is_found_across_batches_but_not_after_thirty_days(hub: H
     assert (await label(hub, LAMP, reporter=reporter, received_at=now)).data.after.repeat_of is None
 
 
+async def test_other_citizens_about_one_place_are_suggested_as_the_same_event(hub: Harness) -> None:
+    flood = "滨江西里积水很深，车子开不过去，行人也没法走，请尽快派人来抽水"
+    first = await label(hub, flood)
+    anonymous = appeals.Reporter(pseudonym=None)
+    second = await label(hub, f"你好，{flood}", reporter=anonymous)
+    assert second.data.after.same_event.appeal_id == first.key
+    assert second.data.after.same_event.score >= 0.8
+    assert second.data.after.repeat_of is None
+    assert first.data.after.same_event is None
+    elsewhere = flood.replace("滨江西里", "望海南路")
+    assert (await label(hub, elsewhere)).data.after.same_event is None
+    for token, expected in ((hub.admin, first.key), (hub.token("seat", regions=["460107"]), None)):
+        answer = await hub.http.post("/v1/classify", json={"text": flood, "region_code": "460106"}, headers=token)
+        assert (answer.json()["same_event"] or {}).get("appeal_id") == expected, answer.text
+
+
+async def test_a_withdrawn_appeal_is_no_event_to_join(hub: Harness) -> None:
+    text = "东湖三期门口的井盖不见了，晚上很危险，请马上处理"
+    said = appeal(text, received_at=hub.clock.now())
+    gone = appeal(text, received_at=said.received_at, id=said.id, status="withdrawn")
+    await hub.emit(appeals.AppealReceived(actor="citizen", after=said), key=said.id, sequence=1)
+    await hub.settle()
+    await hub.emit(appeals.AppealWithdrawn(actor="citizen", after=gone), key=said.id, sequence=2)
+    await hub.settle()
+    assert (await label(hub, text)).data.after.same_event is None
+
+
 async def test_a_person_corrects_a_label(hub: Harness) -> None:
     appeal_id = await receive(hub, VAGUE)
     await hub.settle()
