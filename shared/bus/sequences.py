@@ -160,7 +160,8 @@ class Sequences:
         return dropped is True
 
     async def overdue(self, pg: Any) -> list[tuple[str, str]]:
-        """(topic, key) of kept facts whose turn it is: a crash left them between two transactions."""
+        """(topic, key) of kept facts whose turn it is: they are handed over one by one just now, or a crash left them
+        between two transactions."""
         rows = await pg.fetch(
             f"SELECT e.topic, e.key FROM {self.schema}.inbox_early e JOIN {self.schema}.inbox_sequences s"
             " ON e.topic = s.topic AND e.key = s.key AND e.sequence = s.last_sequence + 1"

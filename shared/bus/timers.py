@@ -12,6 +12,7 @@ from datetime import datetime
 from shared.bus.dead_letters import reason_of
 from shared.bus.inbox import Inbox
 from shared.bus.records import Partition, Transport
+from shared.bus.sequences import Sequences
 from shared.bus.subscriptions import TimerHandler
 from shared.clock import loop_time
 from shared.db.database import Database
@@ -40,6 +41,7 @@ class Timers:
         self.topics = list(topics)
         self.handlers = handlers
         self.inbox = Inbox(database.schema)
+        self.sequences = Sequences(database.schema)
         self.trouble: str | None = None
         self._seen: tuple[datetime, dict[Partition, tuple[int, int]]] | None = None
         """a business instant and the ends of the log at or after it"""
@@ -91,8 +93,11 @@ class Timers:
         instant, ends = self._seen
         async with self.database.look_up() as raw:
             read = await self.inbox.positions(raw, self.topics)
+            released = not await self.sequences.overdue(raw)  # after the positions: what moves them may keep facts
         unread = {place: end for place, end in ends.items() if max(read.get(place, 0), end[0]) < end[1]}
         if not unread:
+            if not released:
+                return None  # read, but handed over one by one just now: a stop may be among them
             self._seen = None
             return instant
         if loop_time() > self._asked + ASK_AGAIN_S:  # a log that was made anew or cut never comes so far

@@ -189,6 +189,7 @@ class Worker:
         fresh = consumer.unplaced()
         if not fresh:
             return
+        self._next_care = 0.0  # who had them may have died between two kept facts: timers wait for these
         topics = sorted({partition.topic for partition in fresh})
         async with self.database.look_up() as pg:
             known = await self.inbox.positions(pg, topics)

@@ -1,16 +1,18 @@
 """Facts and dead letters: whoever fails is the one who is parked, and whatever an operator does, the key goes on."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 
 from shared.bus import worker as worker_module
 from shared.bus.records import Partition, Record
+from shared.bus.timers import Timers
 from shared.bus.worker import Worker
 from shared.errors import Poison, Transient
 from shared.events.event import Message
+from shared.outbox.uow import Timer, Uow
 from shared.service.dead_letter_desk import DeadLetterDesk
 from tests.contract.bus.counting import Counting, fact, running
 
@@ -187,12 +189,48 @@ async def test_early_facts_are_let_through_although_a_passing_trouble_came_just_
     assert await local.seen() == {"k": [1, 2]}
 
 
-async def test_two_who_release_the_same_kept_fact_park_it_once(local: Counting) -> None:
-    async with running(local):
-        await local.transport.publish([fact("k", sequence, local.topic) for sequence in (1, 3, 4)])
-        await read_all(local)
-    async with local.database.transaction() as uow:  # as if 2 had been handled alone just before a stop
+async def between_two_kept_facts(service: Counting) -> None:
+    """1 was handled, 3 and 4 are kept; then, as if 2 had been handled alone, it is the turn of 3."""
+    async with running(service):
+        await service.transport.publish([fact("k", sequence, service.topic) for sequence in (1, 3, 4)])
+        await read_all(service)
+    async with service.database.transaction() as uow:
         await uow.pg.execute("UPDATE inbox_sequences SET last_sequence = 2")
+
+
+async def test_timers_wait_until_kept_facts_whose_turn_has_come_are_handed_over(local: Counting) -> None:
+    fired: list[list[int]] = []
+
+    async def on_timer(timers: Sequence[Timer], uow: Uow) -> None:
+        fired.append([row["sequence"] for row in await uow.pg.fetch("SELECT sequence FROM seen ORDER BY place")])
+
+    await between_two_kept_facts(local)
+    async with local.database.transaction() as uow:
+        uow.arm(Timer("due", "k", local.database.clock.now()))
+    timers = Timers(local.database, local.transport, [local.topic], {"due": on_timer})
+    assert await timers.fire_due() == 0
+    await local.worker().release(local.topic, "k")
+    assert await timers.fire_due() == 1
+    assert fired == [[1, 3, 4]]
+
+
+async def test_who_takes_over_a_partition_hands_over_the_kept_facts_of_a_dead_reader(local: Counting) -> None:
+    await between_two_kept_facts(local)
+    local.start(workers=1)
+    await local.until(3)  # its first care
+    local.start(workers=1)
+    await asyncio.sleep(1)
+    await local.transport.publish([fact("j", sequence, local.topic) for sequence in (1, 3)])
+    await read_all(local)
+    async with local.database.transaction() as uow:
+        await uow.pg.execute("UPDATE inbox_sequences SET last_sequence = 2 WHERE key = 'j'")
+    local.tasks.pop(0).cancel()
+    await local.until(5, 15)
+    await local.crash()
+
+
+async def test_two_who_release_the_same_kept_fact_park_it_once(local: Counting) -> None:
+    await between_two_kept_facts(local)
     local.trouble = refuses(3)
     worker = local.worker()
     await asyncio.gather(worker.release(local.topic, "k"), local.worker().release(local.topic, "k"))
