@@ -57,6 +57,8 @@ def review_answer(row: dict[str, Any]) -> dict[str, Any]:
         "same_event": link_answer(label.same_event),
         "model": label.model,
         "degraded": label.degraded,
+        "leased_by": row["leased_by"],
+        "leased_until": rfc3339(row["leased_until"]) if row["leased_until"] else None,
     }
 
 
@@ -91,4 +93,6 @@ def quality_answer(figures: dict[str, Any], knowledge: Knowledge) -> dict[str, A
         )
     for model in models.values():
         model["accuracy"] = round(model["confirmed"] / model["reviewed"], 4) if model["reviewed"] else None
-    return {"models": list(models.values()), "matters": matters}
+    agreement = figures["agreement"]
+    share = round(agreement["agreed"] / agreement["pairs"], 4) if agreement["pairs"] else None
+    return {"models": list(models.values()), "matters": matters, "agreement": {**agreement, "share": share}}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import JSONResponse
 
-from services.classify import repository
+from services.classify import repository, review_queue
 from services.classify.answers import catalogue_matter_answer, link_answer, matter_answer, quality_answer, review_answer
 from services.classify.domain.catalogue import HandlingClass
 from services.classify.domain.labels import TagDefinition, TagFamily, TagTier
@@ -35,6 +35,7 @@ from services.classify.schemas import (
     CatalogueBody,
     ClassifyBody,
     HandlingClassName,
+    LeaseBody,
     ModelBody,
     ReviewBody,
     TagBody,
@@ -47,6 +48,7 @@ from shared.http.commands import CommandQueue
 from shared.http.pages import Paged, after_of, page_of
 from shared.http.requests import BATCH_LIMIT, StrictRoute
 from shared.security.principal import Principal
+from shared.security.scope import prefix
 
 Reviewer = Annotated[Principal, allowed("seat", "supervisor")]
 Reader = Annotated[Principal, allowed("seat", "supervisor", "leader", "auditor")]
@@ -83,7 +85,7 @@ def router(
         (found,) = await appeals.label_cases([case], knowledge)
         region = body.region_code or await places.region_of(case.words)
         async with database.look_up() as pg:
-            said = Said("", now, pseudonym or "", region, found.sketch, found.keys)
+            said = Said("", now, pseudonym or "", prefix(region), found.sketch, found.keys)
             ((repeat, event),) = await appeals.compare(pg, [said], earlier, who.sees_region)
         label = found.label
         candidates = [matter_answer(matter_of(candidate, knowledge.catalogue)) for candidate in label.candidates]
@@ -119,7 +121,7 @@ def router(
         now = clock.now()
         async with database.read() as pg:
             knowledge = await library.present(pg, now)
-            figures = await repository.quality(pg, now - timedelta(days=days))
+            figures = await review_queue.quality(pg, now - timedelta(days=days))
         return {"days": days, **quality_answer(figures, knowledge)}
 
     @routes.get("/v1/reviews")
@@ -133,15 +135,27 @@ def router(
         if _is_of_a_unit(who):
             return {"items": [], "next": None}
         async with database.read() as pg:
-            rows = await repository.review_queue(
+            rows = await review_queue.listed(
                 pg,
                 scope=who.scope,
                 handling_class=handling_class,
                 after=after,
                 limit=page.limit + 1,
+                now=datetime.now(UTC),
             )
         answer = page_of(rows, page, lambda row: [row["appeal_id"]])
         return {**answer, "items": [review_answer(row) for row in answer["items"]]}
+
+    @routes.post("/v1/reviews/lease")
+    async def lease(body: LeaseBody, who: Reviewer) -> dict[str, Any]:
+        """Take the next reviews, the most urgent class first; nobody else gets them for ten minutes."""
+        if _is_of_a_unit(who):
+            return {"items": []}
+        async with database.transaction() as uow:
+            taken = await review_queue.lease(
+                uow.pg, who.actor, who.scope, body.handling_class, body.limit, datetime.now(UTC)
+            )
+        return {"items": [review_answer(row) for row in taken]}
 
     @routes.post("/v1/reviews/{appeal_id}")
     async def decide(
@@ -150,7 +164,8 @@ def router(
         who: Reviewer,
         idempotency: Idempotency,
     ) -> dict[str, Any]:
-        """Confirm or correct a label; the decision is stored, published and kept for the next training."""
+        """Confirm or correct a label; the decision is stored, published and kept for the next training. 409 `leased`
+        while another seat looks at it."""
         if _is_of_a_unit(who):
             raise not_found(f"A review of the appeal {appeal_id}")
         decision = Decision(

@@ -30,12 +30,12 @@ def build(settings: Settings, clock: Clock, bus: Transport, database: Database) 
     reviews = CommandQueue(database, Reviews(library).on_commands)
     imports = CommandQueue(database, Imports(own.data_dir, library).on_commands, largest=10)
     setup = Setup(own, database)
-    recent = Days(database, clock, tables.recent.name, RECENT_DAYS)
+    lately = Days(database, clock, tables.recent.name, RECENT_DAYS)
 
     async def start() -> None:
         """Read catalogue and model before the first appeal comes, so that it needs not wait."""
         try:
-            await recent.make()
+            await lately.make()
             async with database.transaction() as uow:
                 await library.present(uow.pg, clock.now())
         except Transient:
@@ -59,7 +59,7 @@ def build(settings: Settings, clock: Clock, bus: Transport, database: Database) 
         subscriptions=subscriptions(appeals),
         setup=setup.run,
         start=start,
-        background=(recent.care,),
+        background=(lately.care,),
         not_ready=not_ready,
         reconcile=reconcile,
         state=appeals,

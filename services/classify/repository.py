@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import msgspec
 import orjson
 
+from services.classify import recent
 from services.classify.domain.labels import TagDefinition, TagFamily, TagTier
 from services.classify.domain.likeness import Said
 from services.classify.tables import (
@@ -17,20 +18,15 @@ from services.classify.tables import (
     label_counts,
     labels,
     models,
-    recent,
     reviews,
     tag_proposals,
     tags,
 )
 from shared.db import bulk
-from shared.db.where import Where
 from shared.events.catalog.labels import Label
-from shared.security.scope import Scope
 
 PER_REPORTER = 20
 """earlier appeals of one reporter that a new one is compared with"""
-PER_EVENT = 10
-"""earlier appeals that name its place in similar words that a new one is compared with"""
 
 
 _label = msgspec.json.Decoder(Label)
@@ -246,63 +242,14 @@ async def stamp_and_earlier(pg: Any, reporters: Mapping[str, datetime], days: in
     found: dict[str, list[Said]] = {}
     for _, pseudonym, appeal_id, received_at, region_code, sketch in rows:
         if pseudonym is not None:
-            found.setdefault(pseudonym, []).append(Said(appeal_id, received_at, pseudonym, region_code, sketch))
+            found.setdefault(pseudonym, []).append(Said(appeal_id, received_at, pseudonym, prefix(region_code), sketch))
     return rows[0]["stamp"], found
-
-
-async def heard(pg: Any, asked: Sequence[tuple[datetime, Sequence[int]]], days: int) -> list[list[Said]]:
-    """For each (instant, keys) the appeals of the `days` before that have one of the keys, newest first."""
-    found: list[list[Said]] = [[] for _ in asked]
-    wanted = [
-        {
-            "n": n,
-            "since": at - timedelta(days=days),
-            "at": at,
-            "from_day": (at - timedelta(days=days)).astimezone(UTC).date(),
-            "to_day": at.astimezone(UTC).date(),
-            "keys": list(keys),
-        }
-        for n, (at, keys) in enumerate(asked)
-        if keys
-    ]
-    if not wanted:
-        return found
-    rows = await pg.fetch(
-        "SELECT r.n, t.* FROM json_to_recordset($1::json) AS r"
-        "(n int, since timestamptz, at timestamptz, from_day date, to_day date, keys int[])"
-        f" CROSS JOIN LATERAL (SELECT appeal_id, received_at, pseudonym, region_code, sketch FROM {recent.fullname}"
-        "  WHERE day BETWEEN r.from_day AND r.to_day AND keys && r.keys AND received_at BETWEEN r.since AND r.at"
-        "  ORDER BY received_at DESC LIMIT $2) t",
-        orjson.dumps(wanted).decode(),
-        PER_EVENT,
-    )
-    for row in rows:
-        n, appeal_id, received_at, pseudonym, region_code, sketch = row
-        found[n].append(Said(appeal_id, received_at, pseudonym or "", region_code, sketch))
-    return found
-
-
-def remembered(said: Sequence[Said]) -> bulk.Statement:
-    """Makes `said` be found by their keys for some days."""
-    rows = [
-        {
-            "day": one.received_at.astimezone(UTC).date(),
-            "appeal_id": one.appeal_id,
-            "received_at": one.received_at,
-            "pseudonym": one.pseudonym or None,
-            "region_code": one.region_code,
-            "keys": one.keys,
-            "sketch": one.sketch,
-        }
-        for one in said
-    ]
-    return bulk.insert_of(recent, rows, conflict=["day", "appeal_id"])
 
 
 async def add_labels(pg: Any, rows: Sequence[Mapping[str, Any]], day: date, said: Sequence[Said]) -> set[str]:
     """Insert new labels and count them under `day`, per model; returns the appeals that had none (only those are
     published). One order of counts for all, so that no two batches can deadlock. `said` can be found by its keys."""
-    heard_of = remembered(said)
+    heard_of = recent.remembered(said)
     stored = bulk.insert_of(labels, rows, conflict=["appeal_id"])
     counts = {
         "labelled": "count(*)",
@@ -335,10 +282,7 @@ async def end_appeals(pg: Any, rows: Sequence[Mapping[str, Any]]) -> None:
         " WHERE t.appeal_id = r.appeal_id AND r.appeal_sequence > t.appeal_sequence",
         orjson.dumps(list(rows)).decode(),
     )
-    await pg.execute(
-        f"DELETE FROM {recent.fullname} WHERE appeal_id = ANY($1)",
-        [row["appeal_id"] for row in rows if row["status"] != "received"],
-    )
+    await recent.forget(pg, [row["appeal_id"] for row in rows if row["status"] != "received"])
 
 
 async def lock_labels(pg: Any, ids: Sequence[str]) -> dict[str, Mapping[str, Any]]:
@@ -359,50 +303,6 @@ async def label(pg: Any, appeal_id: str) -> Mapping[str, Any] | None:
 
 async def put_reviewed(pg: Any, rows: Sequence[Mapping[str, Any]]) -> None:
     await bulk.update(pg, labels, rows, key=["appeal_id"])
-
-
-async def add_reviews(pg: Any, rows: Sequence[Mapping[str, Any]]) -> None:
-    await bulk.insert(pg, reviews, rows)
-
-
-async def review_queue(
-    pg: Any, *, scope: Scope, handling_class: str | None, after: str | None, limit: int
-) -> list[dict[str, Any]]:
-    """Labels in `scope` that a person should look at, oldest first."""
-    where = Where("needs_review")
-    scope.narrow(where, region="region_code")
-    if handling_class is not None:
-        where.add('"class" = ?', handling_class)
-    if after is not None:
-        where.add("appeal_id > ?", after)
-    rows = await pg.fetch(
-        "SELECT appeal_id, reference_no, received_at, region_code, title, text, review_reason, label"
-        f" FROM {labels.fullname} WHERE {where} ORDER BY appeal_id LIMIT {limit:d}",
-        *where.values,
-    )
-    return [dict(row) for row in rows]
-
-
-async def quality(pg: Any, since: datetime) -> dict[str, Any]:
-    """Counts of labels and of persons' decisions since `since`, per model and per matter.
-
-    Only the first decision about a label judges the model: later ones are changes of mind.
-    """
-    counted = await pg.fetch(
-        "SELECT model, sum(labelled)::bigint AS labelled, sum(in_review)::bigint AS in_review,"
-        " sum(degraded)::bigint AS degraded, sum(urgent)::bigint AS urgent"
-        f" FROM {label_counts.fullname} WHERE day >= $1 GROUP BY model ORDER BY model",
-        since.date(),
-    )
-    judged = await pg.fetch(
-        "SELECT model, matter_before AS matter, count(*) AS reviewed,"
-        " count(*) FILTER (WHERE matter_before = matter_after) AS confirmed,"
-        " avg(probability)::float8 AS promised"
-        f" FROM {reviews.fullname} WHERE at >= $1 AND sequence = 2 GROUP BY model, matter_before"
-        " ORDER BY model, matter_before",
-        since,
-    )
-    return {"counted": [dict(row) for row in counted], "judged": [dict(row) for row in judged]}
 
 
 async def propose_words(pg: Any, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -37,6 +37,13 @@ class ReviewBody(Body):
     note: Note | None = None
 
 
+class LeaseBody(Body):
+    """How many reviews a seat takes at once, of which class."""
+
+    limit: Annotated[int, Field(ge=1, le=20)] = 1
+    handling_class: Annotated[HandlingClassName | None, Field(alias="class")] = None
+
+
 class CatalogueBody(Body):
     """The CSV as sent, so that equal imports are known as equal."""
 

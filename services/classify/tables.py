@@ -107,7 +107,8 @@ recent = Table(
     Column("appeal_id", Text, primary_key=True),
     Column("received_at", DateTime(timezone=True), nullable=False),
     Column("pseudonym", Text),
-    Column("region_code", Text, nullable=False),
+    # what the codes of its region begin with
+    Column("region", Text, nullable=False),
     Column("keys", ARRAY(Integer), nullable=False),
     Column("sketch", ARRAY(Integer), nullable=False),
 )
@@ -127,6 +128,29 @@ reviews = Table(
     Column("model", Text, nullable=False),
     Column("probability", REAL, nullable=False),
     Column("note", Text),
+)
+# which seat looks at what, in real time
+review_leases = Table(
+    "review_leases",
+    metadata,
+    Column("appeal_id", Text, primary_key=True),
+    Column("seat", Text, nullable=False),
+    Column("until", DateTime(timezone=True), nullable=False),
+)
+# reviews that a second person does without knowing of the first
+second_opinions = Table(
+    "second_opinions",
+    metadata,
+    Column("appeal_id", Text, primary_key=True),
+    Column("asked_at", DateTime(timezone=True), nullable=False),
+    Column("region_code", Text, nullable=False),
+    # what the first person saw
+    Column("label", Text, nullable=False),
+    Column("first_actor", Text, nullable=False),
+    Column("first_matter", Text, nullable=False),
+    Column("actor", Text),
+    Column("matter", Text),
+    Column("at", DateTime(timezone=True)),
 )
 label_counts = Table(
     "label_counts",

@@ -24,16 +24,15 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-import asyncpg
-
-from services.classify import repository
+from services.classify import recent
 from services.classify.domain.likeness import Bounds, Said, same_events
 from services.classify.domain.same_event import keys
 from services.classify.domain.similarity import sketch
 from services.classify.models.dataset import Columns, read_examples
 from services.classify.settings import EVENT_DAYS, EVENT_THRESHOLD, RECENT_DAYS
-from shared.clock import ZONE
+from shared.clock import ZONE, SystemClock
 from shared.db import bulk, days
+from shared.db.database import Database
 from shared.service.process import migrate_service
 from shared.settings import Settings
 from tests.bench import load
@@ -70,31 +69,33 @@ def invented(count: int, end: datetime, span: timedelta, seed: int) -> list[Said
 
 async def index(url: str, n: int) -> dict[str, Any]:
     """Milliseconds of PostgreSQL and driver for each appeal of a batch, beside `n` that are remembered."""
-    pg: Any = await asyncpg.connect(
-        url, server_settings={"search_path": "classify", "plan_cache_mode": "force_generic_plan"}
-    )
+    database = Database(url, "classify", SystemClock(), platform="460100")
     now = datetime.now(UTC)
     for back in range(RECENT_DAYS + 1):
-        async with pg.transaction():
-            await days.keep(pg, "classify", "recent", (now - timedelta(days=back)).date(), 2 * RECENT_DAYS)
+        async with database.transaction() as uow:
+            await days.keep(uow.pg, "classify", "recent", (now - timedelta(days=back)).date(), 2 * RECENT_DAYS)
     for start in range(0, n, PIECE):
         rows = invented(min(PIECE, n - start), now, timedelta(days=RECENT_DAYS), start)
-        await bulk.write(pg, repository.remembered(rows))
+        async with database.transaction() as uow:
+            await bulk.write(uow.pg, recent.remembered(rows))
         print(f"{start + len(rows):,} remembered", file=sys.stderr)
-    await pg.execute("VACUUM ANALYZE classify.recent")
+    async with database.read() as pg:
+        await pg.execute("VACUUM ANALYZE classify.recent")
     looked = added = 0.0
     suggested = 0
     for number in range(BATCHES):
         fresh = invented(BATCH, now, timedelta(hours=1), n + number)
-        began = time.perf_counter()
-        heard = await repository.heard(pg, [(one.received_at, one.keys) for one in fresh], EVENT_DAYS)
-        looked += time.perf_counter() - began
-        suggested += sum(link is not None for link in same_events(fresh, heard, BOUNDS))
-        began = time.perf_counter()
-        await bulk.write(pg, repository.remembered(fresh))
-        added += time.perf_counter() - began
-    size = await pg.fetchval("SELECT sum(pg_total_relation_size(relid)) FROM pg_partition_tree('classify.recent')")
-    await pg.close()
+        async with database.transaction() as uow:
+            began = time.perf_counter()
+            heard = await recent.heard(uow.pg, [(one.received_at, one.keys) for one in fresh], EVENT_DAYS)
+            looked += time.perf_counter() - began
+            suggested += sum(link is not None for link in same_events(fresh, heard, BOUNDS))
+            began = time.perf_counter()
+            await bulk.write(uow.pg, recent.remembered(fresh))
+            added += time.perf_counter() - began
+    async with database.read() as pg:
+        size = await pg.fetchval("SELECT sum(pg_total_relation_size(relid)) FROM pg_partition_tree('classify.recent')")
+    await database.close()
     appeals = BATCH * BATCHES
     return {
         "remembered": n,

@@ -58,6 +58,7 @@ MAY = {
     "POST /v1/classify": EVERYBODY,
     "GET /v1/classify/quality": "seat supervisor leader auditor",
     "GET /v1/reviews": "seat supervisor leader auditor",
+    "POST /v1/reviews/lease": "seat supervisor",
     "POST /v1/reviews/{appeal_id}": "seat supervisor",
     "GET /v1/matters": EVERYBODY,
     "GET /v1/catalogue/versions": EVERYBODY,

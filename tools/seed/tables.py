@@ -41,6 +41,8 @@ NOT_SEEDED: Final = (
     "inbox_offsets",
     "inbox_events",
     "recent",
+    "review_leases",
+    "second_opinions",
     "dead_letters",
     "idempotency_keys",
     "audit",
@@ -48,4 +50,4 @@ NOT_SEEDED: Final = (
     "runtime_version",
 )
 """nothing of it is left of a case that ended long ago, which nobody looks for by its words either; the audit is a hash
-chain of what persons really did"""
+chain of what persons really did, second opinions are theirs, too"""

@@ -9,18 +9,18 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from services.classify.domain.labels import Link
-from services.classify.domain.same_event import may_be_one_place
 from services.classify.domain.similarity import similarity
 
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """An appeal as it is compared. `pseudonym` is empty for an anonymous reporter."""
+    """An appeal as it is compared. `pseudonym` is empty for an anonymous reporter; `region` is what the codes of its
+    region and of everything below it begin with."""
 
     appeal_id: str
     received_at: datetime
     pseudonym: str
-    region_code: str
+    region: str
     sketch: Sequence[int]
     keys: Sequence[int] = ()
 
@@ -79,6 +79,7 @@ def _in_order(said: Sequence[Said]) -> list[int]:
 
 
 def _differ(one: Said, other: Said) -> bool:
-    """Other people, perhaps at one place."""
+    """Other people, perhaps at one place: the regions are one, or one lies in the other."""
     same_reporter = bool(one.pseudonym) and one.pseudonym == other.pseudonym
-    return not same_reporter and may_be_one_place(one.region_code, other.region_code)
+    shorter, longer = sorted((one.region, other.region), key=len)
+    return not same_reporter and longer.startswith(shorter)

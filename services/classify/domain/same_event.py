@@ -20,7 +20,6 @@ _TOLD_BY = 4
 """characters at the end of a name that tell it: what stands before it in a sentence is cut off"""
 _MOST_PLACES = 4
 _CLASSES = 4
-_COUNTY = 6
 
 
 def places(text: str) -> tuple[str, ...]:
@@ -42,14 +41,3 @@ def keys(text: str, sketch: Collection[int]) -> tuple[int, ...]:
     return tuple(
         sorted({zlib.crc32(f"{place}/{least}".encode()) >> 1 for place in places(text) for least in smallest.values()})
     )
-
-
-def may_be_one_place(left: str, right: str) -> bool:
-    """Whether two region codes can mean one place: equal, or one is the region in which the other lies."""
-    shorter, longer = sorted((_significant(left), _significant(right)), key=len)
-    return longer.startswith(shorter)
-
-
-def _significant(code: str) -> str:
-    """GB/T 2260: a city's code is its county's with 00 at the end."""
-    return code[:-2] if len(code) == _COUNTY and code.endswith("00") else code

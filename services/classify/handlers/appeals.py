@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from services.classify import repository
+from services.classify import recent, repository
 from services.classify.domain.labels import Label, Link, ReviewReason
 from services.classify.domain.likeness import Bounds, Said, repeats, same_events
 from services.classify.domain.safety import hazards
@@ -23,6 +23,7 @@ from shared.events.catalog.appeals import Appeal, AppealEvent
 from shared.events.catalog.labels import LabelClassified
 from shared.events.event import Message
 from shared.outbox.uow import Uow
+from shared.security.scope import prefix
 
 log = logging.getLogger(__name__)
 
@@ -127,8 +128,8 @@ class Appeals:
         those of its reporter. `sees`: the regions of whose appeals one may know."""
         own = self.settings
         heard = [
-            [other for other in others if sees(other.region_code)]
-            for others in await repository.heard(pg, [(one.received_at, one.keys) for one in said], own.event_days)
+            [other for other in others if sees(other.region)]
+            for others in await recent.heard(pg, [(one.received_at, one.keys) for one in said], own.event_days)
         ]
         return list(
             zip(
@@ -144,7 +145,7 @@ def _said(appeal: Appeal, found: Labelled) -> Said:
         appeal.id,
         appeal.received_at,
         appeal.reporter.pseudonym or "",
-        appeal.place.region_code,
+        prefix(appeal.place.region_code),
         found.sketch,
         found.keys,
     )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
-from services.classify import repository
+from services.classify import repository, review_queue
 from services.classify.knowledge import Library
 from services.classify.reviewing import Decision, missed_words, reviewed, unknown_codes
 from shared.errors import Problem, not_found
@@ -56,8 +57,14 @@ class Reviews:
             appeal_id: _Present(row["sequence"], repository.label_from(row["label"]), row["region_code"])
             for appeal_id, row in rows.items()
         }
+        real_now = datetime.now(UTC)
+        held = await review_queue.held_by(uow.pg, list(present), real_now)
+        decided = [appeal_id for appeal_id, state in present.items() if not state.label.needs_review]
+        second = await review_queue.asked_again(uow.pg, decided) if decided else {}
         answers: list[Answer | Problem] = []
         kept: list[dict[str, Any]] = []
+        opinions: dict[str, dict[str, Any]] = {}
+        to_ask: list[dict[str, Any]] = []
         proposals: dict[tuple[str, str], dict[str, Any]] = {}
         changed: set[str] = set()
         for command in commands:
@@ -69,14 +76,34 @@ class Reviews:
             if problem is not None:
                 answers.append(problem)
                 continue
-            before = state.label
-            after = reviewed(before, command.decision, knowledge, command.who.actor)
+            before, actor = state.label, command.who.actor
+            seat = held.get(command.appeal_id, actor)
+            if seat != actor and not command.who.has("supervisor"):
+                answers.append(Problem(409, "leased", "Another seat looks at this label; take another review."))
+                continue
+            if second.get(command.appeal_id, actor) != actor and command.appeal_id in held:
+                opinion = {"actor": actor, "matter": command.decision.matter, "at": real_now}
+                opinions[command.appeal_id] = {"appeal_id": command.appeal_id, **opinion}
+                answers.append(msgspec.to_builtins(before))
+                continue
+            if state.sequence == 1 and before.needs_review and review_queue.is_blind(command.appeal_id):
+                to_ask.append(
+                    {
+                        "appeal_id": command.appeal_id,
+                        "asked_at": real_now,
+                        "region_code": state.region_code,
+                        "label": _encode(before).decode(),
+                        "first_actor": actor,
+                        "first_matter": command.decision.matter,
+                    }
+                )
+            after = reviewed(before, command.decision, knowledge, actor)
             note = clean(command.note)
             state.sequence += 1
             state.label = after
             changed.add(command.appeal_id)
             uow.emit(
-                LabelReviewed(actor=command.who.actor, reason=note, before_matter=before.matter.code, after=after),
+                LabelReviewed(actor=actor, reason=note, before_matter=before.matter.code, after=after),
                 key=command.appeal_id,
                 sequence=state.sequence,
             )
@@ -85,7 +112,7 @@ class Reviews:
                     "appeal_id": command.appeal_id,
                     "sequence": state.sequence,
                     "at": now,
-                    "actor": command.who.actor,
+                    "actor": actor,
                     "matter_before": before.matter.code,
                     "matter_after": after.matter.code,
                     "class_before": before.handling_class,
@@ -117,7 +144,10 @@ class Reviews:
                 if appeal_id in changed
             ],
         )
-        await repository.add_reviews(uow.pg, kept)
+        await review_queue.add(uow.pg, kept)
+        await review_queue.ask_again(uow.pg, to_ask)
+        await review_queue.add_opinions(uow.pg, list(opinions.values()))
+        await review_queue.release(uow.pg, [*changed, *opinions])
         if proposals:
             await repository.propose_words(uow.pg, list(proposals.values()))
         return answers

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from services.classify.domain.likeness import Bounds, Said, repeats, same_events
-from services.classify.domain.same_event import keys, may_be_one_place, places
+from services.classify.domain.same_event import keys, places
 from services.classify.domain.similarity import sketch
 
 NOW = datetime(2026, 11, 2, 9, tzinfo=UTC)
@@ -62,13 +62,6 @@ def test_a_repeat_is_the_same_citizen_wherever_it_is() -> None:
     assert repeats([again], {"x": [first]}, REPEAT)[0] is not None
     anonymous = Said("c", NOW, "", "460106", first.sketch)
     assert repeats([anonymous], {"": [first]}, REPEAT) == [None]
-
-
-def test_regions_that_can_be_one_place() -> None:
-    assert may_be_one_place("460106", "460106001")
-    assert may_be_one_place("460100", "460106001")
-    assert not may_be_one_place("460106001", "460106002")
-    assert not may_be_one_place("460105", "460106")
 
 
 def test_numbers_of_tickets_do_not_make_texts_differ() -> None:

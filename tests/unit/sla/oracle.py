@@ -96,8 +96,12 @@ def minutes_of_working_days(begin: int, days: int, closed: frozenset[date] = fro
         day += timedelta(days=1)
         left -= _day_is_worked(day) and day not in closed
     close = minute_of(datetime(day.year, day.month, day.day, 17, 30, tzinfo=SHANGHAI))
-<<<<<<< HEAD
-    return int(WORKED[begin:close].sum())
+    off = sum(
+        int(WORKED[(first := minute_of(_midnight(day))) : first + 24 * 60].sum())
+        for day in closed
+        if begin < minute_of(_midnight(day)) < close
+    )
+    return int(WORKED[begin:close].sum()) - off
 
 
 OFFICE = ((time(9), time(12)), (time(13, 30), time(17, 30)))
@@ -141,11 +145,3 @@ def length_of_working_days(start: datetime, days: int) -> timedelta:
         total += sum((b - a for a, b in worked), timedelta(0))
         days -= bool(worked)
     return total
-=======
-    off = sum(
-        int(WORKED[(first := minute_of(_midnight(day))) : first + 24 * 60].sum())
-        for day in closed
-        if begin < minute_of(_midnight(day)) < close
-    )
-    return int(WORKED[begin:close].sum()) - off
->>>>>>> 51969cf (Deadlines in bulk and tried rules as benches; timers and relays are back sooner)

@@ -6,9 +6,10 @@ revision = "0002"
 down_revision = "0001"
 
 STATEMENTS = (
+    # the day comes last in the key: a search reads the keys of a day, not all its rows
     """CREATE TABLE recent (
   day date NOT NULL, appeal_id text NOT NULL, received_at timestamptz NOT NULL, pseudonym text,
-  region_code text NOT NULL, keys int[] NOT NULL, sketch int[] NOT NULL, PRIMARY KEY (day, appeal_id)
+  region text NOT NULL, keys int[] NOT NULL, sketch int[] NOT NULL, PRIMARY KEY (appeal_id, day)
 ) PARTITION BY RANGE (day)""",
     # entries go where they belong at once: a list of pending ones would be read by every search
     "CREATE INDEX recent_by_keys ON recent USING gin (keys) WITH (fastupdate = off)",

@@ -1,0 +1,165 @@
+"""The review queue in SQL: who looks at what, persons' decisions, and how far two of them agree."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from services.classify.domain.catalogue import HandlingClass
+from services.classify.tables import label_counts, labels, review_leases, reviews, second_opinions
+from shared.db import bulk
+from shared.db.where import Where
+from shared.security.scope import Scope
+
+LEASE = timedelta(minutes=10)
+"""how long nobody else gets what a seat took; in real time"""
+BLIND_SHARE = 0.02
+"""so many reviews are given to a second person who does not know of the first: the first decision counts"""
+BLIND_WITHIN = timedelta(hours=24)
+_URGENCY = (HandlingClass.URGENT, HandlingClass.LIVELIHOOD, HandlingClass.COMPLEX, HandlingClass.GENERAL)
+_SHOWN = "appeal_id, reference_no, received_at, region_code, title, text, review_reason"
+
+
+def is_blind(appeal_id: str) -> bool:
+    """Whether a review is one of the few that a second person does, too: by the id, so that nobody can choose."""
+    return zlib.crc32(appeal_id.encode()) % 10_000 < BLIND_SHARE * 10_000
+
+
+async def listed(
+    pg: Any, *, scope: Scope, handling_class: str | None, after: str | None, limit: int, now: datetime
+) -> list[dict[str, Any]]:
+    """Labels in `scope` that a person should look at, oldest first, with the seat that holds each at `now`."""
+    where = Where("needs_review")
+    scope.narrow(where, region="region_code")
+    if handling_class is not None:
+        where.add('"class" = ?', handling_class)
+    if after is not None:
+        where.add("appeal_id > ?", after)
+    held = where.parameter(now)
+    rows = await pg.fetch(
+        f"SELECT l.*, h.seat AS leased_by, h.until AS leased_until FROM (SELECT {_SHOWN}, label"
+        f" FROM {labels.fullname} WHERE {where} ORDER BY appeal_id LIMIT {limit:d}) l"
+        f" LEFT JOIN {review_leases.fullname} h ON h.appeal_id = l.appeal_id AND h.until > {held} ORDER BY l.appeal_id",
+        *where.values,
+    )
+    return [dict(row) for row in rows]
+
+
+async def lease(
+    pg: Any, seat: str, scope: Scope, handling_class: str | None, limit: int, now: datetime
+) -> list[dict[str, Any]]:
+    """Give a seat the next reviews that nobody holds at `now` (real time): a second opinion, if one is wanted of
+    somebody else than those who decided, then by class and age. Asking again prolongs what it holds."""
+    found = await _lease_from(pg, seat, now, 1, _second_opinions(seat, scope, now))
+    for urgency in _URGENCY if handling_class is None else (HandlingClass(handling_class),):
+        if len(found) >= limit:
+            break
+        where = Where("l.needs_review")
+        where.add('l."class" = ?', urgency.value)
+        scope.narrow(where, region="l.region_code")
+        source = f"SELECT l.appeal_id, l.label FROM {labels.fullname} l WHERE {{where}}"
+        found += await _lease_from(pg, seat, now, limit - len(found), (source, where, "l.appeal_id"))
+    return found[:limit]
+
+
+def _second_opinions(seat: str, scope: Scope, now: datetime) -> tuple[str, Where, str]:
+    where = Where("l.actor IS NULL")
+    where.add("l.first_actor <> ?", seat)
+    where.add("l.asked_at > ?", now - BLIND_WITHIN)
+    scope.narrow(where, region="l.region_code")
+    return f"SELECT l.appeal_id, l.label FROM {second_opinions.fullname} l WHERE {{where}}", where, "l.asked_at"
+
+
+async def _lease_from(
+    pg: Any, seat: str, now: datetime, limit: int, source: tuple[str, Where, str]
+) -> list[dict[str, Any]]:
+    sql, where, order = source
+    own, present, until = where.parameter(seat), where.parameter(now), where.parameter(now + LEASE)
+    where.conditions.append(
+        f"NOT EXISTS (SELECT FROM {review_leases.fullname} h WHERE h.appeal_id = l.appeal_id"
+        f" AND h.until > {present} AND h.seat <> {own})"
+    )
+    rows = await pg.fetch(
+        f"WITH free AS MATERIALIZED ({sql.format(where=where)} ORDER BY {order} LIMIT {limit:d}"
+        " FOR UPDATE OF l SKIP LOCKED),"
+        f" taken AS (INSERT INTO {review_leases.fullname} AS h SELECT appeal_id, {own}, {until} FROM free"
+        " ON CONFLICT (appeal_id) DO UPDATE SET seat = excluded.seat, until = excluded.until"
+        f" WHERE h.until <= {present} OR h.seat = excluded.seat RETURNING appeal_id, seat, until)"
+        f" SELECT {', '.join(f'a.{name.strip()}' for name in _SHOWN.split(','))}, free.label,"
+        " taken.seat AS leased_by, taken.until AS leased_until"
+        f" FROM taken JOIN free USING (appeal_id) JOIN {labels.fullname} a USING (appeal_id) ORDER BY a.appeal_id",
+        *where.values,
+    )
+    return [dict(row) for row in rows]
+
+
+async def held_by(pg: Any, ids: Sequence[str], now: datetime) -> dict[str, str]:
+    """The seat that holds each appeal at `now` (real time)."""
+    rows = await pg.fetch(
+        f"SELECT appeal_id, seat FROM {review_leases.fullname} WHERE appeal_id = ANY($1) AND until > $2", list(ids), now
+    )
+    return {row["appeal_id"]: row["seat"] for row in rows}
+
+
+async def release(pg: Any, ids: Sequence[str]) -> None:
+    """Nobody holds these any more."""
+    await pg.execute(f"DELETE FROM {review_leases.fullname} WHERE appeal_id = ANY($1)", list(ids))
+
+
+async def add(pg: Any, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Keep persons' decisions."""
+    await bulk.insert(pg, reviews, rows)
+
+
+async def ask_again(pg: Any, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Ask a second person about appeals that were just decided; `label` is what the first one saw."""
+    await bulk.insert(pg, second_opinions, rows, conflict=["appeal_id"])
+
+
+async def asked_again(pg: Any, ids: Sequence[str]) -> dict[str, str]:
+    """Who decided first, of those appeals that wait for a second opinion."""
+    rows = await pg.fetch(
+        f"SELECT appeal_id, first_actor FROM {second_opinions.fullname}"
+        " WHERE appeal_id = ANY($1) AND actor IS NULL FOR UPDATE",
+        list(ids),
+    )
+    return {row["appeal_id"]: row["first_actor"] for row in rows}
+
+
+async def add_opinions(pg: Any, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Second opinions: they change no label."""
+    await bulk.update(pg, second_opinions, rows, key=["appeal_id"])
+
+
+async def quality(pg: Any, since: datetime) -> dict[str, Any]:
+    """Counts of labels and of persons' decisions since `since`, per model and per matter.
+
+    Only the first decision about a label judges the model: later ones are changes of mind. `agreement`: second
+    opinions, and how many chose the first one's matter.
+    """
+    counted = await pg.fetch(
+        "SELECT model, sum(labelled)::bigint AS labelled, sum(in_review)::bigint AS in_review,"
+        " sum(degraded)::bigint AS degraded, sum(urgent)::bigint AS urgent"
+        f" FROM {label_counts.fullname} WHERE day >= $1 GROUP BY model ORDER BY model",
+        since.date(),
+    )
+    judged = await pg.fetch(
+        "SELECT model, matter_before AS matter, count(*) AS reviewed,"
+        " count(*) FILTER (WHERE matter_before = matter_after) AS confirmed,"
+        " avg(probability)::float8 AS promised"
+        f" FROM {reviews.fullname} WHERE at >= $1 AND sequence = 2 GROUP BY model, matter_before"
+        " ORDER BY model, matter_before",
+        since,
+    )
+    agreed = await pg.fetchrow(
+        "SELECT count(*) AS pairs, count(*) FILTER (WHERE matter = first_matter) AS agreed"
+        f" FROM {second_opinions.fullname} WHERE actor IS NOT NULL AND at >= $1",
+        since,
+    )
+    return {
+        "counted": [dict(row) for row in counted],
+        "judged": [dict(row) for row in judged],
+        "agreement": dict(agreed),
+    }
