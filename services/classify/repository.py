@@ -24,6 +24,7 @@ from services.classify.tables import (
 )
 from shared.db import bulk
 from shared.events.catalog.labels import Label
+from shared.security.scope import prefix
 
 PER_REPORTER = 20
 """earlier appeals of one reporter that a new one is compared with"""

@@ -39,8 +39,8 @@ async def waiting(desk: Harness, count: int, *, blind: bool = False, text: str =
     return found
 
 
-async def take(desk: Harness, seat: str, limit: int = 1, **asked: Any) -> list[str]:
-    body = {"limit": limit, **asked}
+async def take(desk: Harness, seat: str, limit: int = 1, **asked: str) -> list[str]:
+    body: dict[str, Any] = {"limit": limit, **asked}
     answer = await desk.http.post("/v1/reviews/lease", json=body, headers=desk.token("seat", sub=seat))
     assert answer.status_code == 200, answer.text
     return [item["appeal_id"] for item in answer.json()["items"]]
@@ -88,7 +88,7 @@ async def test_the_most_urgent_comes_first(desk: Harness) -> None:
     await waiting(desk, 2)
     (urgent,) = await waiting(desk, 1, text="小区停车费乱收费，收费员多收钱，旁边的路灯杆还漏电了")
     assert (await take(desk, "wang"))[0] == urgent
-    assert await take(desk, "li", **{"class": "urgent"}) == []
+    assert await take(desk, "li", 1, **{"class": "urgent"}) == []
 
 
 async def test_a_second_person_is_asked_blindly_and_changes_nothing(desk: Harness) -> None:
