@@ -36,18 +36,17 @@ REGISTERS: Final = {
 }
 """what the city set up: a seeded case refers to it"""
 
+PASSING: Final = {"classify": ("recent", "review_leases", "second_opinions")}
+"""of the last days, or of what persons do just now"""
+
 NOT_SEEDED: Final = (
     "outbox",
     "inbox_offsets",
     "inbox_events",
-    "recent",
-    "review_leases",
-    "second_opinions",
     "dead_letters",
     "idempotency_keys",
     "audit",
     "alembic_version",
     "runtime_version",
 )
-"""nothing of it is left of a case that ended long ago, which nobody looks for by its words either; the audit is a hash
-chain of what persons really did, second opinions are theirs, too"""
+"""nothing of it is left of a case that ended long ago; the audit is a hash chain of what persons really did"""
