@@ -1,7 +1,7 @@
 """The clocks of one work order as a frozen value, and the rules in force by which they are timed (domain.md, SLA)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import NamedTuple
 
@@ -16,6 +16,14 @@ class Leg(NamedTuple):
 
     until: datetime
     unit: str
+
+
+class Earlier(NamedTuple):
+    """What an order was until a change after its completion: a call about the completion may be read after the
+    change."""
+
+    until: datetime
+    case: Case
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +45,23 @@ class ClockSet:
     unit: str = ""
     legs: tuple[Leg, ...] = ()
     rules: int = 0
+    earlier: tuple[Earlier, ...] = ()
 
     @property
     def case(self) -> Case:
         """What the policy asks for."""
         return Case(self.handling_class, self.kind, self.groups, self.matter, self.region_code)
+
+    def of_case(self, case: Case) -> "ClockSet":
+        """The same clocks of an order of another class, kind, group, matter or region."""
+        return replace(
+            self,
+            handling_class=case.handling_class,
+            kind=case.kind,
+            groups=case.groups,
+            matter=case.matter,
+            region_code=case.region_code,
+        )
 
     def latest(self, name: ClockName) -> Clock | None:
         """The clock of that name with the highest round."""
@@ -50,6 +70,11 @@ class ClockSet:
     def clock(self, name: ClockName, round_: int) -> Clock | None:
         """One clock."""
         return next((clock for clock in self.clocks if (clock.name, clock.round) == (name, round_)), None)
+
+    @property
+    def was_completed(self) -> bool:
+        """Whether it was completed before, though it may be open again."""
+        return any(clock.name is ClockName.COMPLETE and not clock.running for clock in self.clocks)
 
     @property
     def running(self) -> bool:

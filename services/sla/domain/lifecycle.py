@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from services.sla.domain import steps
 from services.sla.domain.clock import Clock, Fact, FactName, Firing
-from services.sla.domain.clock_set import ClockSet, Leg, Terms
+from services.sla.domain.clock_set import ClockSet, Earlier, Leg, Terms
 from services.sla.domain.policy import Allowance, Case, ClockName, Counting
 
 Change = tuple[ClockSet, tuple[Fact, ...]]
@@ -96,16 +96,29 @@ def completed(clock_set: ClockSet, at: datetime) -> Change:
 
 
 def call_owed(clock_set: ClockSet, completed_at: datetime, terms: Terms) -> Change:
-    """A citizen is to be called about the completion at `completed_at`."""
+    """A citizen is to be called about the completion at `completed_at`; class changes and a reopening that came after
+    it may have been read before."""
     handled = clock_set.completed_by(completed_at)
     if handled is None:
         return clock_set, ()
-    clock_set, facts = _start(clock_set, ClockName.CALLBACK, handled.round, completed_at, completed_at, terms)
     again = next((c for c in clock_set.clocks if c.name is ClockName.COMPLETE and c.round > handled.round), None)
-    if not facts or again is None:
-        return clock_set, facts
-    clock_set, stopped = _stop(clock_set, ClockName.CALLBACK, again.started_at, "reopened")  # it was read first
-    return clock_set, facts + stopped
+    present, then = clock_set.case, [change for change in clock_set.earlier if change.until >= completed_at]
+    cases = [*(change.case for change in then), present]
+    clock_set, facts = _start(
+        clock_set.of_case(cases[0]), ClockName.CALLBACK, handled.round, completed_at, completed_at, terms
+    )
+    if not facts:
+        return clock_set.of_case(present), ()
+    for change, case in zip(then, cases[1:], strict=True):
+        if again is None or change.until < again.started_at:
+            clock_set, more = _rebased(
+                clock_set.of_case(case), change.until, terms, "class_changed", (ClockName.CALLBACK,)
+            )
+            facts += more
+    if again is not None:
+        clock_set, more = _stop(clock_set, ClockName.CALLBACK, again.started_at, "reopened")
+        facts += more
+    return clock_set.of_case(present), facts
 
 
 def call_attempted(clock_set: ClockSet, at: datetime) -> Change:
@@ -166,15 +179,9 @@ def extended(clock_set: ClockSet, at: datetime, amount: timedelta, terms: Terms,
 
 def reclassed(clock_set: ClockSet, at: datetime, terms: Terms, case: Case, *, reason: str = "class_changed") -> Change:
     """Another class, kind, group, matter or region: every running clock gets the new rule from its original start."""
-    clock_set = replace(
-        clock_set,
-        handling_class=case.handling_class,
-        kind=case.kind,
-        groups=case.groups,
-        matter=case.matter,
-        region_code=case.region_code,
-    )
-    return _rebased(clock_set, at, terms, reason)
+    if clock_set.was_completed:
+        clock_set = replace(clock_set, earlier=(*clock_set.earlier, Earlier(at, clock_set.case)))
+    return _rebased(clock_set.of_case(case), at, terms, reason)
 
 
 def led_by(clock_set: ClockSet, unit: str, at: datetime, terms: Terms) -> Change:
@@ -208,11 +215,13 @@ def restored(clock_set: ClockSet, at: datetime, terms: Terms) -> Change:
     return clock_set, facts
 
 
-def _rebased(clock_set: ClockSet, at: datetime, terms: Terms, reason: str) -> Change:
+def _rebased(
+    clock_set: ClockSet, at: datetime, terms: Terms, reason: str, names: tuple[ClockName, ...] = tuple(ClockName)
+) -> Change:
     facts: tuple[Fact, ...] = ()
     case, calendar = clock_set.case, terms.calendar_for(clock_set)
     for clock in clock_set.clocks:
-        if not clock.running:
+        if not clock.running or clock.name not in names:
             continue
         changed, more = steps.rebase(
             clock,

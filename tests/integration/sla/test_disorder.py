@@ -182,6 +182,43 @@ async def test_histories_in_disorder_end_as_those_in_order(server_url: str) -> N
     assert differing == []
 
 
+@pytest.mark.parametrize(("before", "after"), [("general", "urgent"), ("urgent", "general"), ("livelihood", "complex")])
+@pytest.mark.parametrize("wait", [10 * H, 24 * H, 30 * H, 80 * H])
+async def test_a_class_change_read_before_the_feedback_of_an_earlier_completion_changes_nothing(
+    server_url: str, before: str, after: str, wait: timedelta
+) -> None:
+    found = []
+    for late in (False, True):
+        async with Harness.fresh(server_url, "sla", clock=ManualClock(START)) as hub:
+            order = Order(hub, handling_class=before)
+            await order.dispatched()
+            hub.clock.advance(3600)
+            await order.completed(asked=not late)
+            if not late:
+                await hub.advance(wait.total_seconds())
+            await order.says(
+                work_orders.WorkOrderRelabelled,
+                time=START + H + wait,
+                snap={"handling_class": after},
+                before_class=before,
+                before_matter="0101",
+            )
+            await hub.settle()
+            if late:
+                hub.clock.set(START + H + wait)
+                await order.feedback(ratings.FeedbackOpened, time=START + H)
+                await hub.settle()
+            await hub.advance(100 * 3600)
+            clocks = await order.clocks()
+            kept = ("started_at", "due_at", "lamp", "level", "used_s", "allowed_s")
+            stands = await hub.query(
+                "SELECT level, raised_at FROM sla.supervisions WHERE clock = 'callback' AND withdrawn_at IS NULL"
+            )
+            levels = sorted((row["level"], row["raised_at"]) for row in stands)
+            found.append(([clocks["callback", 1][name] for name in kept], levels))
+    assert found[0] == found[1]
+
+
 @pytest.mark.parametrize("down", [False, True], ids=["lag", "down for a minute"])
 async def test_completing_within_50_ms_of_due_is_judged_by_its_time(server_url: str, down: bool) -> None:
     rng = random.Random(50)
