@@ -133,4 +133,4 @@ def on_feedback_fact(clock_set: ClockSet, fact: FeedbackFact, terms: Terms) -> C
     if fact.kind == "second_bad":
         rating = clock_set.latest(ClockName.RATING) or clock_set.latest(ClockName.COMPLETE)
         return lifecycle.rated_badly(clock_set, fact.at, level=3, round_=rating.round if rating else 1)
-    return lifecycle.call_attempted(clock_set, fact.at)
+    return lifecycle.call_attempted(clock_set, fact.at, terms)

@@ -208,8 +208,7 @@ class ClockDesk:
                     fired += count
                     await self._drain(connection, step)
                 if target > self.clock.now():
-                    await self._set(connection, target, 0.0, resume)
-                    await self._drain(connection, target)
+                    await self._set(connection, target, 0.0, resume)  # up to which nothing is due
             finally:
                 now = self.clock.now()
                 if speed:

@@ -124,7 +124,7 @@ class Case:
 
     def relabelled(self) -> Life:
         """A person changes class or matter some time after the label, whatever the order is doing then."""
-        yield self.some_hours(1, 2, 5, 26, 80, 24 * 8) + 3  # never at the instant of a completion
+        yield self.some_hours(1, 2, 5, 26, 80, 24 * 8)
         if self.state.get("status") in ("cancelled", "closed", None):
             return
         handling_class = self.dice.choice(CLASSES)
@@ -181,7 +181,7 @@ class Case:
 
     def _accepted(self) -> Life:
         urgent = self.state.get("class") in ("urgent", "livelihood")
-        yield self.dice.choice((0, 0, 5, 12, 25, self.to_hour(1)) if urgent else (0, *map(self.to_hour, (1, 2, 5, 20))))
+        yield self.dice.choice((0, 0, 5, 25, self.to_hour(1)) if urgent else (0, *map(self.to_hour, (1, 2, 5, 20))))
         if self.dice.random() < 0.1:
             yield self.some_hours(5, 26, 80)
         if self.state.get("status") == "dispatched":

@@ -22,7 +22,7 @@ from tests.rehearsal.lives import CLASSES, Call, Case, City, Life
 
 MINUTE = timedelta(minutes=1)
 PLATFORM = "460100"
-ARRIVALS = 40
+ARRIVALS = 100
 """cases that come in the same minute"""
 EVENTS = (
     *("work_order.opened", "work_order.dispatched", "work_order.accepted", "work_order.contacted"),
@@ -60,6 +60,8 @@ class Year:
     seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     turns: int = 0
     fired: int = 0
+    enough: bool = False
+    """set from outside: the year ends with this hour"""
 
     def __post_init__(self) -> None:
         self.city = _city(self.start, self.ledger)
@@ -81,6 +83,8 @@ class Year:
                 await self._turn(self._due[0][0] - self.city.now)
                 await self._act()
             await self._turn(end - self.city.now)
+            if self.enough:
+                break
             if hour % 168 == 167:
                 tell(f"{end:%Y-%m-%d}: {len(self.ledger.orders)} orders, {self.ledger.events} events, {self._spent()}")
         return self.city.now

@@ -14,6 +14,8 @@ from services.sla.domain.policy import Allowance, Case, ClockName, Counting
 
 Change = tuple[ClockSet, tuple[Fact, ...]]
 
+RULES_CHANGED = "rules_changed"
+
 
 def open_set(
     work_order_id: str,
@@ -121,13 +123,18 @@ def call_owed(clock_set: ClockSet, completed_at: datetime, terms: Terms) -> Chan
     return clock_set.of_case(present), facts
 
 
-def call_attempted(clock_set: ClockSet, at: datetime) -> Change:
-    """The first attempt meets the call-back clock, whether anybody answered or not; also when a reopening that came
-    after it was read before it."""
+def call_attempted(clock_set: ClockSet, at: datetime, terms: Terms) -> Change:
+    """The first attempt meets the call-back clock, whether anybody answered or not; also when a reopening or a class
+    change that came after it was read before it."""
     clock = clock_set.latest(ClockName.CALLBACK)
     if clock is not None and clock.stopped_at is not None and clock.started_at <= at < clock.stopped_at:
         clock_set = _put(clock_set, replace(clock, stopped_at=None, stop_reason=""))
-    return _stop(clock_set, ClockName.CALLBACK, at, "attempted")
+    calendar = terms.calendar_for(clock_set)
+    clock_set, facts = _change(
+        clock_set, ClockName.CALLBACK, lambda running: steps.restore(running, at, calendar, "class_changed")
+    )
+    clock_set, stopped = _stop(clock_set, ClockName.CALLBACK, at, "attempted")
+    return clock_set, facts + stopped
 
 
 def reopened(clock_set: ClockSet, at: datetime, terms: Terms, *, round_: int) -> Change:
@@ -194,13 +201,7 @@ def led_by(clock_set: ClockSet, unit: str, at: datetime, terms: Terms) -> Change
 
 def retimed(clock_set: ClockSet, at: datetime, terms: Terms) -> Change:
     """Other rules hold from `at` on, for open orders too: every running clock is counted by them from its start."""
-    before = clock_set
-    clock_set, facts = _rebased(replace(clock_set, rules=terms.number), at, terms, "rules_changed")
-    if clock_set.clocks is before.clocks:
-        return clock_set, facts
-    pairs = zip(before.clocks, clock_set.clocks, strict=True)
-    clocks = tuple(new if new is old else steps.remember(new, old, at) for old, new in pairs)
-    return replace(clock_set, clocks=clocks), facts
+    return _rebased(replace(clock_set, rules=terms.number), at, terms, RULES_CHANGED)
 
 
 def restored(clock_set: ClockSet, at: datetime, terms: Terms) -> Change:
@@ -209,7 +210,7 @@ def restored(clock_set: ClockSet, at: datetime, terms: Terms) -> Change:
     calendar = terms.calendar_for(clock_set)
     facts: tuple[Fact, ...] = ()
     for clock in clock_set.clocks:
-        changed, more = steps.restore(clock, at, calendar, "rules_changed")
+        changed, more = steps.restore(clock, at, calendar, RULES_CHANGED)
         if changed is not clock:
             clock_set, facts = _put(clock_set, changed), facts + more
     return clock_set, facts
@@ -221,10 +222,14 @@ def _rebased(
     facts: tuple[Fact, ...] = ()
     case, calendar = clock_set.case, terms.calendar_for(clock_set)
     for clock in clock_set.clocks:
-        if not clock.running or clock.name not in names:
+        present, stopped_at = clock, clock.stopped_at
+        if clock.name is ClockName.CALLBACK and stopped_at is not None and clock.started_at <= at < stopped_at:
+            # its stop is feedback's and was read before this: it happened to a clock of the new rule
+            present = replace(clock, stopped_at=None, stop_reason="")
+        if not present.running or clock.name not in names:
             continue
         changed, more = steps.rebase(
-            clock,
+            present,
             at,
             allowance=terms.policy.choose(clock.name, case, clock.started_at, calendar),
             ladder=terms.policy.ladders[case.handling_class],
@@ -232,8 +237,15 @@ def _rebased(
             calendar=calendar,
             reason=reason,
         )
-        if changed is not clock:
-            clock_set, facts = _put(clock_set, changed), facts + more
+        if changed is present:
+            continue
+        if reason == RULES_CHANGED or clock.name is ClockName.CALLBACK:
+            # what stops it may be read later and have come before
+            changed = steps.remember(changed, present, at)
+        if stopped_at is not None:
+            changed, stopped = steps.stop(changed, stopped_at, clock.stop_reason)
+            more += stopped
+        clock_set, facts = _put(clock_set, changed), facts + more
     return clock_set, facts
 
 

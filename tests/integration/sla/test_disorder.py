@@ -26,6 +26,10 @@ MS = timedelta(milliseconds=1)
 HISTORIES = int(os.environ.get("SLA_HISTORIES", "12"))
 RACES = int(os.environ.get("SLA_RACES", "60"))
 SPAN = timedelta(days=25)
+STEPS = (
+    *("accept", "contact", "return", "suspend", "resume", "extend", "class", "complete", "dispute", "hand over"),
+    "complete",
+)
 
 
 @dataclass
@@ -51,13 +55,26 @@ async def _history(rng: random.Random, recorder: Recorder) -> Order:
         at += timedelta(seconds=rng.choice([1, 600, 7_200, 86_400, 200_000]) + rng.random())
         return at
 
-    await order.says(work_orders.WorkOrderDispatched, cause="routing", time=at)
-    dispatches = 1
-    steps = ["accept", "contact", "return", "suspend", "resume", "extend", "class", "complete", "dispute"]
+    if rng.random() < 0.2:  # 先处置后补单
+        order.changes["taken_at"] = at - timedelta(minutes=rng.randrange(3_000))
+    dispatches = 0
+
+    async def dispatched(cause: str, **snap: Any) -> None:
+        nonlocal dispatches
+        dispatches += 1
+        snap |= {"dispatch_no": dispatches}
+        await order.says(
+            work_orders.WorkOrderDispatched, cause=cause, time=later() if dispatches > 1 else at, snap=snap
+        )
+
+    async def relabelled() -> None:
+        before, handling_class = order.handling_class, rng.choice(["urgent", "livelihood", "general", "complex"])
+        order.handling_class = handling_class
+        await order.says(work_orders.WorkOrderRelabelled, time=later(), before_class=before, before_matter="0101")
+
+    await dispatched("routing")
     for _ in range(rng.randint(1, 9)):
-        match rng.choice(
-            ["accept", "contact", "return", "suspend", "resume", "extend", "class", "complete", "dispute"]
-        ):
+        match rng.choice(STEPS):
             case "accept":
                 await order.says(work_orders.WorkOrderAccepted, time=later())
             case "contact":
@@ -66,14 +83,7 @@ async def _history(rng: random.Random, recorder: Recorder) -> Order:
                 await order.says(
                     work_orders.WorkOrderReturned, time=later(), unit=order.unit, reason_code="not_my_duty"
                 )
-                dispatches += 1
-                lead = rng.choice(["u-1", "u-2", "u-3"])
-                await order.says(
-                    work_orders.WorkOrderDispatched,
-                    cause="return",
-                    time=later(),
-                    snap={"lead": lead, "dispatch_no": dispatches},
-                )
+                await dispatched("return", lead=rng.choice(["u-1", "u-2", "u-3"]))
             case "suspend":
                 since = later()
                 await order.says(work_orders.WorkOrderSuspended, time=since, until=since + rng.randint(1, 100) * H)
@@ -82,19 +92,28 @@ async def _history(rng: random.Random, recorder: Recorder) -> Order:
             case "extend":
                 await order.says(work_orders.WorkOrderExtended, time=later(), seconds=rng.randint(60, 90_000))
             case "class":
-                before, order.handling_class = order.handling_class, rng.choice(["urgent", "general", "complex"])
-                await order.says(
-                    work_orders.WorkOrderRelabelled, time=later(), before_class=before, before_matter="0101"
-                )
+                await relabelled()
             case "dispute":
                 await order.says(work_orders.WorkOrderDisputed, time=later(), dispute_id="d")
                 await order.says(work_orders.WorkOrderRuled, time=later(), dispute_id="d", scope="case")
+            case "hand over":
+                offer = work_orders.HandoffState(id="h", platform="460200", state="offered")
+                await dispatched("review", lead="centre", handoff=offer)
+                if rng.random() < 0.5:
+                    accepted = msgspec.structs.replace(offer, state="accepted")
+                    await order.says(work_orders.WorkOrderHandedOff, time=later(), snap={"handoff": accepted})
+                    return order
+                # refused: nothing of it but a note, and the order stays with the centre
+                refused = msgspec.structs.replace(offer, state="refused")
+                await order.says(work_orders.WorkOrderProgressed, time=later(), snap={"handoff": refused})
             case _:
-                # feedback speaks of the class at completion; what another topic says of it later may be read first
-                steps = [step for step in steps if step != "class"]
                 await order.completed(time=later())
+                if rng.random() < 0.3:
+                    await relabelled()
                 if rng.random() < 0.7:
                     await order.feedback(ratings.FeedbackAttempted, time=later(), attempt=1, outcome="reached")
+                if rng.random() < 0.3:
+                    await relabelled()
                 if rng.random() < 0.5:
                     break
                 order.round += 1

@@ -220,7 +220,7 @@ def test_second_handling_has_half_the_class_budget_and_level_one() -> None:
     clock_set, _ = lifecycle.completed(clock_set, T0 + 5 * H)
     clock_set, _ = lifecycle.call_owed(clock_set, T0 + 5 * H, TERMS)
     assert the(clock_set, "callback").due_at == T0 + 29 * H
-    clock_set, _ = lifecycle.call_attempted(clock_set, T0 + 6 * H)
+    clock_set, _ = lifecycle.call_attempted(clock_set, T0 + 6 * H, TERMS)
     clock_set, facts = lifecycle.reopened(clock_set, T0 + 7 * H, TERMS, round_=2)
     assert names(facts, "rating") == ["escalated1"]
     clock = the(clock_set, "complete")
