@@ -11,7 +11,8 @@ after (one in eight exactly at the deadline, as many a microsecond to either sid
 - `down`: both replicas of sla are killed before the first deadline and started after the last.
 
 Two processes of sla on real time, one each of intake, dispatch and evaluate. The rule: a stop at or before due is never
-an escalation (only `unsent` may announce one, taken back by `clock.corrected`), a later one always is. Judged by the
+an escalation, a later one always is. What stood in the log before a timer could look there (at due, or when sla came
+back) may not even be announced; what reached it later may, and is taken back by `clock.corrected`. Judged by the
 stream of sla, its tables, what supervisors were told, evaluate's late rounds, intake's clocks of the case and
 dispatch's lamps, each compared with what the bench computes. The last line is one JSON object; status 1 when anything
 differs.
@@ -88,8 +89,9 @@ def runs_of(circumstance: str, count: int, first: datetime, seconds: float, chan
     return found
 
 
-async def send(transport: EmbeddedTransport, runs: Sequence[Run]) -> None:
-    """Each completion at its moment; those of one moment together."""
+async def send(transport: EmbeddedTransport, runs: Sequence[Run]) -> dict[str, float]:
+    """Each completion at its moment, those of one moment together; returns by when the log had which order's."""
+    stood: dict[str, float] = {}
     waiting = sorted(runs, key=lambda run: run.sent)
     position = 0
     while position < len(waiting):
@@ -99,9 +101,11 @@ async def send(transport: EmbeddedTransport, runs: Sequence[Run]) -> None:
             ready += 1
         if ready > position:
             await publish(transport, (run.order.completed(run.stop) for run in waiting[position:ready]))
+            stood |= dict.fromkeys((run.order.id for run in waiting[position:ready]), time.time())
             position = ready
         else:
             await asyncio.sleep(min(0.25, waiting[position].sent - now))
+    return stood
 
 
 @contextlib.asynccontextmanager
@@ -127,8 +131,12 @@ async def readers_behind(url: str) -> AsyncIterator[None]:
         await asyncio.gather(holding, return_exceptions=True)
 
 
-async def race(url: str, runs: Sequence[Run], replicas: Sequence[stage.Replica]) -> dict[str, Any]:
-    """Arm every clock, then play the circumstances one after the other; returns what was seen by the way."""
+async def race(
+    url: str, runs: Sequence[Run], replicas: Sequence[stage.Replica]
+) -> tuple[dict[str, Any], dict[str, float]]:
+    """Arm every clock, then play the circumstances one after the other; returns what was seen by the way, and for each
+    order how long before a timer could look at the log its completion stood there, in seconds."""
+    known: dict[str, float] = {}
     async with bus(url) as transport:
         began = time.monotonic()
         await publish(transport, (run.order.dispatched(datetime.now(UTC)) for run in runs))
@@ -146,14 +154,17 @@ async def race(url: str, runs: Sequence[Run], replicas: Sequence[stage.Replica])
                 for replica in replicas:
                     replica.kill()
             async with readers_behind(url) if circumstance == "behind" else contextlib.nullcontext():
-                await send(transport, own)
+                stood = await send(transport, own)
+            looked = 0.0
             if circumstance == "down":
                 await asyncio.sleep(1)
+                looked = time.time()
                 for replica in replicas:
                     replica.start()
                 seen["down_s"] = round(time.time() - killed, 1)
                 for replica in replicas:
                     await asyncio.to_thread(replica.wait_ready)
+            known |= {run.order.id: max(looked, run.order.due_at.timestamp()) - stood[run.order.id] for run in own}
     last = max(run.order.due_at for run in runs)
     waits = "SELECT (SELECT count(*) FROM sla.timers WHERE kind IN ('clock', 'digest') AND due_at <= $1)"
     waits += " + (SELECT count(*) FROM sla.outbox)"
@@ -163,7 +174,7 @@ async def race(url: str, runs: Sequence[Run], replicas: Sequence[stage.Replica])
         await stage.until(url, stage.UNREAD.format(service=who, topic=topic), PATIENCE_S) for who, topic in READERS
     ]
     seen["everything_was_read"] = all(quiet)
-    return seen
+    return seen, known
 
 
 @dataclass(frozen=True)
@@ -212,8 +223,9 @@ def _complete(clocks: Sequence[dict[str, Any]], name: str) -> dict[str, Any]:
     return next(clock for clock in clocks if clock[name] == told.ONE_CLOCK)
 
 
-def faults_of(run: Run, seen: Projections) -> list[str]:
-    """Where a service disagrees with the rule about this order."""
+def faults_of(run: Run, seen: Projections, known_s: float) -> list[str]:
+    """Where a service disagrees with the rule about this order. `known_s`: how long its completion had stood in the log
+    when a timer could look there; from then on nothing may be announced that has to be taken back."""
     faults = []
     key, events = run.order.id, seen.sla_stream.get(run.order.id, [])
     levels = [1] if run.late else []
@@ -222,7 +234,7 @@ def faults_of(run: Run, seen: Projections) -> list[str]:
     stopped = [event for event in events if event.type == "stopped" and told.ONE_CLOCK in event.clocks]
     if told.standing(events) != levels:
         faults.append(f"stream: {'late and not escalated' if run.late else 'in time and escalated'}")
-    if (corrected or raised) and not run.late and run.circumstance in ("behind", "down"):
+    if (corrected or raised) and not run.late and known_s > 0:
         faults.append("stream: announced although the stop stood in the log")
     if run.late and (corrected or len(raised) != 1):
         faults.append("stream: late, and not told exactly once")
@@ -263,7 +275,7 @@ def faults_of(run: Run, seen: Projections) -> list[str]:
     return faults
 
 
-def judge(runs: Sequence[Run], seen: Projections) -> dict[str, Any]:
+def judge(runs: Sequence[Run], seen: Projections, known: dict[str, float]) -> dict[str, Any]:
     """Counts by circumstance."""
     found: dict[str, Any] = {}
     for circumstance in CIRCUMSTANCES:
@@ -271,7 +283,7 @@ def judge(runs: Sequence[Run], seen: Projections) -> dict[str, Any]:
         faults: Counter[str] = Counter()
         announced = corrected = 0
         for run in own:
-            faults.update(faults_of(run, seen))
+            faults.update(faults_of(run, seen, known[run.order.id]))
             events = seen.sla_stream.get(run.order.id, [])
             announced += bool(told.escalations(events))
             corrected += any(event.type == "corrected" for event in events)
@@ -279,6 +291,7 @@ def judge(runs: Sequence[Run], seen: Projections) -> dict[str, Any]:
         found[circumstance] = {
             "orders": len(own),
             "late": sum(run.late for run in own),
+            "in_the_log_before_a_timer_could_look": sum(known[run.order.id] > 0 for run in own),
             "exactly_at_due": sum(run.stop == run.order.due_at for run in own),
             "escalated": announced,
             "corrected": corrected,
@@ -303,9 +316,9 @@ def run_all(server: stage.Server, folder: Path, count: int, seconds: float, seed
             runs += runs_of(circumstance, count, first, seconds, chance)
             first += timedelta(seconds=seconds + BETWEEN_S)
         cpu = sum(replica.cpu_s() for replica in replicas)
-        seen = asyncio.run(race(url, runs, replicas))
+        seen, known = asyncio.run(race(url, runs, replicas))
         cpu = sum(replica.cpu_s() for replica in replicas) - cpu
-    verdict = judge(runs, asyncio.run(projections(url)))
+    verdict = judge(runs, asyncio.run(projections(url)), known)
     return seen | {"sla_cpu_ms_per_order": round(cpu * 1000 / len(runs), 2), "circumstances": verdict}
 
 

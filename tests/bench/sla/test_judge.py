@@ -91,7 +91,7 @@ def _projections(run: race.Run) -> race.Projections:
 def test_every_service_that_disagrees_is_named() -> None:
     run = race.Run(order(0, DUE - HOUR, DUE), "prompt", DUE + race.MICROSECOND, 0.0)
     well, key = _projections(run), run.order.id
-    assert race.faults_of(run, well) == []
+    assert race.faults_of(run, well, 1.0) == []
     for changed, fault in (
         (replace(well, sla_sets={key: {"lamp": "yellow"}}), "sla: its own clock"),
         (replace(well, timers={key}), "sla: its own clock"),
@@ -101,7 +101,10 @@ def test_every_service_that_disagrees_is_named() -> None:
         (replace(well, dispatch={key: well.dispatch[key] | {"level": 0}}), "dispatch"),
         (replace(well, notices=Counter()), "notices: told or taken back otherwise than once"),
     ):
-        assert race.faults_of(run, changed) == [fault]
+        assert race.faults_of(run, changed, 1.0) == [fault]
     in_time = replace(run, stop=DUE)
-    assert "stream: in time and escalated" in race.faults_of(in_time, well)
-    assert {"evaluate", "intake", "dispatch"} <= set(race.faults_of(in_time, well))
+    found = race.faults_of(in_time, well, 1.0)
+    assert "stream: in time and escalated" in found
+    assert {"evaluate", "intake", "dispatch"} <= set(found)
+    assert "stream: announced although the stop stood in the log" in found
+    assert "stream: announced although the stop stood in the log" not in race.faults_of(in_time, well, -0.01)
