@@ -50,6 +50,8 @@ class Settings(BaseSettings):
     jwt_audience: str = "sushu"
     key_dir: Path | None = None
     """folder of the platform's keys; default `<data dir>/keys`"""
+    llm_key: str = Field(default="", repr=False)
+    """bearer token of the language model named in the city's profile (section `classify`, `llm`)"""
     log_level: str = "INFO"
     pool_size: int = Field(default=5, ge=1)
     """database connections of one service"""

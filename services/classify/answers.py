@@ -57,8 +57,21 @@ def review_answer(row: dict[str, Any]) -> dict[str, Any]:
         "same_event": link_answer(label.same_event),
         "model": label.model,
         "degraded": label.degraded,
+        "advice": advice_answer(row),
         "leased_by": row["leased_by"],
         "leased_until": rfc3339(row["leased_until"]) if row["leased_until"] else None,
+    }
+
+
+def advice_answer(row: dict[str, Any]) -> dict[str, Any] | None:
+    """What a language model advised, or that it was asked in vain; None where there is none."""
+    if row["advice_state"] in (None, "asked"):
+        return None
+    return {
+        "state": row["advice_state"],
+        "model": row["advice_model"],
+        "matter": row["advice_matter"],
+        "why": row["advice_why"],
     }
 
 
@@ -95,4 +108,9 @@ def quality_answer(figures: dict[str, Any], knowledge: Knowledge) -> dict[str, A
         model["accuracy"] = round(model["confirmed"] / model["reviewed"], 4) if model["reviewed"] else None
     agreement = figures["agreement"]
     share = round(agreement["agreed"] / agreement["pairs"], 4) if agreement["pairs"] else None
-    return {"models": list(models.values()), "matters": matters, "agreement": {**agreement, "share": share}}
+    return {
+        "models": list(models.values()),
+        "matters": matters,
+        "agreement": {**agreement, "share": share},
+        "advice": figures["advised"],
+    }

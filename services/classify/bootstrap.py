@@ -3,6 +3,8 @@
 from pathlib import Path
 
 from services.classify import repository, tables
+from services.classify.advice.adviser import Adviser
+from services.classify.advice.endpoint import Endpoint
 from services.classify.api import router
 from services.classify.consumer import subscriptions
 from services.classify.handlers.appeals import Appeals
@@ -31,6 +33,9 @@ def build(settings: Settings, clock: Clock, bus: Transport, database: Database) 
     imports = CommandQueue(database, Imports(own.data_dir, library).on_commands, largest=10)
     setup = Setup(own, database)
     lately = Days(database, clock, tables.recent.name, RECENT_DAYS)
+    background = [lately.care]
+    if own.llm is not None:
+        background.append(Adviser(database, Endpoint(own.llm, settings.llm_key), own.llm).run)
 
     async def start() -> None:
         """Read catalogue and model before the first appeal comes, so that it needs not wait."""
@@ -59,7 +64,7 @@ def build(settings: Settings, clock: Clock, bus: Transport, database: Database) 
         subscriptions=subscriptions(appeals),
         setup=setup.run,
         start=start,
-        background=(lately.care,),
+        background=background,
         not_ready=not_ready,
         reconcile=reconcile,
         state=appeals,

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from services.classify.domain.catalogue import HandlingClass
-from services.classify.tables import label_counts, labels, review_leases, reviews, second_opinions
+from services.classify.tables import advice, label_counts, labels, review_leases, reviews, second_opinions
 from shared.db import bulk
 from shared.db.where import Where
 from shared.security.scope import Scope
@@ -20,6 +20,7 @@ BLIND_SHARE = 0.02
 BLIND_WITHIN = timedelta(hours=24)
 _URGENCY = (HandlingClass.URGENT, HandlingClass.LIVELIHOOD, HandlingClass.COMPLEX, HandlingClass.GENERAL)
 _SHOWN = "appeal_id, reference_no, received_at, region_code, title, text, review_reason"
+_ADVICE = "v.state AS advice_state, v.model AS advice_model, v.matter AS advice_matter, v.why AS advice_why"
 
 
 def is_blind(appeal_id: str) -> bool:
@@ -39,9 +40,10 @@ async def listed(
         where.add("appeal_id > ?", after)
     held = where.parameter(now)
     rows = await pg.fetch(
-        f"SELECT l.*, h.seat AS leased_by, h.until AS leased_until FROM (SELECT {_SHOWN}, label"
+        f"SELECT l.*, h.seat AS leased_by, h.until AS leased_until, {_ADVICE} FROM (SELECT {_SHOWN}, label"
         f" FROM {labels.fullname} WHERE {where} ORDER BY appeal_id LIMIT {limit:d}) l"
-        f" LEFT JOIN {review_leases.fullname} h ON h.appeal_id = l.appeal_id AND h.until > {held} ORDER BY l.appeal_id",
+        f" LEFT JOIN {review_leases.fullname} h ON h.appeal_id = l.appeal_id AND h.until > {held}"
+        f" LEFT JOIN {advice.fullname} v ON v.appeal_id = l.appeal_id ORDER BY l.appeal_id",
         *where.values,
     )
     return [dict(row) for row in rows]
@@ -88,8 +90,9 @@ async def _lease_from(
         " ON CONFLICT (appeal_id) DO UPDATE SET seat = excluded.seat, until = excluded.until"
         f" WHERE h.until <= {present} OR h.seat = excluded.seat RETURNING appeal_id, seat, until)"
         f" SELECT {', '.join(f'a.{name.strip()}' for name in _SHOWN.split(','))}, free.label,"
-        " taken.seat AS leased_by, taken.until AS leased_until"
-        f" FROM taken JOIN free USING (appeal_id) JOIN {labels.fullname} a USING (appeal_id) ORDER BY a.appeal_id",
+        f" taken.seat AS leased_by, taken.until AS leased_until, {_ADVICE}"
+        f" FROM taken JOIN free USING (appeal_id) JOIN {labels.fullname} a USING (appeal_id)"
+        f" LEFT JOIN {advice.fullname} v USING (appeal_id) ORDER BY a.appeal_id",
         *where.values,
     )
     return [dict(row) for row in rows]
@@ -158,7 +161,14 @@ async def quality(pg: Any, since: datetime) -> dict[str, Any]:
         f" FROM {second_opinions.fullname} WHERE actor IS NOT NULL AND at >= $1",
         since,
     )
+    advised = await pg.fetch(
+        "SELECT v.model, count(*) AS given, count(*) FILTER (WHERE v.matter = r.matter_after) AS agreed"
+        f" FROM {reviews.fullname} r JOIN {advice.fullname} v USING (appeal_id)"
+        " WHERE r.at >= $1 AND r.sequence = 2 AND v.state = 'given' AND v.at <= r.at GROUP BY v.model ORDER BY v.model",
+        since,
+    )
     return {
+        "advised": [dict(row) for row in advised],
         "counted": [dict(row) for row in counted],
         "judged": [dict(row) for row in judged],
         "agreement": dict(agreed),

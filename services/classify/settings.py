@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from shared import city
 from shared.settings import Settings
@@ -12,6 +14,32 @@ RECENT_DAYS = 30
 """how long appeals can be found by what they speak of"""
 EVENT_THRESHOLD = 0.5
 EVENT_DAYS = 7
+
+
+@dataclass(frozen=True, slots=True)
+class LanguageModel:
+    """An OpenAI-compatible endpoint that advises at the review queue: `url` up to and with `/v1`. Its key is
+    `SUSHU_LLM_KEY`, never in the profile."""
+
+    url: str
+    model: str
+    timeout_s: float = 10.0
+    tokens_per_day: int = 1_000_000
+
+    @classmethod
+    def of(cls, section: Mapping[str, Any] | None) -> LanguageModel | None:
+        """None where the profile has no `llm`. Raises ValueError."""
+        if not section:
+            return None
+        try:
+            chosen = cls(**section)
+        except TypeError as error:
+            raise ValueError("profile.yaml, classify, llm: has url, model, timeout_s, tokens_per_day") from error
+        if not chosen.url.startswith(("http://", "https://")) or not chosen.model:
+            raise ValueError("profile.yaml, classify, llm: url is http(s)://…/v1, model a name the endpoint knows")
+        if not 0 < chosen.timeout_s <= 120 or chosen.tokens_per_day < 10_000:
+            raise ValueError("profile.yaml, classify, llm: timeout_s lies in 0–120, tokens_per_day above 10000")
+        return chosen
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +59,7 @@ class ClassifySettings:
     repeat_days: int = 30
     event_threshold: float = EVENT_THRESHOLD
     event_days: int = EVENT_DAYS
+    llm: LanguageModel | None = None
 
     @classmethod
     def of(cls, settings: Settings) -> ClassifySettings:
@@ -48,6 +77,7 @@ class ClassifySettings:
             repeat_days=int(section.get("repeat_days", 30)),
             event_threshold=float(section.get("event_threshold", EVENT_THRESHOLD)),
             event_days=int(section.get("event_days", EVENT_DAYS)),
+            llm=LanguageModel.of(section.get("llm")),
         )
         shares = (chosen.repeat_threshold, chosen.event_threshold)
         if not all(0 < share <= 1 for share in shares) or chosen.timeout_s <= 0:

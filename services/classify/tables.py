@@ -152,6 +152,23 @@ second_opinions = Table(
     Column("matter", Text),
     Column("at", DateTime(timezone=True)),
 )
+# what a language model advised; one row a case that it was asked about
+advice = Table(
+    "advice",
+    metadata,
+    Column("appeal_id", Text, primary_key=True),
+    # asked, given (matter None: no candidate fits), refused, failed
+    Column("state", Text, nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("again_at", DateTime(timezone=True), nullable=False),
+    Column("tokens", BigInteger, nullable=False),
+    # of model and question: an equal one is not asked again
+    Column("digest", Text),
+    Column("model", Text),
+    Column("matter", Text),
+    Column("why", Text),
+    Column("at", DateTime(timezone=True)),
+)
 label_counts = Table(
     "label_counts",
     metadata,

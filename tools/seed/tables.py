@@ -36,7 +36,7 @@ REGISTERS: Final = {
 }
 """what the city set up: a seeded case refers to it"""
 
-PASSING: Final = {"classify": ("recent", "review_leases", "second_opinions")}
+PASSING: Final = {"classify": ("recent", "review_leases", "second_opinions", "advice")}
 """of the last days, or of what persons do just now"""
 
 NOT_SEEDED: Final = (
