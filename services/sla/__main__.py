@@ -1,4 +1,4 @@
-"""The process of sla, and `deadlines`, which computes many at once."""
+"""The process of sla; `deadlines`, which computes many at once; `check-policy`, which reads a policy before its use."""
 
 import sys
 from pathlib import Path
@@ -9,6 +9,7 @@ import typer
 
 from services.sla.calendars import published_calendar
 from services.sla.deadlines import answer_lines
+from services.sla.policy_file import PolicyFileError, policy_of_file
 from services.sla.terms import calendar_of_file
 from shared.errors import Problem
 from shared.service.process import cli
@@ -38,6 +39,24 @@ def deadlines(
     out.flush()
     if failures:
         raise typer.Exit(1)
+
+
+@app.command("check-policy")
+def check_policy(
+    file: Annotated[
+        Path, typer.Argument(exists=True, dir_okay=False, help="YAML in the form of policies/default.yaml")
+    ],
+) -> None:
+    """Says whether a file is a policy that can be used, or what is wrong on which line (docs/deadlines.md)."""
+    try:
+        policy = policy_of_file(file.read_bytes())
+    except PolicyFileError as error:
+        fault = {"policy": str(file), "line": error.line, "pointer": error.pointer, "detail": error.detail}
+        sys.stderr.write(orjson.dumps(fault).decode() + "\n")
+        raise typer.Exit(1) from error
+    clocks = sum(len(row) for row in policy.table.values())
+    found = {"policy": policy.version, "classes": len(policy.table), "clocks": clocks, "rules": len(policy.rules)}
+    sys.stdout.write(orjson.dumps(found).decode() + "\n")
 
 
 if __name__ == "__main__":

@@ -22,8 +22,10 @@ from tests.rehearsal.lives import CLASSES, Call, Case, City, Life
 
 MINUTE = timedelta(minutes=1)
 PLATFORM = "460100"
-ARRIVALS = 100
-"""cases that come in the same minute"""
+BATCHES = 100
+"""instants at which cases come"""
+FEWEST = 10
+"""that come together"""
 EVENTS = (
     *("work_order.opened", "work_order.dispatched", "work_order.accepted", "work_order.contacted"),
     *("work_order.completed", "work_order.returned", "work_order.disputed", "work_order.ruled"),
@@ -96,7 +98,7 @@ class Year:
         while number < self.cases:
             at = self.start + timedelta(hours=dice.randrange(self.hours))
             at += MINUTE * (dice.choice((7, 20, 33, 48)) if dice.random() < 0.25 else 0)
-            for _ in range(min(ARRIVALS, self.cases - number)):
+            for _ in range(min(max(FEWEST, self.cases // BATCHES), self.cases - number)):
                 case = Case(self.city, number, random.Random(self.seed * 1_000_003 + number))
                 number += 1
                 self._later(at, case.live())
