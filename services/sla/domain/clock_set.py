@@ -1,9 +1,12 @@
 """The clocks of one work order as a frozen value, and the rules in force by which they are timed (domain.md, SLA)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from services.sla.domain.calendar import WorkingCalendar
 from services.sla.domain.clock import Clock
@@ -26,8 +29,7 @@ class Earlier(NamedTuple):
     case: Case
 
 
-@dataclass(frozen=True, slots=True)
-class ClockSet:
+class ClockSet(Struct, frozen=True):
     """The clocks of one work order and what their budgets depend on.
 
     `counts_from` is `received_at`, or `taken_at` of an emergency action. `clocks` are in the order of their starts.

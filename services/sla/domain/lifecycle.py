@@ -4,8 +4,9 @@ Every function takes the present set and the event's own time and gives the next
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime, timedelta
+
+from msgspec.structs import replace
 
 from services.sla.domain import steps
 from services.sla.domain.clock import Clock, Fact, FactName, Firing

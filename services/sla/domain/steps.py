@@ -4,8 +4,9 @@ Time is the time of events: a worker that reads late comes to the same clock, an
 takes back with a `corrected` fact (domain.md: "a stop with time ≤ due wins, however late it is read").
 """
 
-from dataclasses import replace
 from datetime import datetime, timedelta
+
+from msgspec.structs import replace
 
 from services.sla.domain.clock import ZERO, Clock, Fact, FactName, Firing, Former, Lamp
 from services.sla.domain.intervals import Suspension, merged, used_up_at
