@@ -42,6 +42,8 @@ WAITS = 3
 FAILURES = 10
 """so many failed rounds in a row and the worker leaves its group and joins anew: its consumer may be beyond mending"""
 CARE_S = 3600.0
+LOOK_S = 30.0
+"""timers wait for kept facts whose turn has come: what was left of them must not lie for long"""
 
 
 def decode_event(headers: Headers, value: bytes) -> Message[Event]:
@@ -92,6 +94,7 @@ class Worker:
         self._paused: dict[Partition, tuple[float, int]] = {}
         self._attempts: dict[tuple[Partition, int], int] = {}
         self._next_care = 0.0
+        self._next_look = 0.0
 
     async def run(self) -> None:
         """Read and handle until cancelled."""
@@ -165,18 +168,23 @@ class Worker:
                 consumer.seek(partition, self._positions[partition])
 
     async def _care(self) -> None:
-        """House-keeping of the inbox, at the start and every hour. Its trouble never stops the work."""
-        if loop_time() < self._next_care:
+        """House-keeping of the inbox, at the start and every hour; kept facts whose turn came without anybody handing
+        them over, more often. Its trouble never stops the work."""
+        now = loop_time()
+        if now < self._next_look:
             return
-        self._next_care = loop_time() + CARE_S
+        self._next_look = now + LOOK_S
         try:
-            async with self.database.transaction() as uow:
-                await self.inbox.care(uow.pg)
-                overdue = await self.sequences.overdue(uow.pg)
+            if now >= self._next_care:
+                async with self.database.transaction() as uow:
+                    await self.inbox.care(uow.pg)
+                self._next_care = now + CARE_S
+            async with self.database.look_up() as pg:
+                overdue = await self.sequences.overdue(pg)
             for topic, key in overdue:
                 await self.release(topic, key)
         except Exception as error:
-            self._next_care = loop_time() + (BACK_OFF_S[1] if isinstance(error, Transient) else 60)
+            self._next_look = loop_time() + (BACK_OFF_S[1] if isinstance(error, Transient) else LOOK_S)
             log.error("house-keeping of the inbox failed", extra={"group": self.group}, exc_info=error)
 
     async def _take_over(self, consumer: Consumer) -> None:
@@ -189,7 +197,7 @@ class Worker:
         fresh = consumer.unplaced()
         if not fresh:
             return
-        self._next_care = 0.0  # who had them may have died between two kept facts: timers wait for these
+        self._next_look = 0.0  # who had them may have died between two kept facts: timers wait for these
         topics = sorted({partition.topic for partition in fresh})
         async with self.database.look_up() as pg:
             known = await self.inbox.positions(pg, topics)
@@ -332,7 +340,7 @@ class Worker:
         try:
             await self.release(topic, key)
         except Transient:
-            self._next_care = 0.0  # no record leads to these any more: house-keeping finds them
+            self._next_look = 0.0  # no record leads to these any more: house-keeping finds them
         return True
 
     async def release(self, topic: str, key: str) -> None:

@@ -143,6 +143,11 @@ async def _passes(_old: Any, *_: Any) -> set[tuple[str, str]]:
     return set()
 
 
+@_method("discards a fact without taking its place", Sequences, "give_up")
+async def _leaves_gap(_old: Any, *_: Any) -> None:
+    return None
+
+
 @_method("dead-letters the whole failing batch", Worker, "_divide")
 async def _buries_all(_old: Any, self: Worker, records: Any, error: BaseException | None) -> None:
     try:

@@ -18,8 +18,9 @@ import shared.outbox.relay
 from shared.bus.timers import Timers
 from shared.bus.worker import Worker
 from shared.db.database import Database
-from shared.errors import Poison, Transient
+from shared.errors import Poison, Problem, Transient
 from shared.outbox.relay import Relay
+from shared.service.dead_letter_desk import DeadLetterDesk
 from tests.simulation import pipeline
 from tests.simulation.broker import Broker, Member, SimulatedTransport
 from tests.simulation.faults import Faults
@@ -121,6 +122,10 @@ class World:
             self._poison()
         if random.random() < 0.25:
             self.trouble.ailing[random.choice(self.keys)] = random.choice((1, 2, 5))
+        self.places = list(self.trouble.poison)
+        """what never works, at first"""
+        self.operator = Random(f"operator {seed}").choice(("", "replay", "discard")) if self.places else ""
+        """what a person does about its letter: nothing; mend the cause and replay it; discard it"""
         self.processes: list[SimulatedProcess] = []
         self.starting = 0
         """processes that will start (again)"""
@@ -157,6 +162,33 @@ class World:
             service = self.random.choice(("b", "c"))
             place = (service, pipeline.FACTS, key, self.random.randint(1, count))
             self.trouble.poison[place] = self.random.choice((Poison, ValueError))
+
+    async def _operate(self, database: Database, worker: Worker) -> None:
+        """Looks after the open letters of a service until there are none, as a person does over HTTP: who gets an
+        error tries again."""
+        desk = DeadLetterDesk(worker)
+        while True:
+            await asyncio.sleep(1.0)
+            try:
+                async with database.look_up() as pg:
+                    letter = await pg.fetchrow(
+                        f"SELECT id, topic, key, status FROM {database.schema}.dead_letters"
+                        " WHERE status IN ('parked', 'waiting') ORDER BY id LIMIT 1"
+                    )
+                if letter is None:
+                    continue
+                if self.operator == "replay":
+                    self.trouble.poison.clear()
+                if self.operator == "replay" or letter["status"] == "waiting":
+                    await desk.replay(letter["id"])
+                else:
+                    async with database.transaction() as uow:
+                        place = await desk.discard(uow, letter["id"])
+                    await desk.follow(*place)
+            except (Transient, Problem):
+                continue
+            except (Poison, ValueError):  # it failed again, and is parked again
+                continue
 
     def _passing(self, service: str) -> bool:
         """A passing trouble lasts for some calls of the handler."""
@@ -198,6 +230,9 @@ class World:
             if not self.caring and "." not in process.name:  # one that starts again finds what the crash has left
                 process.worker._next_care = float("inf")
             parts.append(("worker", process.worker.run))
+            if self.operator and process.name[1] == "1" and self.places[0][0] == service:
+                worker = process.worker
+                parts.append(("operator", lambda: self._operate(database, worker)))
         timers = pipeline.timers(service, self.trouble)
         if timers:
             topics = [subscription.topic for subscription in subscriptions]
@@ -343,6 +378,8 @@ class World:
         self._asked_at = self.loop.instant
         left = await self.scheduler.beside(lambda: self.control.fetchrow(LEFT))
         read = {(row[0], row[1], row[2]): row[3] for row in left["read"] or ()}
+        if self.operator and left["letters"]:
+            return False
         return not left["open"] and all(
             read.get((service, place.topic, place.number), 0) >= len(log)
             for place, log in self.broker.log.items()
@@ -363,7 +400,10 @@ class World:
 LEFT = (
     "SELECT "
     + " + ".join(f"(SELECT count(*) FROM {name}.outbox) + (SELECT count(*) FROM {name}.timers)" for name in "abc")
-    + " AS open, (SELECT json_agg(json_build_array(s, topic, partition, next_offset)) FROM ("
+    + " + (SELECT count(*) FROM b.inbox_early e JOIN b.inbox_sequences s ON e.topic = s.topic AND e.key = s.key"
+    " AND e.sequence = s.last_sequence + 1) AS open, "
+    + " + ".join(f"(SELECT count(*) FROM {name}.dead_letters WHERE status IN ('parked', 'waiting'))" for name in "bc")
+    + " AS letters, (SELECT json_agg(json_build_array(s, topic, partition, next_offset)) FROM ("
     + " UNION ALL ".join(
         f"SELECT '{name}' AS s, topic, partition, next_offset FROM {name}.inbox_offsets" for name in "bc"
     )

@@ -229,6 +229,18 @@ async def test_who_takes_over_a_partition_hands_over_the_kept_facts_of_a_dead_re
     await local.crash()
 
 
+async def test_kept_facts_that_nobody_handed_over_are_found_by_looking(
+    local: Counting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_module, "LOOK_S", 0.3)
+    async with running(local):
+        await local.transport.publish([fact("k", sequence, local.topic) for sequence in (1, 3)])
+        await read_all(local)
+        async with local.database.transaction() as uow:  # as if who discarded 2 had lost the database just then
+            await uow.pg.execute("UPDATE inbox_sequences SET last_sequence = 2")
+        await local.until(2, 10)
+
+
 async def test_two_who_release_the_same_kept_fact_park_it_once(local: Counting) -> None:
     await between_two_kept_facts(local)
     local.trouble = refuses(3)
