@@ -196,13 +196,14 @@ def _climbs(ledger: Ledger, supervisions: list[dict[str, Any]], end: datetime, v
             told_of = found.pop(row["id"], [])
             verdict.climbed += len(told_of)
             if told_of not in may:
-                yield f"supervision {row['id']} of {work_order_id} climbed {told_of}, must be {may[0]}"
+                yield f"supervision {row['id']} of {work_order_id} climbed {told_of}, must be {may[0]} or {may[1]}"
     yield from (f"supervision {unknown} climbed and does not stand" for unknown in found)
 
 
 def _highest(rows: list[dict[str, Any]], at: datetime) -> int:
-    """The highest level of a clock that stood at an instant."""
-    levels: list[int] = [row["level"] for row in rows if instant(row["raised_at"]) <= at]
+    """The highest level of a clock that stood when a timer of that instant fired; a rating given at the same instant
+    came after it."""
+    levels: list[int] = [row["level"] for row in rows if instant(row["raised_at"]) < at]
     return max(levels)
 
 
