@@ -9,7 +9,7 @@ from services.classify.corrections import write_corrections
 from shared.clock import SystemClock
 from shared.db.database import Database
 from shared.db.migrate import known_role
-from shared.service.process import cli
+from shared.service.cli import cli
 from shared.settings import Settings
 
 app = cli("classify")

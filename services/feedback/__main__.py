@@ -1,6 +1,6 @@
 """`python -m services.feedback`: serve (default), migrate, setup."""
 
-from shared.service.process import cli
+from shared.service.cli import cli
 
 app = cli("feedback")
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import typer
 
 from services.intake.keys import write_new
-from shared.service.process import cli
+from shared.service.cli import cli
 
 app = cli("intake")
 

@@ -1,6 +1,6 @@
 """`python -m services.journal`."""
 
-from shared.service.process import cli
+from shared.service.cli import cli
 
 app = cli("journal")
 

@@ -10,9 +10,8 @@ import typer
 from services.sla.calendars import published_calendar
 from services.sla.deadlines import answer_lines
 from services.sla.policy_file import PolicyFileError, policy_of_file
-from services.sla.terms import calendar_of_file
 from shared.errors import Problem
-from shared.service.process import cli
+from shared.service.cli import cli
 
 app = cli("sla")
 
@@ -23,8 +22,12 @@ def deadlines(
     years: Annotated[str, typer.Option(help="the whole years that the file publishes, as in 2027,2028")] = "",
 ) -> None:
     """Reads cases as NDJSON from standard input and writes one answer per line (docs/deadlines.md)."""
+    counting = published_calendar()
     try:
-        counting = published_calendar() if calendar is None else calendar_of_file(calendar.read_bytes(), years)
+        if calendar is not None:
+            from services.sla.terms import calendar_of_file  # brings the tables along, which most runs can spare
+
+            counting = calendar_of_file(calendar.read_bytes(), years)
     except Problem as problem:
         for error in problem.errors:
             sys.stderr.write(orjson.dumps({"calendar": str(calendar), **error}).decode() + "\n")

@@ -1,9 +1,4 @@
-"""`python -m services.<name>`: one service as its own process.
-
-serve      (default) run it: consumer, relay, timers, HTTP on SUSHU_SERVICE_HOST:SUSHU_SERVICE_PORT
-migrate    bring its schema to the newest revision
-setup      import what a fresh database needs (demo or city folder); safe to repeat
-"""
+"""One service as its own process: consumer, relay, timers, HTTP on SUSHU_SERVICE_HOST:SUSHU_SERVICE_PORT."""
 
 import asyncio
 import contextlib
@@ -15,7 +10,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import typer
 import uvicorn
 from fastapi import FastAPI
 
@@ -150,42 +144,30 @@ def run_async(main: Any) -> None:
         uvloop.run(main)
 
 
-def cli(name: str) -> typer.Typer:
-    """The command line of one service; it may add commands of its own."""
-    app = typer.Typer(help=f"Sushu service {name}", no_args_is_help=False, add_completion=False)
+def serve(name: str) -> None:
+    """Run the service until SIGTERM or Ctrl-C."""
+    settings = Settings()
+    logs.configure(settings.log_level, name)
+    with contextlib.suppress(KeyboardInterrupt):
+        run_async(_serve(name, settings))
 
-    @app.callback(invoke_without_command=True)
-    def default(context: typer.Context) -> None:
-        if context.invoked_subcommand is None:
-            serve()
 
-    @app.command()
-    def serve() -> None:
-        """Run the service until SIGTERM or Ctrl-C."""
-        settings = Settings()
-        logs.configure(settings.log_level, name)
-        with contextlib.suppress(KeyboardInterrupt):
-            run_async(_serve(name, settings))
+def bring_up_to_date(name: str) -> None:
+    """Bring the schema of the service to the newest revision."""
+    settings = Settings()
+    logs.configure(settings.log_level, name)
+    asyncio.run(migrate_service(name, settings))
 
-    @app.command("migrate")
-    def migrate_command() -> None:
-        """Bring the schema to the newest revision."""
-        settings = Settings()
-        logs.configure(settings.log_level, name)
-        asyncio.run(migrate_service(name, settings))
 
-    @app.command()
-    def setup() -> None:
-        """Import what a fresh database needs; safe to repeat."""
-        settings = Settings()
-        logs.configure(settings.log_level, name)
+def set_up(name: str) -> None:
+    """Import what a fresh database needs; safe to repeat."""
+    settings = Settings()
+    logs.configure(settings.log_level, name)
 
-        async def main() -> None:
-            clock = await make_clock(settings)
-            service = await build_service(name, settings, clock, make_transport(settings))
-            await service.setup()
-            await service.database.close()
+    async def main() -> None:
+        clock = await make_clock(settings)
+        service = await build_service(name, settings, clock, make_transport(settings))
+        await service.setup()
+        await service.database.close()
 
-        asyncio.run(main())
-
-    return app
+    asyncio.run(main())
