@@ -7,7 +7,7 @@ import os
 import time
 from datetime import date, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 # one thread is quicker for these small matrices, and leaves the machine to others
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -20,7 +20,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from services.classify.models.card import model_card
 from services.classify.models.dataset import Columns, DatasetError, Example, read_examples, with_enough
 from services.classify.models.folder import save
-from services.classify.models.training import Options, Sample, train
+from services.classify.models.training import Configuration, Options, Sample, train
 
 console = Console(stderr=True)
 _DEFAULTS = Options()
@@ -34,7 +34,10 @@ def main(
     date_column: Annotated[str | None, typer.Option("--date", help="column with the date, YYYY-MM-DD…")] = None,
     until: Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="first day not used")] = None,
     min_count: Annotated[int, typer.Option(min=1, help="leave out labels with fewer texts")] = 2,
-    cost: Annotated[float, typer.Option(help="C of the support vector machines")] = _DEFAULTS.cost,
+    config: Annotated[str, typer.Option(help="fast, best (encodes every text, slower) or words")] = (
+        _DEFAULTS.configuration
+    ),
+    ridge: Annotated[float, typer.Option(min=0.01, help="how much the fit is held back")] = _DEFAULTS.ridge,
     balance: Annotated[
         float, typer.Option(min=0, max=1, help="0: as counted, 1: all labels equal")
     ] = _DEFAULTS.balance,
@@ -49,7 +52,9 @@ def main(
         everything = read_examples(data, columns)
         examples = with_enough(everything, min_count)
         sample = sample_of(examples, everything)
-        options = Options(cost=cost, balance=balance, half_life_days=half_life)
+        if config not in get_args(Configuration):
+            raise ValueError(f"config is one of {', '.join(get_args(Configuration))}, not {config!r}")
+        options = Options(configuration=config, ridge=ridge, balance=balance, half_life_days=half_life)  # type: ignore[arg-type]
         version = version_of(out.name, examples)
         with Progress(
             TextColumn("{task.description:12}"),
@@ -84,6 +89,7 @@ def main(
     )
     console.print(
         f"{saved.version}: {facts['texts']} texts, {facts['labels']} labels, {facts['features']} n-grams, "
+        f"configuration {facts['options']['configuration']}, "
         f"held-out accuracy {facts['held_out']['accuracy']}, {time.monotonic() - began:.0f} s → {out}"
     )
 

@@ -17,16 +17,25 @@ from typing import Any
 
 import numpy as np
 
+from services.classify.models import encoder
 from services.classify.models.calibration import Calibrator
 from services.classify.models.features import Vocabulary
 from services.classify.models.linear import LinearClassifier
+from services.classify.models.meaning import Meaning
 
-FORMAT = 1
+FORMAT = 2
+"""format 1 had words alone, and is still read"""
 KIND = "char-ngram-linear"
 MAX_BYTES = 2 << 30
 MAX_LABELS = 20_000
 _MAX_JSON = 32 << 20
 _ARRAYS = {"keys": np.uint64, "idf": np.float32, "weights": np.float32, "bias": np.float32}
+_MEANING: dict[str, dict[str, Any]] = {
+    "": {},
+    "pieces": {"landmarks": np.float32, "pull": np.float32, "pieces": np.float16},
+    "encoder": {"landmarks": np.float32, "pull": np.float32, "mean": np.float32, "axes": np.float32},
+}
+"""the further arrays, by what `meaning` of model.json says"""
 
 
 class ModelFolderError(ValueError):
@@ -51,7 +60,14 @@ def save(
     """Write the folder. model.json comes last and by rename, so a half-written folder is no model."""
     folder.mkdir(parents=True, exist_ok=True)
     buffer = io.BytesIO()
-    np.savez(buffer, keys=model.vocabulary.keys, idf=model.vocabulary.idf, weights=model.weights, bias=model.bias)
+    arrays = {
+        "keys": model.vocabulary.keys,
+        "idf": model.vocabulary.idf,
+        "weights": model.weights,
+        "bias": model.bias,
+        **_meaning_arrays(model.meaning),
+    }
+    np.savez(buffer, **arrays)
     files = {"weights.npz": buffer.getvalue(), "MODEL_CARD.md": card.encode()}
     for name, content in files.items():
         (folder / name).write_bytes(content)
@@ -61,6 +77,8 @@ def save(
         "version": model.version,
         "labels": list(model.labels),
         "orders": list(model.vocabulary.orders),
+        "meaning": "" if model.meaning is None else "pieces" if model.meaning.pieces is not None else "encoder",
+        "encoder": encoder.ENCODER if model.meaning is not None else None,
         "calibration": model.calibrator.to_json(),
         "training": dict(training),
         "metrics": dict(metrics),
@@ -87,7 +105,12 @@ def load(folder: Path) -> tuple[LinearClassifier, ModelFacts]:
             raise ModelFolderError(f"{name} is not the file that model.json was written with: copy the folder again")
         if name == "weights.npz":
             weights = content
-    arrays = _read_arrays(weights)
+    kind = body.get("meaning", "")
+    if not isinstance(kind, str) or kind not in _MEANING:
+        raise ModelFolderError("model.json has a meaning that this release does not know: train the model again")
+    if kind == "encoder" and body.get("encoder") != encoder.ENCODER:
+        raise ModelFolderError(f"the model needs the encoder {body.get('encoder')!r}: train it again with this release")
+    arrays = _read_arrays(weights, {**_ARRAYS, **_MEANING[kind]})
     try:
         orders = tuple(int(order) for order in body["orders"])
         calibrator = Calibrator.from_json(body["calibration"])
@@ -95,6 +118,11 @@ def load(folder: Path) -> tuple[LinearClassifier, ModelFacts]:
         raise ModelFolderError(f"model.json is incomplete ({error}): train the model again") from error
     features, labels = len(arrays["keys"]), len(facts.labels)
     shapes = {"keys": (features,), "idf": (features,), "weights": (features, labels), "bias": (labels,)}
+    if kind:
+        landmarks, width = arrays["landmarks"].shape if arrays["landmarks"].ndim == 2 else (0, 0)
+        shapes |= {"landmarks": (landmarks, width), "pull": (landmarks, labels)}
+        shapes |= {"pieces": (features, width)} if kind == "pieces" else {}
+        shapes |= {"mean": (encoder.WIDTH,), "axes": (encoder.WIDTH, width)} if kind == "encoder" else {}
     for name, shape in shapes.items():
         if arrays[name].shape != shape:
             raise ModelFolderError(f"array {name} has shape {arrays[name].shape}, needs {shape}: train the model again")
@@ -103,12 +131,37 @@ def load(folder: Path) -> tuple[LinearClassifier, ModelFacts]:
     if not orders or not all(1 <= order <= 4 for order in orders) or np.any(np.diff(arrays["keys"]) == 0):
         raise ModelFolderError("the vocabulary is damaged: train the model again")
     if np.any(arrays["keys"][1:] < arrays["keys"][:-1]) or not all(
-        np.isfinite(arrays[name]).all() for name in ("idf", "weights", "bias")
+        np.isfinite(array).all() for name, array in arrays.items() if name != "keys"
     ):
         raise ModelFolderError("the arrays are damaged: train the model again")
     vocabulary = Vocabulary(orders, arrays["keys"], arrays["idf"])
-    model = LinearClassifier(facts.version, facts.labels, vocabulary, arrays["weights"], arrays["bias"], calibrator)
+    model = LinearClassifier(
+        facts.version,
+        facts.labels,
+        vocabulary,
+        arrays["weights"],
+        arrays["bias"],
+        calibrator,
+        meaning=_meaning(kind, arrays),
+    )
     return model, facts
+
+
+def _meaning_arrays(meaning: Meaning | None) -> dict[str, Any]:
+    if meaning is None:
+        return {}
+    common = {"landmarks": meaning.landmarks, "pull": meaning.pull}
+    if meaning.pieces is not None:
+        # half precision moves no place by more than a thousandth, and halves the largest array
+        return {**common, "pieces": meaning.pieces.astype(np.float16)}
+    return {**common, "mean": meaning.mean, "axes": meaning.axes}
+
+
+def _meaning(kind: str, arrays: Mapping[str, Any]) -> Meaning | None:
+    if not kind:
+        return None
+    pieces = arrays["pieces"].astype(np.float32) if kind == "pieces" else None
+    return Meaning(arrays["landmarks"], arrays["pull"], pieces, arrays.get("mean"), arrays.get("axes"))
 
 
 def _read_facts(folder: Path) -> tuple[dict[str, Any], ModelFacts]:
@@ -117,7 +170,7 @@ def _read_facts(folder: Path) -> tuple[dict[str, Any], ModelFacts]:
         body = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise ModelFolderError("model.json is not JSON: train the model again") from error
-    if not isinstance(body, dict) or body.get("format") != FORMAT or body.get("kind") != KIND:
+    if not isinstance(body, dict) or body.get("format") not in (1, FORMAT) or body.get("kind") != KIND:
         raise ModelFolderError(f"not a model of kind {KIND}, format {FORMAT}: train it with `make train`")
     version, labels = body.get("version"), body.get("labels")
     if not isinstance(version, str) or not 1 <= len(version) <= 120:
@@ -148,16 +201,16 @@ def _read(path: Path, limit: int) -> bytes:
         raise ModelFolderError(f"{path.name} cannot be read: copy the whole model folder") from error
 
 
-def _read_arrays(content: bytes) -> dict[str, Any]:
+def _read_arrays(content: bytes, kinds: Mapping[str, Any]) -> dict[str, Any]:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             if sum(entry.file_size for entry in archive.infolist()) > MAX_BYTES:
                 raise ModelFolderError(f"weights.npz unpacks to more than {MAX_BYTES >> 20} MiB")
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            found = {name: arrays[name] for name in _ARRAYS}
+            found = {name: arrays[name] for name in kinds}
     except (zipfile.BadZipFile, KeyError, ValueError, EOFError, OSError) as error:
         raise ModelFolderError(f"weights.npz cannot be read ({error}): copy the folder again") from error
-    for name, kind in _ARRAYS.items():
+    for name, kind in kinds.items():
         if found[name].dtype != kind:
             raise ModelFolderError(f"array {name} has type {found[name].dtype}, needs {np.dtype(kind)}")
     return found

@@ -1,5 +1,5 @@
-"""The built-in classifier: one linear score for each label over character n-grams (measured best of the offline models
-with enough labels, and the fastest), calibrated, with the words that decided."""
+"""The built-in classifier: for each label one linear score over character n-grams, and what past cases of like meaning
+say; calibrated, with the words that decided."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ from services.classify.domain.labels import Candidate
 from services.classify.models.calibration import Calibrator
 from services.classify.models.evidence import deciding_words
 from services.classify.models.features import Floats, Vocabulary
+from services.classify.models.meaning import Meaning
 
 _BATCH = 512
 
 
 @dataclass(frozen=True, slots=True)
 class LinearClassifier:
-    """`weights` is (features × labels) float32, `bias` has one number for each label."""
+    """`weights` is (features × labels) float32, `bias` has one number for each label; without `meaning` words decide
+    alone."""
 
     version: str
     labels: tuple[str, ...]
@@ -27,6 +29,7 @@ class LinearClassifier:
     bias: Floats
     calibrator: Calibrator
     degraded: bool = False
+    meaning: Meaning | None = None
 
     def classify(self, texts: Sequence[str]) -> list[list[Candidate]]:
         answers: list[list[Candidate]] = []
@@ -39,6 +42,8 @@ class LinearClassifier:
             return [[] for _ in texts]
         encoded = self.vocabulary.encode(texts)
         scores = encoded.matrix @ self.weights + self.bias
+        if self.meaning is not None:
+            scores += self.meaning.scores(encoded.matrix, texts)
         ranking = self.calibrator.rank(scores, encoded.known)
         words = deciding_words(texts, encoded, self.weights, self.vocabulary.idf, ranking.place[:, 0])
         labels = self.labels
@@ -65,4 +70,5 @@ class LinearClassifier:
             self.bias[kept],
             self.calibrator.restrict(kept),
             self.degraded,
+            self.meaning.restrict(kept) if self.meaning is not None else None,
         )

