@@ -50,8 +50,8 @@ _ENCODED = 512
 class Options:
     """`configuration`: `words` knows n-grams alone; `fast` also places texts by what their n-grams mean, learnt from
     the sentence encoder; `best` runs the encoder on every text. `balance` 0 leaves classes as they are, 1 gives every
-    class the same weight; texts lose half their weight every `half_life_days` (0: never); `window` is the share held
-    out for calibration; `ridge` holds the fit back."""
+    class the same weight; texts lose half their weight every `half_life_days` (0: never); `windows` times the share
+    `window` is held out for calibration; `ridge` holds the fit back."""
 
     configuration: Configuration = "fast"
     orders: tuple[int, ...] = (1, 2, 3)
@@ -60,6 +60,7 @@ class Options:
     balance: float = 0.35
     half_life_days: float = 60.0
     window: float = 0.15
+    windows: int = 4
     seed: int = 12345
 
 
@@ -114,32 +115,28 @@ def train(
     matrix = encoded.matrix
     shelf = _Shelf(work, _signature(sample, options))
     ground = _place(sample.texts, matrix, options, shelf, progress)
-    old, recent = _split(sample, options)
+    windows = _windows(sample, options)
     weights = _sample_weights(truth, sample.age_days, options)
     targets = np.full((len(truth), len(names)), -1, dtype=np.float32)
     targets[np.arange(len(truth)), truth] = 1
+    dual, held = _fit(matrix, ground.places, targets, weights, windows, options, shelf, progress)
+    final, bias = _weights(matrix, dual)
 
-    dual = _fit(matrix, ground.places, targets, weights, old, options, shelf, "calibration", progress)
-    fitted, bias = _weights(matrix[old], dual)
+    recent = np.concatenate(windows[: len(held)])
+    scores = np.concatenate(held)
     stranger_texts = _strangers(sample, recent)
     strangers = vocabulary.encode(stranger_texts)
-    scores = matrix[recent] @ fitted + bias
-    foreign = strangers.matrix @ fitted + bias
-    del fitted
+    foreign = strangers.matrix @ final + bias
     if ground.places is not None:
-        scores += nearness(ground.places[recent], ground.places[old]) @ dual
-        foreign += nearness(ground.place(strangers.matrix, stranger_texts), ground.places[old]) @ dual
+        foreign += nearness(ground.place(strangers.matrix, stranger_texts), ground.places) @ dual
     calibrator = fit_calibrator(
         np.concatenate((scores, foreign)),
         np.concatenate((truth[recent], np.full(len(strangers.known), -1))),
         np.concatenate((encoded.known[recent], strangers.known)),
     )
-    held_out = _held_out(calibrator, scores, truth[recent], encoded.known[recent])
-    del scores, foreign
+    newest = slice(0, len(windows[0]))
+    held_out = _held_out(calibrator, scores[newest], truth[windows[0]], encoded.known[windows[0]])
 
-    everything = np.arange(len(truth))
-    dual = _fit(matrix, ground.places, targets, weights, everything, options, shelf, "model", progress)
-    final, bias = _weights(matrix, dual)
     kept = _telling(final, vocabulary.idf, len(names))
     model = LinearClassifier(
         version,
@@ -163,22 +160,28 @@ def train(
     return model, facts
 
 
-def _split(sample: Sample, options: Options) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Places to fit on, and the most recent `window` of the texts to calibrate on (any texts when all are as old)."""
+def _windows(sample: Sample, options: Options) -> list[npt.NDArray[np.int64]]:
+    """Places of the texts to calibrate on, the most recent `windows` × `window` of all, in windows of like age, the
+    newest first (any texts when all are as old). Each is judged by a fit without it."""
     rng = np.random.default_rng(options.seed)
     count = len(sample.texts)
     size = min(max(1, round(count * options.window)), count - 1)
     groups = np.where(sample.group >= 0, sample.group, sample.group.max(initial=-1) + 1 + np.arange(count))
-    # a group is as recent as its newest text, and falls on one side as a whole
+    # a group is as recent as its newest text, and falls into one window as a whole
     _, member = np.unique(groups, return_inverse=True)
     newest = np.full(member.max() + 1, np.inf)
     np.minimum.at(newest, member, sample.age_days)
     draw = rng.random(len(newest))
     order = np.lexsort((member, draw[member], newest[member]))
-    cut = size
-    while cut < count - 1 and member[order[cut]] == member[order[cut - 1]]:
-        cut += 1
-    return np.sort(order[cut:]), np.sort(order[:cut])
+    windows: list[npt.NDArray[np.int64]] = []
+    begin = 0
+    while len(windows) < options.windows and begin < count:
+        end = min(begin + size, count if windows else count - 1)
+        while end < (count if windows else count - 1) and member[order[end]] == member[order[end - 1]]:
+            end += 1
+        windows.append(np.sort(order[begin:end]))
+        begin = end
+    return windows
 
 
 def _strangers(sample: Sample, recent: npt.NDArray[np.int64]) -> list[str]:
@@ -270,25 +273,22 @@ def _fit(
     places: Floats | None,
     targets: Floats,
     weights: npt.NDArray[np.float64],
-    chosen: npt.NDArray[np.int64],
+    windows: Sequence[npt.NDArray[np.int64]],
     options: Options,
     shelf: _Shelf,
-    stage: str,
     progress: Progress,
-) -> Floats:
-    """The share of each of the `chosen` cases in each label's score, (chosen × labels)."""
-    found = shelf.get(stage, 0)
-    if found is None:
-        found = ridge.fit(
-            matrix[chosen],
-            None if places is None else places[chosen],
-            targets[chosen],
-            weights[chosen] / weights[chosen].mean(),
-            options.ridge,
-            _counter(stage, len(chosen), progress),
-        )
-        shelf.put(stage, 0, found)
-    return found
+) -> tuple[Floats, list[Floats]]:
+    """The share of each case in each label's score, and the scores of the windows' cases by fits without them."""
+    dual, flat = shelf.get("fit", 0), shelf.get("fit", 1)
+    if dual is None or flat is None:
+        on_rows = _counter("model", len(targets), progress)
+        dual, held = ridge.fit(matrix, places, targets, weights, options.ridge, windows, on_rows)
+        shelf.put("fit", 0, dual)
+        shelf.put("fit", 1, np.concatenate(held))
+        return dual, held
+    progress("model", len(targets), len(targets))
+    cuts = np.cumsum([len(window) for window in windows])
+    return dual, np.split(flat, [cut for cut in cuts.tolist() if cut < len(flat)])
 
 
 def _weights(matrix: sparse.csr_matrix, dual: Floats) -> tuple[Floats, Floats]:
