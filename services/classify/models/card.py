@@ -9,14 +9,16 @@ from typing import Any
 def model_card(version: str, training: Mapping[str, Any], source: str) -> str:
     """Markdown for MODEL_CARD.md. `source` says in words which texts were used."""
     held_out = training.get("held_out", {})
-    orders = ", ".join(str(order) for order in training.get("options", {}).get("orders", ()))
+    options = training.get("options", {})
+    orders = ", ".join(str(order) for order in options.get("orders", ()))
     return f"""# {version}
 
 **What it does.** Suggests for a citizen's appeal which label it belongs to, with five candidates, a calibrated
 probability and the words that decided. A person decides below the city's threshold.
 
-**How.** TF-IDF over character n-grams of orders {orders}, one linear support vector machine for each of
-{training.get("labels")} labels, two-stage calibration on the {training.get("calibration_texts")} most recent texts.
+**How.** TF-IDF over character n-grams of orders {orders} and past cases of like meaning (configuration
+{options.get("configuration")}), one least-squares fit of {training.get("labels")} labels, two-stage calibration on the
+{training.get("calibration_texts")} most recent texts, each judged by a fit without it.
 
 **Trained on.** {source}: {training.get("texts")} texts, the smallest label has {training.get("smallest_label")}.
 
