@@ -15,6 +15,7 @@ import gzip
 import json
 import os
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,7 @@ def folds(words: dict[str, str]) -> dict[str, Any]:
     where = folds_of(examples, count)
     found: list[Any] = [None] * len(examples)
     model = None
+    encode_once(examples)
     for fold in range(count):
         rest = [one for one, place in zip(examples, where, strict=True) if place != fold]
         mine = np.flatnonzero(where == fold)
@@ -57,6 +59,17 @@ def folds(words: dict[str, str]) -> dict[str, Any]:
         return flag(words["flag"], examples, where, found)
     figures = report(model, examples, found, 1.0)
     return {name: figures[name] for name in ("rows", "accuracy", "top3", "macro_f1", "ece", "coverage_at_95")}
+
+
+def encode_once(examples: list[Example]) -> None:
+    """All folds share one encoding of each text."""
+    texts = sorted({one.text for one in examples})
+    known = dict(zip(texts, encoder.encode(texts), strict=True))
+
+    def encode(texts: Sequence[str], on_chunk: Callable[[int], None] | None = None) -> Floats:
+        return np.array([known[text] for text in texts], dtype=np.float32).reshape(-1, encoder.WIDTH)
+
+    encoder.encode = encode
 
 
 def flag(value: str, examples: list[Example], where: npt.NDArray[np.int64], found: list[Any]) -> dict[str, Any]:

@@ -33,7 +33,13 @@ _ARRAYS = {"keys": np.uint64, "idf": np.float32, "weights": np.float32, "bias": 
 _MEANING: dict[str, dict[str, Any]] = {
     "": {},
     "pieces": {"landmarks": np.float32, "pull": np.float32, "pieces": np.float16},
-    "encoder": {"landmarks": np.float32, "pull": np.float32, "mean": np.float32, "axes": np.float32},
+    "encoder": {
+        "landmarks": np.float32,
+        "pull": np.float32,
+        "pieces": np.float16,
+        "mean": np.float32,
+        "axes": np.float32,
+    },
 }
 """the further arrays, by what `meaning` of model.json says"""
 
@@ -77,7 +83,7 @@ def save(
         "version": model.version,
         "labels": list(model.labels),
         "orders": list(model.vocabulary.orders),
-        "meaning": "" if model.meaning is None else "pieces" if model.meaning.pieces is not None else "encoder",
+        "meaning": "" if model.meaning is None else "pieces" if model.meaning.axes is None else "encoder",
         "encoder": encoder.ENCODER if model.meaning is not None else None,
         "calibration": model.calibrator.to_json(),
         "training": dict(training),
@@ -121,8 +127,12 @@ def load(folder: Path) -> tuple[LinearClassifier, ModelFacts]:
     if kind:
         landmarks, width = arrays["landmarks"].shape if arrays["landmarks"].ndim == 2 else (0, 0)
         shapes |= {"landmarks": (landmarks, width), "pull": (landmarks, labels)}
-        shapes |= {"pieces": (features, width)} if kind == "pieces" else {}
-        shapes |= {"mean": (encoder.WIDTH,), "axes": (encoder.WIDTH, width)} if kind == "encoder" else {}
+        directions = arrays["pieces"].shape[1] if arrays["pieces"].ndim == 2 else 0
+        shapes |= {"pieces": (features, directions)}
+        if kind == "encoder":
+            shapes |= {"mean": (encoder.WIDTH,), "axes": (encoder.WIDTH, width - directions)}
+        elif width != directions:
+            raise ModelFolderError("the places of n-grams and of cases differ: train the model again")
     for name, shape in shapes.items():
         if arrays[name].shape != shape:
             raise ModelFolderError(f"array {name} has shape {arrays[name].shape}, needs {shape}: train the model again")
@@ -150,17 +160,16 @@ def load(folder: Path) -> tuple[LinearClassifier, ModelFacts]:
 def _meaning_arrays(meaning: Meaning | None) -> dict[str, Any]:
     if meaning is None:
         return {}
-    common = {"landmarks": meaning.landmarks, "pull": meaning.pull}
-    if meaning.pieces is not None:
-        # half precision moves no place by more than a thousandth, and halves the largest array
-        return {**common, "pieces": meaning.pieces.astype(np.float16)}
-    return {**common, "mean": meaning.mean, "axes": meaning.axes}
+    common: dict[str, Any] = {"landmarks": meaning.landmarks, "pull": meaning.pull}
+    # half precision moves no place by more than a thousandth, and halves the largest array
+    common["pieces"] = meaning.pieces.astype(np.float16)
+    return common if meaning.axes is None else {**common, "mean": meaning.mean, "axes": meaning.axes}
 
 
 def _meaning(kind: str, arrays: Mapping[str, Any]) -> Meaning | None:
     if not kind:
         return None
-    pieces = arrays["pieces"].astype(np.float32) if kind == "pieces" else None
+    pieces = arrays["pieces"].astype(np.float32)
     return Meaning(arrays["landmarks"], arrays["pull"], pieces, arrays.get("mean"), arrays.get("axes"))
 
 

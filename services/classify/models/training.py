@@ -28,8 +28,10 @@ from services.classify.models.meaning import (
     LANDMARKS,
     STUDY,
     Meaning,
+    joined,
     learn_pieces,
     nearness,
+    place,
     principal_axes,
     summarise,
     unit,
@@ -216,22 +218,17 @@ class _Ground:
     axes: Floats | None = None
 
     def place(self, matrix: sparse.csr_matrix, texts: Sequence[str]) -> Floats:
-        if self.pieces is not None:
-            return unit(np.asarray(matrix @ self.pieces))
-        assert self.mean is not None
-        assert self.axes is not None
-        return unit((encoder.encode(texts) - self.mean) @ self.axes)
+        assert self.pieces is not None
+        return place(matrix, texts, self.pieces, self.mean, self.axes)
 
     def meaning(self, dual: Floats, kept: npt.NDArray[np.bool_], options: Options) -> Meaning | None:
-        if self.places is None:
+        if self.places is None or self.pieces is None:
             return None
         rng = np.random.default_rng(options.seed)
         count = len(self.places)
         chosen = np.sort(rng.choice(count, min(LANDMARKS, count), replace=False))
         landmarks, pull = summarise(self.places, dual, chosen)
-        if self.pieces is not None:
-            return Meaning(landmarks, pull, pieces=np.ascontiguousarray(self.pieces[kept]))
-        return Meaning(landmarks, pull, mean=self.mean, axes=self.axes)
+        return Meaning(landmarks, pull, np.ascontiguousarray(self.pieces[kept]), self.mean, self.axes)
 
 
 def _place(
@@ -241,31 +238,33 @@ def _place(
     if options.configuration == "words":
         return _Ground("words")
     count = len(texts)
-    study = np.arange(count)
-    if options.configuration == "fast" and count > STUDY:
+    study = everything = np.arange(count)
+    if count > STUDY:
         study = np.sort(np.random.default_rng(options.seed).choice(count, STUDY, replace=False))
+    encoded = everything if options.configuration == "best" else study
     parts = []
     try:
-        for number, start in enumerate(range(0, len(study), _ENCODED)):
-            part = study[start : start + _ENCODED]
+        for number, start in enumerate(range(0, len(encoded), _ENCODED)):
+            part = encoded[start : start + _ENCODED]
             found = shelf.get("encoding", number)
             if found is None:
                 found = encoder.encode([texts[place] for place in part])
                 shelf.put("encoding", number, found)
             parts.append(found)
-            progress("encoding", start + len(part), len(study))
+            progress("encoding", start + len(part), len(encoded))
     except encoder.EncoderMissing as error:
         log.warning("the model knows words alone", extra={"reason": str(error)})
         return _Ground("words")
     encodings = np.concatenate(parts)
     mean, axes = principal_axes(encodings)
-    if options.configuration == "best":
-        return _Ground("best", unit((encodings - mean) @ axes), mean=mean, axes=axes)
+    directions = (encodings - mean) @ axes
     gram = ridge.linear_kernel(matrix[study], _counter("meaning", len(study), progress))
-    pieces, honest = learn_pieces(matrix[study], (encodings - mean) @ axes, gram)
+    pieces, honest = learn_pieces(matrix[study], directions[np.searchsorted(encoded, study)], gram)
     places = unit(np.asarray(matrix @ pieces))
     places[study] = unit(honest)
-    return _Ground("fast", places, pieces=pieces)
+    if options.configuration == "best":
+        return _Ground("best", joined(places, unit(directions)), pieces, mean, axes)
+    return _Ground("fast", places, pieces)
 
 
 def _fit(

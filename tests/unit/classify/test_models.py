@@ -120,7 +120,7 @@ def test_past_cases_of_like_meaning_speak_too(sample: Sample, tmp_path: Path, co
     model, facts = train(sample, version="m", options=Options(configuration, half_life_days=0))
     assert facts["options"]["configuration"] == configuration
     assert model.meaning is not None
-    assert (model.meaning.pieces is None) == (configuration == "best")
+    assert (model.meaning.axes is not None) == (configuration == "best")
     assert model.classify(["我们这条巷子的路灯全坏了，黑漆漆的"])[0][0].code == "02010201"
     save(tmp_path, model, training={}, metrics={}, card="")
     again = load(tmp_path)[0]
