@@ -13,10 +13,10 @@ START = datetime(2026, 2, 12, tzinfo=ZONE)  # a Thursday; Saturday the 14th is w
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_two_weeks_around_the_spring_festival_are_as_calculated() -> None:
-    found = rehearse(100, 13, START, seed=5)
+    found = rehearse(60, 13, START, seed=5)
     assert found["differences"] == []
-    assert found["orders"] >= 100
-    assert found["escalations"] > 150
-    assert found["climbed"] > 30
+    assert found["orders"] >= 60
+    assert found["escalations"] > 100
+    assert found["climbed"] > 20
     assert set(found["by_clock"]) >= {"accept", "first_contact", "complete", "callback", "rating"}
     assert set(found["by_level"]) == {1, 2, 3}
