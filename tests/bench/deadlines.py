@@ -8,7 +8,6 @@ included. Every answer is compared with the walk over minutes. The last line is 
 answer differs or there are fewer than 20,000 a second.
 """
 
-import json
 import random
 import resource
 import subprocess
@@ -19,9 +18,8 @@ from typing import Any
 
 import orjson
 
-from tests.bench.stack import ROOT, machine
+from tests.bench.stack import ROOT, tell
 from tests.unit.sla.cases import case_of
-from tools.seed.cost import load_average
 
 BAR_PER_S = 20_000
 
@@ -61,8 +59,7 @@ def main() -> None:
     given = dict(argument.split("=", 1) for argument in sys.argv[1:])
     found = run(int(given.get("n", "100000")), int(given.get("seed", "1")))
     held = not found["different"] and found["per_s"] >= BAR_PER_S
-    print(json.dumps({"bench": "deadlines", **machine(), "load_average": load_average()} | found | {"bar_held": held}))
-    sys.exit(not held)
+    tell("deadlines", found, held=held)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ line is one JSON object; status 1 when anything is wrong or p99 > 2 s.
 """
 
 import asyncio
-import json
 import random
 import sys
 import threading
@@ -31,10 +30,10 @@ from typing import Any
 from shared.bus.records import Record
 from shared.errors import Transient
 from tests.bench import load
+from tests.bench.server import Server, kept_folder, postgres
 from tests.bench.sla import stage, told
 from tests.bench.sla.orders import Order, bus, order, publish
-from tests.bench.stack import machine
-from tools.seed.cost import load_average
+from tests.bench.stack import tell
 
 WORKERS = 3
 BUDGET = timedelta(hours=1)
@@ -50,7 +49,7 @@ BAR_S = 2.0
 class Disturbances:
     """Kills workers one after the other and the database once; knows when it answered again."""
 
-    server: stage.Server
+    server: Server
     workers: Sequence[stage.Replica]
     kill_every_s: float
     crash_at: float
@@ -194,9 +193,7 @@ async def judge(
     return Verdict(+faults, lags, waited, len(lags), again["n"])
 
 
-def run(
-    server: stage.Server, folder: Path, count: int, seconds: float, kill_every_s: float, seed: int
-) -> dict[str, Any]:
+def run(server: Server, folder: Path, count: int, seconds: float, kill_every_s: float, seed: int) -> dict[str, Any]:
     """Arm, disturb, judge."""
     chance = random.Random(seed)
     steps = (timedelta(0), timedelta(seconds=seconds), timedelta(seconds=2 * seconds))
@@ -257,7 +254,7 @@ def run(
 
 def main() -> None:
     given = dict(argument.split("=", 1) for argument in sys.argv[1:])
-    with stage.kept_folder(given, "escalations") as folder, stage.postgres(folder) as server:
+    with kept_folder(given, "escalations") as folder, postgres(folder) as server:
         found = run(
             server,
             folder,
@@ -267,9 +264,7 @@ def main() -> None:
             int(given.get("seed", "1")),
         )
     held = not found["wrong"] and found["lag_s"]["p99"] <= BAR_S
-    figures = {"bench": "escalations", **machine(), "transport": "embedded", "load_average": load_average()}
-    print(json.dumps(figures | found | {"bar_held": held}, ensure_ascii=False))
-    sys.exit(not held)
+    tell("escalations", {"transport": "embedded"} | found, held=held)
 
 
 if __name__ == "__main__":

@@ -36,8 +36,8 @@ from shared.db.database import Database
 from shared.service.process import migrate_service
 from shared.settings import Settings
 from tests.bench import load
+from tests.bench.server import postgres
 from tests.bench.stack import TOKEN, machine
-from tests.bench.timers import postgres
 from tools.seed.cost import load_average
 
 BATCH = 500

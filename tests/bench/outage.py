@@ -12,7 +12,6 @@ when anything differs.
 """
 
 import asyncio
-import json
 import random
 import sys
 import time
@@ -25,10 +24,10 @@ from typing import Any
 
 import asyncpg
 
+from tests.bench.server import Server, kept_folder, postgres
 from tests.bench.sla import stage, told
 from tests.bench.sla.orders import Order, bus, order, publish
-from tests.bench.stack import machine
-from tools.seed.cost import load_average
+from tests.bench.stack import tell
 
 WORKERS = 3
 OUTAGE = timedelta(hours=6)
@@ -160,7 +159,7 @@ async def away(url: str, orders: Sequence[Order], chance: random.Random) -> tupl
     return stops, back
 
 
-def run(server: stage.Server, folder: Path, count: int, seed: int) -> dict[str, Any]:
+def run(server: Server, folder: Path, count: int, seed: int) -> dict[str, Any]:
     """Arm, be away, come back, judge."""
     city = stage.city_with(folder, "PT8H", ("PT0S", "PT1H", "PT4H"))
     url = asyncio.run(stage.fresh_database(server, folder, "sla"))
@@ -194,12 +193,10 @@ def run(server: stage.Server, folder: Path, count: int, seed: int) -> dict[str, 
 
 def main() -> None:
     given = dict(argument.split("=", 1) for argument in sys.argv[1:])
-    with stage.kept_folder(given, "outage") as folder, stage.postgres(folder) as server:
+    with kept_folder(given, "outage") as folder, postgres(folder) as server:
         found = run(server, folder, int(given.get("n", "50000")), int(given.get("seed", "1")))
     held = found["everything_was_fired"] and not found["wrong"]
-    figures = {"bench": "outage", **machine(), "transport": "embedded", "load_average": load_average()}
-    print(json.dumps(figures | found | {"bar_held": held}, ensure_ascii=False))
-    sys.exit(not held)
+    tell("outage", {"transport": "embedded"} | found, held=held)
 
 
 if __name__ == "__main__":

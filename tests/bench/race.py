@@ -20,7 +20,6 @@ differs.
 
 import asyncio
 import contextlib
-import json
 import random
 import sys
 import time
@@ -37,10 +36,10 @@ import orjson
 
 from shared.transport.embedded import EmbeddedTransport
 from tests.bench import load
+from tests.bench.server import Server, kept_folder, postgres
 from tests.bench.sla import stage, told
 from tests.bench.sla.orders import PLATFORM, Order, bus, order, publish
-from tests.bench.stack import machine
-from tools.seed.cost import load_average
+from tests.bench.stack import tell
 
 CIRCUMSTANCES = ("prompt", "behind", "unsent", "down")
 BUDGET = timedelta(hours=1)
@@ -301,7 +300,7 @@ def judge(runs: Sequence[Run], seen: Projections, known: dict[str, float]) -> di
     return found
 
 
-def run_all(server: stage.Server, folder: Path, count: int, seconds: float, seed: int) -> dict[str, Any]:
+def run_all(server: Server, folder: Path, count: int, seconds: float, seed: int) -> dict[str, Any]:
     """The whole race."""
     chance = random.Random(seed)
     city = stage.city_with(folder, "PT1H", ("PT0S", "P30D", "P60D"))
@@ -324,14 +323,12 @@ def run_all(server: stage.Server, folder: Path, count: int, seconds: float, seed
 
 def main() -> None:
     given = dict(argument.split("=", 1) for argument in sys.argv[1:])
-    with stage.kept_folder(given, "race") as folder, stage.postgres(folder) as server:
+    with kept_folder(given, "race") as folder, postgres(folder) as server:
         found = run_all(
             server, folder, int(given.get("n", "10000")), float(given.get("seconds", "60")), int(given.get("seed", "1"))
         )
     held = found["everything_was_read"] and not any(one["wrong"] for one in found["circumstances"].values())
-    figures = {"bench": "race", **machine(), "transport": "embedded", "load_average": load_average()}
-    print(json.dumps(figures | found | {"bar_held": held}, ensure_ascii=False))
-    sys.exit(not held)
+    tell("race", {"transport": "embedded"} | found, held=held)
 
 
 if __name__ == "__main__":

@@ -14,11 +14,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import psutil
 
 from deploy.local import ports
+from tools.seed.cost import load_average
 
 ROOT = Path(__file__).parents[2]
 TOKEN = "bench-admin-token-0123456789abcdef"  # a stack of our own on loopback
@@ -188,3 +189,10 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "commit": commit,
     }
+
+
+def tell(bench: str, figures: Mapping[str, Any], *, held: bool) -> NoReturn:
+    """Print the figures as the last line, a JSON object, and end: with status 1 when the bar is missed."""
+    told = {"bench": bench, **machine(), "load_average": load_average(), **figures, "bar_held": held}
+    print(json.dumps(told, ensure_ascii=False))
+    sys.exit(not held)

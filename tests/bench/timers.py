@@ -15,15 +15,11 @@ import json
 import os
 import random
 import re
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -41,8 +37,9 @@ from shared.testing.postgres import url_of
 from shared.transport.embedded import EmbeddedTransport
 from tests.bench import load
 from tests.bench.growth import growth
+from tests.bench.server import Server, kept_folder, postgres
 from tests.bench.stack import ROOT, TOKEN, free_port, machine
-from tools.seed.cost import load_average, server_cpu_s
+from tools.seed.cost import load_average
 
 WORKERS = 3
 LEAD_S = 45.0
@@ -51,43 +48,6 @@ ARMED_PER_S = 8_000
 """how fast they can be written at least; the first falls due after that"""
 PATIENCE_S = 120.0
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|\+00:00|\+00|\+08:00)")
-
-
-@dataclass(frozen=True)
-class Server:
-    """A running PostgreSQL."""
-
-    url: str
-    starter: int
-    """pid of the process that holds it"""
-
-    def cpu_s(self) -> float:
-        """CPU seconds so far."""
-        return sum(server_cpu_s(child) for child in psutil.Process(self.starter).children())
-
-
-@contextmanager
-def postgres(folder: Path) -> Iterator[Server]:
-    """A server with the settings of the local stacks."""
-    server = subprocess.Popen(
-        [sys.executable, "-m", "deploy.local.postgres", "--data-dir", str(folder)],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert server.stdout is not None
-        for line in server.stdout:
-            if line.startswith("DATABASE_URL="):
-                yield Server(line.strip().split("=", 1)[1], server.pid)
-                return
-        raise RuntimeError("PostgreSQL did not start")
-    finally:
-        server.terminate()
-        try:
-            server.wait(30)
-        except subprocess.TimeoutExpired:
-            server.kill()
 
 
 async def one_order(server_url: str) -> tuple[dict[str, str], datetime]:
@@ -316,20 +276,13 @@ def measure(server: Server, armed: int, due: int, seconds: int, folder: Path) ->
 
 def main() -> None:
     given = dict(argument.split("=", 1) for argument in sys.argv[1:])
-    kept = given.get("folder")
-    folder = Path(kept) if kept else Path(tempfile.mkdtemp(prefix="sushu-timers-"))
-    folder.mkdir(parents=True, exist_ok=True)
     armed = int(given.get("n", "1000000"))
     due, seconds = int(given.get("due", str(armed // 10))), int(given.get("seconds", "60"))
     few: dict[str, Any] | None = None
-    try:
-        with postgres(folder) as server:
-            if given.get("growth") != "no":  # a tenth of them, just as many a second
-                few = measure(server, armed // 10, max(1, due // 10), max(1, seconds // 10), folder)
-            many = measure(server, armed, due, seconds, folder)
-    finally:
-        if not kept:
-            shutil.rmtree(folder, ignore_errors=True)
+    with kept_folder(given, "timers") as folder, postgres(folder) as server:
+        if given.get("growth") != "no":  # a tenth of them, just as many a second
+            few = measure(server, armed // 10, max(1, due // 10), max(1, seconds // 10), folder)
+        many = measure(server, armed, due, seconds, folder)
     figures: dict[str, Any] = {"bench": "timers", **machine(), "transport": "embedded", "load_average": load_average()}
     figures |= many
     if few is not None:

@@ -11,7 +11,6 @@ JSON object; status 1 when anything differs or it took longer than 30 s.
 """
 
 import asyncio
-import json
 import random
 import sys
 import threading
@@ -31,11 +30,11 @@ from shared.events.catalog import work_orders
 from shared.ids import uuid7
 from shared.service.turned_clock import TurnedClock
 from tests.bench import load
+from tests.bench.server import Server, kept_folder, postgres
 from tests.bench.sla import stage
 from tests.bench.sla.orders import DISTRICTS, PLATFORM, bus, publish, record
-from tests.bench.stack import TOKEN, machine
+from tests.bench.stack import TOKEN, tell
 from tests.unit.sla import oracle
-from tools.seed.cost import load_average
 
 HISTORIES = 2_000
 NOW = datetime(2026, 11, 23, 10, 0, tzinfo=oracle.SHANGHAI)
@@ -249,7 +248,7 @@ def invented(count: int, seed: int) -> list[History]:
     return found
 
 
-async def prepared(server: stage.Server, folder: Path) -> str:
+async def prepared(server: Server, folder: Path) -> str:
     """A database whose clock stands still at `NOW`."""
     url = await stage.fresh_database(server, folder, "sla")
     await TurnedClock(url).load()
@@ -380,7 +379,7 @@ def judge(histories: Sequence[History], count: int, answer: Mapping[str, Any]) -
     return +faults
 
 
-def run(server: stage.Server, folder: Path, count: int, seed: int) -> dict[str, Any]:
+def run(server: Server, folder: Path, count: int, seed: int) -> dict[str, Any]:
     """Prepare, ask, compare."""
     histories = invented(min(HISTORIES, count), seed)
     url = asyncio.run(prepared(server, folder))
@@ -421,12 +420,10 @@ def run(server: stage.Server, folder: Path, count: int, seed: int) -> dict[str, 
 
 def main() -> None:
     given = dict(argument.split("=", 1) for argument in sys.argv[1:])
-    with stage.kept_folder(given, "what-if") as folder, stage.postgres(folder) as server:
+    with kept_folder(given, "what-if") as folder, postgres(folder) as server:
         found = run(server, folder, int(given.get("n", "200000")), int(given.get("seed", "1")))
     held = found["nothing_changed"] and not found["wrong"] and found["seconds"] <= BAR_S
-    figures = {"bench": "what-if", **machine(), "load_average": load_average()}
-    print(json.dumps(figures | found | {"bar_held": held}, ensure_ascii=False))
-    sys.exit(not held)
+    tell("what-if", found, held=held)
 
 
 if __name__ == "__main__":

@@ -3,10 +3,8 @@
 import asyncio
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -14,7 +12,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import asyncpg
 import psutil
@@ -26,71 +23,10 @@ from shared.service.process import build_service, ensure_topics, migrate_service
 from shared.settings import Settings
 from shared.testing.postgres import url_of
 from shared.transport.embedded import EmbeddedTransport
+from tests.bench.server import Server
 from tests.bench.stack import ROOT, TOKEN, free_port
-from tools.seed.cost import server_cpu_s
 
 START_S = 60.0
-
-
-@dataclass
-class Server:
-    """A PostgreSQL with the settings of the local stacks."""
-
-    folder: Path
-    url: str = ""
-    _starter: "subprocess.Popen[str] | None" = None
-    _past_cpu_s: float = 0.0
-
-    def start(self) -> None:
-        """Start it, after a crash too, at the port it had. Returns when it answers."""
-        port = urlsplit(self.url).port if self.url else 0
-        self._starter = subprocess.Popen(
-            [sys.executable, "-m", "deploy.local.postgres", "--data-dir", str(self.folder), "--port", str(port)],
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert self._starter.stdout is not None
-        for line in self._starter.stdout:
-            if line.startswith("DATABASE_URL="):
-                self.url = line.strip().split("=", 1)[1]
-                return
-        raise RuntimeError(f"PostgreSQL did not start: see {self.folder}/postgres.log")
-
-    @property
-    def _postmaster(self) -> psutil.Process:
-        return psutil.Process(int((self.folder / "postgres" / "postmaster.pid").read_text().split("\n", 1)[0]))
-
-    def crash(self) -> None:
-        """An immediate stop: no transaction ends, no buffer is written; the next start recovers from the log."""
-        assert self._starter is not None
-        self._past_cpu_s = self.cpu_s()
-        self._postmaster.send_signal(signal.SIGQUIT)
-        self._starter.wait(START_S)
-
-    def stop(self) -> None:
-        if self._starter is None:
-            return
-        self._starter.terminate()
-        try:
-            self._starter.wait(30)
-        except subprocess.TimeoutExpired:
-            self._starter.kill()
-
-    def cpu_s(self) -> float:
-        """CPU seconds so far, those before a crash included."""
-        return self._past_cpu_s + server_cpu_s(self._postmaster)
-
-
-@contextmanager
-def postgres(folder: Path) -> Iterator[Server]:
-    """A server that is ended at the end."""
-    server = Server(folder)
-    server.start()
-    try:
-        yield server
-    finally:
-        server.stop()
 
 
 @dataclass
@@ -186,19 +122,6 @@ def replicas(service: str, count: int, url: str, folder: Path, **variables: str)
     finally:
         for one in found:
             one.end()
-
-
-@contextmanager
-def kept_folder(given: Mapping[str, str], name: str) -> Iterator[Path]:
-    """`folder=…` of the command line, kept; else a fresh one, removed at the end."""
-    kept = given.get("folder")
-    folder = Path(kept) if kept else Path(tempfile.mkdtemp(prefix=f"sushu-{name}-"))
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        yield folder
-    finally:
-        if not kept:
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def city_with(folder: Path, complete: str, levels: tuple[str, str, str]) -> Path:

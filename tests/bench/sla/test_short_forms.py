@@ -6,22 +6,22 @@ from pathlib import Path
 import pytest
 
 from tests.bench import deadlines, outage, what_if
-from tests.bench.sla import stage
+from tests.bench.server import Server, kept_folder, postgres
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[stage.Server]:
-    with stage.kept_folder({}, "short-forms") as folder, stage.postgres(folder) as running:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with kept_folder({}, "short-forms") as folder, postgres(folder) as running:
         yield running
 
 
-def test_an_outage_of_six_hours_fires_the_unmet_half_in_one_digest_each(server: stage.Server, tmp_path: Path) -> None:
+def test_an_outage_of_six_hours_fires_the_unmet_half_in_one_digest_each(server: Server, tmp_path: Path) -> None:
     found = outage.run(server, tmp_path, 600, seed=7)
     assert (found["wrong"], found["met_in_time"], found["unmet_that_fired"]) == ({}, 300, 300)
     assert found["digests"] == found["supervisors_with_a_digest"] > 0
 
 
-def test_what_if_tells_every_deadline_that_moves_and_changes_nothing(server: stage.Server, tmp_path: Path) -> None:
+def test_what_if_tells_every_deadline_that_moves_and_changes_nothing(server: Server, tmp_path: Path) -> None:
     found = what_if.run(server, tmp_path, 400, seed=7)
     assert (found["wrong"], found["nothing_changed"]) == ({}, True)
     assert found["moved"] > 100
