@@ -19,7 +19,11 @@ BLIND_SHARE = 0.02
 """so many reviews are given to a second person who does not know of the first: the first decision counts"""
 BLIND_WITHIN = timedelta(hours=24)
 _URGENCY = (HandlingClass.URGENT, HandlingClass.LIVELIHOOD, HandlingClass.COMPLEX, HandlingClass.GENERAL)
-_SHOWN = "appeal_id, reference_no, received_at, region_code, title, text, review_reason"
+_SHOWN = ", ".join(
+    f"a.{name}"
+    for name in ("appeal_id", "reference_no", "received_at", "region_code", "title", "text", "review_reason")
+)
+"""columns of `labels a`"""
 _ADVICE = "v.state AS advice_state, v.model AS advice_model, v.matter AS advice_matter, v.why AS advice_why"
 
 
@@ -40,8 +44,8 @@ async def listed(
         where.add("appeal_id > ?", after)
     held = where.parameter(now)
     rows = await pg.fetch(
-        f"SELECT l.*, h.seat AS leased_by, h.until AS leased_until, {_ADVICE} FROM (SELECT {_SHOWN}, label"
-        f" FROM {labels.fullname} WHERE {where} ORDER BY appeal_id LIMIT {limit:d}) l"
+        f"SELECT l.*, h.seat AS leased_by, h.until AS leased_until, {_ADVICE} FROM (SELECT {_SHOWN}, a.label"
+        f" FROM {labels.fullname} a WHERE {where} ORDER BY appeal_id LIMIT {limit:d}) l"
         f" LEFT JOIN {review_leases.fullname} h ON h.appeal_id = l.appeal_id AND h.until > {held}"
         f" LEFT JOIN {advice.fullname} v ON v.appeal_id = l.appeal_id ORDER BY l.appeal_id",
         *where.values,
@@ -89,7 +93,7 @@ async def _lease_from(
         f" taken AS (INSERT INTO {review_leases.fullname} AS h SELECT appeal_id, {own}, {until} FROM free"
         " ON CONFLICT (appeal_id) DO UPDATE SET seat = excluded.seat, until = excluded.until"
         f" WHERE h.until <= {present} OR h.seat = excluded.seat RETURNING appeal_id, seat, until)"
-        f" SELECT {', '.join(f'a.{name.strip()}' for name in _SHOWN.split(','))}, free.label,"
+        f" SELECT {_SHOWN}, free.label,"
         f" taken.seat AS leased_by, taken.until AS leased_until, {_ADVICE}"
         f" FROM taken JOIN free USING (appeal_id) JOIN {labels.fullname} a USING (appeal_id)"
         f" LEFT JOIN {advice.fullname} v USING (appeal_id) ORDER BY a.appeal_id",

@@ -38,7 +38,7 @@ class LanguageModel:
         if not chosen.url.startswith(("http://", "https://")) or not chosen.model:
             raise ValueError("profile.yaml, classify, llm: url is http(s)://…/v1, model a name the endpoint knows")
         if not 0 < chosen.timeout_s <= 120 or chosen.tokens_per_day < 10_000:
-            raise ValueError("profile.yaml, classify, llm: timeout_s lies in 0–120, tokens_per_day above 10000")
+            raise ValueError("profile.yaml, classify, llm: timeout_s lies in 0–120, tokens_per_day is at least 10000")
         return chosen
 
 

@@ -66,15 +66,13 @@ class Adviser:
         async with self.database.transaction() as uow:
             affordable = (self.tokens_per_day - await _spent(uow.pg, uow.clock.now())) // MOST_TOKENS
             rows = await _claim(uow.pg, now, min(AT_ONCE, affordable)) if affordable > 0 else []
-        cases = {row["appeal_id"]: _question(row) for row in rows}
-        questions = {question.digest(self.endpoint.model): question for question in cases.values()}
+        asked = {row["appeal_id"]: _question(row) for row in rows}
+        digests = {appeal_id: question.digest(self.endpoint.model) for appeal_id, question in asked.items()}
+        questions = {digests[appeal_id]: question for appeal_id, question in asked.items()}
         answers: dict[str, Answer] = {**await self._known(list(questions))}
         missing = [digest for digest in questions if digest not in answers]
         given = await asyncio.gather(*(self._ask(questions[digest]) for digest in missing))
-        answers |= dict(zip(missing, given, strict=True))
-        await self._keep(
-            {appeal_id: question.digest(self.endpoint.model) for appeal_id, question in cases.items()}, answers
-        )
+        await self._keep(digests, answers | dict(zip(missing, given, strict=True)))
         return len(rows)
 
     async def _known(self, digests: Sequence[str]) -> dict[str, Advice]:

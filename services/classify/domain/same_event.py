@@ -1,8 +1,8 @@
 """Whether two citizens speak of the same event: similar words that name one place (domain.md, Appeal).
 
 Similar words alone say little: "no water since this morning" is said in a hundred estates. What tells events apart is
-the place that both texts name. Of pairs of real tickets with similarity 0.5 within a week, 93 of 100 belong together
-when they name a common place, 7 of 100 otherwise (docs/classification.md).
+the place that both texts name. Of pairs of real tickets with similarity 0.5 within a week 7 of 100 belong together, of
+those that name a common place 93 of 100 (docs/classification.md).
 """
 
 from __future__ import annotations
