@@ -124,7 +124,8 @@ async def _spent(pg: Any, now: datetime) -> int:
 
 async def _claim(pg: Any, now: datetime, limit: int) -> Sequence[Mapping[str, Any]]:
     """Unsure cases without advice, the newest first: old ones are being decided already. Nobody else asks about them
-    for some minutes."""
+    for some minutes. Whether a case is free is asked twice: between the snapshot and the lock another replica may have
+    claimed it and let its lock go."""
     rows: Sequence[Mapping[str, Any]] = await pg.fetch(
         f"WITH free AS MATERIALIZED (SELECT l.appeal_id, l.title, l.text, l.label FROM {labels.fullname} l"
         f" LEFT JOIN {advice.fullname} a USING (appeal_id) WHERE l.needs_review AND l.review_reason = ANY($1)"
@@ -132,7 +133,8 @@ async def _claim(pg: Any, now: datetime, limit: int) -> Sequence[Mapping[str, An
         " ORDER BY l.appeal_id DESC LIMIT $4 FOR UPDATE OF l SKIP LOCKED),"
         f" asked AS (INSERT INTO {advice.fullname} AS a (appeal_id, state, tries, again_at, tokens)"
         " SELECT appeal_id, 'asked', 1, $5, 0 FROM free ON CONFLICT (appeal_id)"
-        " DO UPDATE SET state = 'asked', tries = a.tries + 1, again_at = excluded.again_at RETURNING appeal_id)"
+        " DO UPDATE SET state = 'asked', tries = a.tries + 1, again_at = excluded.again_at"
+        " WHERE a.state IN ('asked', 'failed') AND a.again_at <= $2 AND a.tries < $3 RETURNING appeal_id)"
         " SELECT free.* FROM free JOIN asked USING (appeal_id)",
         _UNSURE,
         now,
