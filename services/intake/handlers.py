@@ -246,6 +246,7 @@ class Intake:
             if appeal.status != rules.Status.RECEIVED:
                 return _forbidden(case.columns.status, "unlinked")
             after = msgspec.structs.replace(appeal, link=None)
+            case.streams.parted, case.changed = True, True
             event = AppealUnlinkRequested(actor=actor, reason=reason, after=after)
         sequence = row["sequence"] + 1
         event_id = uow.emit(event, key=appeal.id, sequence=sequence)

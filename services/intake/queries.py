@@ -119,7 +119,7 @@ class Queries:
                 "handoff": next(
                     (orjson.Fragment(_encode(order.handoff)) for order in reversed(orders) if order.handoff), None
                 ),
-                "links": _links(appeal_id, appeal.link, label, orders),
+                "links": _links(appeal_id, appeal.link, label if not streams.parted else None, orders),
             }
         )
 
@@ -186,7 +186,7 @@ class Queries:
 
 
 def _links(appeal_id: str, wish: Link | None, label: Label | None, orders: Sequence[Order]) -> list[Answer]:
-    """Wished by a person, joined by dispatch, or suggested by classify."""
+    """Wished by a person, joined by dispatch, or suggested by classify (`label` None: a person has said no)."""
     found: dict[tuple[str, str], Answer] = {}
     for relation, other, score in label.likenesses if label else ():
         found[(other, relation)] = {"state": "suggested", "score": score}

@@ -257,6 +257,16 @@ def test_database_in_production_is_refused(local: Documents) -> None:
     assert any("ships none" in problem for problem in rules.problems(local, expected("production")))
 
 
+def test_only_classify_reads_the_language_models_key_and_starts_without_it(production: Documents) -> None:
+    readers = {}
+    for document in manifests.of_kind(production, *manifests.WORKLOADS):
+        for container in manifests.containers_of(document):
+            for variable in container.get("env", []):
+                if variable["name"] == "SUSHU_LLM_KEY":
+                    readers[manifests.name_of(document)] = variable["valueFrom"]["secretKeyRef"]
+    assert readers == {"Deployment/sushu-classify": {"name": "sushu-llm", "key": "key", "optional": True}}
+
+
 # --- the whole way: files on disk, kustomize, check -------------------------------------------------------------------
 
 

@@ -238,6 +238,25 @@ async def test_a_joined_appeal_is_linked_and_an_unlinked_one_has_its_own_order(h
     assert (await case(hub, second))["status"] == "dispatched"
 
 
+async def test_an_unlinked_appeal_keeps_no_suggested_link(hub: Harness) -> None:
+    first, second = (await receive(hub))["id"], (await receive(hub))["id"]
+    near = Likeness(appeal_id=first, score=0.7)
+    suggestion = label(second, repeat_of=near, same_event=near)
+    await hub.emit(LabelClassified(actor="system:classify", after=suggestion), key=second, sequence=1)
+    await hub.settle()
+    assert {link["state"] for link in (await case(hub, second))["links"]} == {"suggested"}
+    undone = await hub.http.post(f"/v1/appeals/{second}/unlink", json={}, headers=hub.admin)
+    assert undone.status_code == 200, undone.text
+    assert (await case(hub, second))["links"] == []
+    # nor does a later label bring it back
+    await hub.emit(LabelReviewed(actor="user:s", before_matter="02010201", after=suggestion), key=second, sequence=2)
+    await hub.settle()
+    assert (await case(hub, second))["links"] == []
+    wish = {"to": first, "relation": "repeat"}
+    await hub.http.post(f"/v1/appeals/{second}/link", json=wish, headers=hub.admin)
+    assert (await case(hub, second))["links"] == [{"appeal_id": first, "relation": "repeat", "state": "requested"}]
+
+
 async def test_an_offered_handoff_stays_with_the_own_centre(hub: Harness) -> None:
     appeal_id, handoff_id, order_id = (await receive(hub))["id"], uuid7(), uuid7()
     offer = HandoffState(id=handoff_id, platform="460200", state="offered")
