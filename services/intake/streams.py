@@ -74,8 +74,9 @@ class Columns(NamedTuple):
 
 
 class Streams(msgspec.Struct, omit_defaults=True):
-    """`status` and `region_code` are intake's own: what it received, or ended itself, and where it placed it. `parted`: a
-    person undid a link, so what classify suggested is answered (domain.md, Appeal: Repeat)."""
+    """`status` and `region_code` are intake's own: what it received, or ended itself, and where it placed it.
+
+    `parted`: a person undid a link, so what classify suggested is answered (domain.md, Appeal: Repeat)."""
 
     status: str
     region_code: str
