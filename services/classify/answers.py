@@ -7,6 +7,7 @@ from typing import Any
 from services.classify import repository
 from services.classify.domain.catalogue import Matter
 from services.classify.domain.labels import Link
+from services.classify.domain.recollection import Recollection
 from services.classify.knowledge import Knowledge
 from shared.clock import rfc3339
 from shared.events.catalog import labels as catalog
@@ -78,6 +79,13 @@ def advice_answer(row: dict[str, Any]) -> dict[str, Any] | None:
 def link_answer(link: Link | catalog.Likeness | None) -> dict[str, Any] | None:
     """The other appeal, and how alike the two are (0–1)."""
     return {"appeal_id": link.appeal_id, "score": link.score} if link else None
+
+
+def recollection_answer(recollection: Recollection | None) -> dict[str, Any] | None:
+    """How many persons decided the first matter for words like these, and how near the nearest came (0.6–1)."""
+    if recollection is None:
+        return None
+    return {"persons": recollection.persons, "similarity": round(recollection.similarity, 4)}
 
 
 def quality_answer(figures: dict[str, Any], knowledge: Knowledge) -> dict[str, Any]:

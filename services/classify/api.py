@@ -9,7 +9,14 @@ from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import JSONResponse
 
 from services.classify import repository, review_queue
-from services.classify.answers import catalogue_matter_answer, link_answer, matter_answer, quality_answer, review_answer
+from services.classify.answers import (
+    catalogue_matter_answer,
+    link_answer,
+    matter_answer,
+    quality_answer,
+    recollection_answer,
+    review_answer,
+)
 from services.classify.domain.catalogue import HandlingClass
 from services.classify.domain.labels import TagDefinition, TagFamily, TagTier
 from services.classify.domain.likeness import Said
@@ -80,9 +87,9 @@ def router(
         now, pseudonym = clock.now(), body.reporter.pseudonym if body.reporter else None
         reporters = {pseudonym: now} if pseudonym else {}
         async with database.look_up() as pg:
-            stamp, earlier = await repository.stamp_and_earlier(pg, reporters, appeals.settings.repeat_days)
-            knowledge = await library.present(pg, now, stamp)
-        (found,) = await appeals.label_cases([case], knowledge)
+            seen, earlier = await repository.seen_and_earlier(pg, reporters, appeals.settings.repeat_days)
+            knowledge = await library.present(pg, now, seen)
+        (found,) = await appeals.label_cases([case], knowledge, now)
         region = body.region_code or await places.region_of(case.words)
         async with database.look_up() as pg:
             said = Said("", now, pseudonym or "", prefix(region), found.sketch, found.keys)
@@ -109,6 +116,7 @@ def router(
             "region": region,
             "repeat_of": link_answer(repeat),
             "same_event": link_answer(event),
+            "remembered": recollection_answer(found.recollection),
             "model": label.model,
             "catalogue_version": knowledge.catalogue.version,
             "degraded": label.degraded,

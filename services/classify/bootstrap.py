@@ -11,11 +11,13 @@ from services.classify.handlers.appeals import Appeals
 from services.classify.handlers.imports import Imports
 from services.classify.handlers.reviews import Reviews
 from services.classify.knowledge import Library
+from services.classify.memory import rows as memory_rows
 from services.classify.places import Places
 from services.classify.settings import RECENT_DAYS, ClassifySettings
 from services.classify.setup import Setup
 from shared.bus.records import Transport
 from shared.clock import Clock
+from shared.db.care import hourly
 from shared.db.database import Database
 from shared.db.days import Days
 from shared.errors import Transient
@@ -27,13 +29,18 @@ from shared.settings import Settings
 def build(settings: Settings, clock: Clock, bus: Transport, database: Database) -> Service:
     """The service, ready to be run."""
     own = ClassifySettings.of(settings)
-    library = Library(own.data_dir, own.classifiers)
+    library = Library(own.data_dir, own.classifiers, own.remembered)
     appeals = Appeals(own, library)
     reviews = CommandQueue(database, Reviews(library).on_commands)
     imports = CommandQueue(database, Imports(own.data_dir, library).on_commands, largest=10)
     setup = Setup(own, database)
     lately = Days(database, clock, tables.recent.name, RECENT_DAYS)
-    background = [lately.care]
+
+    async def forget() -> None:
+        async with database.transaction() as uow:
+            await memory_rows.forget_oldest(uow.pg, own.remembered)
+
+    background = [lately.care, lambda: hourly(forget)]
     if own.llm is not None:
         background.append(Adviser(database, Endpoint(own.llm, settings.llm_key), own.llm).run)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,15 @@ from typing import Any
 from services.classify import repository
 from services.classify.domain.catalogue import Catalogue, parse_catalogue
 from services.classify.domain.labels import TagDefinition
+from services.classify.domain.recollection import Remembered
+from services.classify.memory import rows as memory_rows
+from services.classify.memory.index import Index
 from services.classify.models.chain import Chain
 from services.classify.models.folder import ModelFolderError, load
 from services.classify.models.linear import LinearClassifier
 from services.classify.models.protocol import Classifier
 from services.classify.models.rules import rules_classifier
+from services.classify.settings import REMEMBERED
 from services.classify.tagger import DictionaryTagger
 from shared.errors import Transient
 from shared.plugins import registry
@@ -32,7 +36,9 @@ MODEL = "model"
 
 @dataclass(frozen=True, slots=True)
 class Knowledge:
-    """`until` is the instant at which another catalogue version takes effect; `trouble` says why there is no model."""
+    """`until` is the instant at which another catalogue version takes effect; `trouble` says why there is no model.
+    `memory` grows while this value is in force; `renamed` has for each other catalogue version under which something in
+    it was decided what its matters are called now."""
 
     stamp: int
     catalogue: Catalogue
@@ -41,6 +47,19 @@ class Knowledge:
     chain: Chain
     until: datetime | None
     trouble: str | None
+    memory: Index = field(default_factory=lambda: Index(0))
+    renamed: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    def remembered(self, sketch: Sequence[int]) -> list[Remembered]:
+        """What persons decided about texts worded like the one behind `sketch`, in matters of this catalogue."""
+        found = []
+        for one, near in self.memory.recall(sketch):
+            matter = one.matter
+            if one.catalogue != self.catalogue.version and matter is not None:
+                matter = self.renamed.get(one.catalogue, {}).get(matter)
+            if matter is not None:
+                found.append(Remembered(matter, one.actor, one.at, near))
+        return found
 
     def current(self, stamp: int, now: datetime) -> bool:
         return self.stamp == stamp and (self.until is None or now < self.until)
@@ -49,10 +68,12 @@ class Knowledge:
 class Library:
     """Keeps the present Knowledge of this process."""
 
-    def __init__(self, data_dir: Path, order: Sequence[str]) -> None:
+    def __init__(self, data_dir: Path, order: Sequence[str], remembered: int = REMEMBERED) -> None:
         self._data_dir = data_dir
         self._order = tuple(order)
         self._lock = asyncio.Lock()
+        self._memory = Index(remembered)
+        self._learnt = 0
         self._present: Knowledge | None = None
         self._models: dict[str, LinearClassifier] = {}
         self._plugins: dict[str, Classifier] = {}
@@ -65,14 +86,17 @@ class Library:
                 except registry.PluginMissing as error:
                     self.missing.append(str(error))
 
-    async def present(self, pg: Any, now: datetime, stamp: int | None = None) -> Knowledge:
+    async def present(self, pg: Any, now: datetime, seen: repository.Seen | None = None) -> Knowledge:
         """The knowledge in force at `now` by the tables that `pg` sees; one query while nothing has changed, none when
-        their `stamp` was just read.
+        it was just read how far they are.
 
         Raises Transient before the first catalogue was imported (setup does that).
         """
-        if stamp is None:
-            stamp = await repository.stamp(pg)
+        if seen is None:
+            seen = await repository.seen(pg)
+        stamp = seen.stamp
+        if seen.learnt > self._learnt:
+            await self._learn(pg, seen.learnt)
         present = self._present
         if present is not None and present.current(stamp, now):
             return present
@@ -81,6 +105,13 @@ class Library:
             if present is None or not present.current(stamp, now):
                 present = self._present = await self._read(pg, stamp, now)
         return present
+
+    async def _learn(self, pg: Any, learnt: int) -> None:
+        """Follow what persons have decided since this process looked last."""
+        async with self._lock:
+            if learnt > self._learnt:
+                await memory_rows.follow(pg, self._memory, self._learnt, learnt)
+                self._learnt = learnt
 
     @property
     def latest(self) -> Knowledge | None:
@@ -98,7 +129,9 @@ class Library:
             raise Transient("there is no catalogue yet: run `python -m services.classify setup`")
         definitions = await repository.tag_definitions(pg)
         active = await repository.active_model(pg)
-        return await asyncio.to_thread(self._build, stamp, in_force, until, definitions, active)
+        versions = [one for one in await memory_rows.catalogues(pg) if one != str(in_force.version)]
+        others = await repository.catalogue_texts(pg, [int(one) for one in versions])
+        return await asyncio.to_thread(self._build, stamp, in_force, until, definitions, active, others)
 
     def _build(
         self,
@@ -107,6 +140,7 @@ class Library:
         until: datetime | None,
         definitions: list[TagDefinition],
         active: repository.ModelRow | None,
+        others: Mapping[int, str],
     ) -> Knowledge:
         catalogue = Catalogue.of(str(in_force.version), parse_catalogue(in_force.csv), in_force.effective_from)
         model, trouble = self._model(active)
@@ -128,6 +162,8 @@ class Library:
             chain=Chain(tuple(preferred), rules_classifier(catalogue)),
             until=until,
             trouble=trouble,
+            memory=self._memory,
+            renamed={str(version): _renamed(csv, catalogue) for version, csv in others.items()},
         )
 
     def _model(self, active: repository.ModelRow | None) -> tuple[LinearClassifier | None, str | None]:
@@ -145,3 +181,9 @@ class Library:
                 return None, f"model {active.version} was changed after it was registered: register it again"
             self._models = {active.digest: model}  # one at a time: a model can be large
         return self._models[active.digest], None
+
+
+def _renamed(csv: str, now: Catalogue) -> dict[str, str]:
+    """The present code of each matter of another catalogue that still has the same path of names."""
+    codes = {matter.path: code for code, matter in now.matters.items()}
+    return {matter.code: codes[matter.path] for matter in parse_catalogue(csv) if matter.path in codes}

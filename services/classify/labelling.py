@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 
 from services.classify.domain.catalogue import Catalogue, Kind
 from services.classify.domain.labels import Candidate, Label, Link, Tag, TagDefinition
 from services.classify.domain.policy import decide
+from services.classify.domain.recollection import Recollection, recalled
 from services.classify.domain.same_event import keys
 from services.classify.domain.similarity import sketch
 from services.classify.knowledge import Knowledge
@@ -15,6 +17,9 @@ from services.classify.models.chain import Prediction
 from shared.events.catalog import labels as catalog
 
 _KINDS: frozenset[str] = frozenset(Kind)
+
+MEMORY = "+memory"
+"""ends the name of the model in a label that persons' earlier decisions had a part in"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,24 +40,40 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """A label, and by what the text it was made from is compared and found again."""
+    """A label, what was remembered for it, and by what the text it was made from is compared and found again."""
 
     label: Label
+    recollection: Recollection | None
     sketch: tuple[int, ...]
     keys: tuple[int, ...]
 
 
 def label_all(
-    cases: Sequence[Case], knowledge: Knowledge, threshold: float, *, by_rules: bool = False
+    cases: Sequence[Case], knowledge: Knowledge, threshold: float, now: datetime, *, by_rules: bool = False
 ) -> list[Labelled]:
-    """Label every case; `by_rules` leaves the models out (they took too long)."""
+    """Label every case with what the models say and what persons decided about like words; `by_rules` leaves the models
+    out (they took too long)."""
     words = [case.words for case in cases]
     chain = knowledge.chain
     predictions = chain.by_rules(words) if by_rules else chain.classify(words)
     found = []
     for case, text, prediction in zip(cases, words, predictions, strict=True):
         drawn = sketch(case.text)
-        found.append(Labelled(_label(case, text, prediction, knowledge, threshold), drawn, keys(case.text, drawn)))
+        recollection = None
+        known = knowledge.remembered(drawn)
+        if known:
+            candidates, recollection = recalled(
+                prediction.candidates,
+                known,
+                now=now,
+                catalogue=knowledge.catalogue,
+                threshold=threshold,
+                stand_in=prediction.degraded,
+            )
+            if recollection is not None:
+                prediction = replace(prediction, candidates=candidates, version=prediction.version + MEMORY)
+        label = _label(case, text, prediction, knowledge, threshold)
+        found.append(Labelled(label, recollection, drawn, keys(case.text, drawn)))
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import orjson
@@ -56,9 +56,17 @@ class ModelRow:
     digest: str
 
 
-async def stamp(pg: Any) -> int:
-    """Changes with every change of catalogue, tags or active model."""
-    return int(await pg.fetchval("SELECT stamp FROM classify.knowledge"))
+class Seen(NamedTuple):
+    """How far the tables are: `stamp` changes with every change of catalogue, tags or active model, `learnt` with every
+    decision of a person."""
+
+    stamp: int
+    learnt: int
+
+
+async def seen(pg: Any) -> Seen:
+    """How far the tables are now."""
+    return Seen(*await pg.fetchrow("SELECT stamp, learnt FROM classify.knowledge"))
 
 
 async def restamp(pg: Any) -> None:
@@ -121,6 +129,14 @@ async def catalogue_list(pg: Any, after: int | None, limit: int) -> list[dict[st
         limit,
     )
     return [dict(row) for row in rows]
+
+
+async def catalogue_texts(pg: Any, versions: Sequence[int]) -> dict[int, str]:
+    """The imported file of each version."""
+    rows = await pg.fetch(
+        f"SELECT version, csv FROM {catalogue_versions.fullname} WHERE version = ANY($1::bigint[])", list(versions)
+    )
+    return {row["version"]: row["csv"] for row in rows}
 
 
 async def impact_of(pg: Any, removed: Sequence[str], changed: Sequence[str], since: datetime) -> dict[str, int]:
@@ -225,13 +241,13 @@ async def known_appeals(pg: Any, ids: Sequence[str]) -> dict[str, int]:
     return {row["appeal_id"]: row["appeal_sequence"] for row in rows}
 
 
-async def stamp_and_earlier(pg: Any, reporters: Mapping[str, datetime], days: int) -> tuple[int, dict[str, list[Said]]]:
-    """The stamp, and the appeals of each reporter within `days` before the given instant, newest first."""
+async def seen_and_earlier(pg: Any, reporters: Mapping[str, datetime], days: int) -> tuple[Seen, dict[str, list[Said]]]:
+    """How far the tables are, and the appeals of each reporter within `days` before the given instant, newest first."""
     if not reporters:
-        return await stamp(pg), {}
+        return await seen(pg), {}
     rows = await pg.fetch(
-        "SELECT k.stamp, l.pseudonym, l.appeal_id, l.received_at, l.region_code, l.sketch FROM classify.knowledge k"
-        " LEFT JOIN (unnest($1::text[], $2::timestamptz[]) AS r(pseudonym, before)"
+        "SELECT k.stamp, k.learnt, l.pseudonym, l.appeal_id, l.received_at, l.region_code, l.sketch"
+        " FROM classify.knowledge k LEFT JOIN (unnest($1::text[], $2::timestamptz[]) AS r(pseudonym, before)"
         " CROSS JOIN LATERAL (SELECT pseudonym, appeal_id, received_at, region_code, sketch"
         f"  FROM {labels.fullname} WHERE pseudonym = r.pseudonym AND received_at > r.before - $3::interval"
         "   AND status = 'received' ORDER BY received_at DESC LIMIT $4) l) ON true",
@@ -241,10 +257,10 @@ async def stamp_and_earlier(pg: Any, reporters: Mapping[str, datetime], days: in
         PER_REPORTER,
     )
     found: dict[str, list[Said]] = {}
-    for _, pseudonym, appeal_id, received_at, region_code, sketch in rows:
+    for _, _, pseudonym, appeal_id, received_at, region_code, sketch in rows:
         if pseudonym is not None:
             found.setdefault(pseudonym, []).append(Said(appeal_id, received_at, pseudonym, prefix(region_code), sketch))
-    return rows[0]["stamp"], found
+    return Seen(rows[0]["stamp"], rows[0]["learnt"]), found
 
 
 async def add_labels(pg: Any, rows: Sequence[Mapping[str, Any]], day: date, said: Sequence[Said]) -> set[str]:

@@ -14,6 +14,7 @@ RECENT_DAYS = 30
 """how long appeals can be found by what they speak of"""
 EVENT_THRESHOLD = 0.5
 EVENT_DAYS = 7
+REMEMBERED = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ class ClassifySettings:
     """`threshold` is `auto_dispatch_threshold` (domain.md, Classification); `classifiers` are tried in this order, the
     rules always come last; a prediction that takes longer than `timeout_s` is given up for the rules; a repeat is
     suggested from `repeat_threshold` within `repeat_days`, the same event from `event_threshold` within `event_days`
-    (domain.md, Appeal)."""
+    (domain.md, Appeal); each process remembers the last `remembered` decisions of persons (3 KB each)."""
 
     platform: str
     data_dir: Path
@@ -59,6 +60,7 @@ class ClassifySettings:
     repeat_days: int = 30
     event_threshold: float = EVENT_THRESHOLD
     event_days: int = EVENT_DAYS
+    remembered: int = REMEMBERED
     llm: LanguageModel | None = None
 
     @classmethod
@@ -77,6 +79,7 @@ class ClassifySettings:
             repeat_days=int(section.get("repeat_days", 30)),
             event_threshold=float(section.get("event_threshold", EVENT_THRESHOLD)),
             event_days=int(section.get("event_days", EVENT_DAYS)),
+            remembered=int(section.get("remembered", REMEMBERED)),
             llm=LanguageModel.of(section.get("llm")),
         )
         shares = (chosen.repeat_threshold, chosen.event_threshold)
@@ -84,4 +87,6 @@ class ClassifySettings:
             raise ValueError("profile.yaml, classify: repeat_threshold and event_threshold are 0–1, timeout_s above 0")
         if not 0 < chosen.repeat_days <= 366 or not 0 < chosen.event_days <= RECENT_DAYS:
             raise ValueError(f"profile.yaml, classify: repeat_days is 1–366, event_days 1–{RECENT_DAYS}")
+        if not 0 <= chosen.remembered <= 200_000:
+            raise ValueError("profile.yaml, classify: remembered is 0–200000")
         return chosen

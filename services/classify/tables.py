@@ -7,6 +7,7 @@ from sqlalchemy import (
     Date,
     DateTime,
     Integer,
+    LargeBinary,
     MetaData,
     Table,
     Text,
@@ -21,6 +22,8 @@ knowledge = Table(
     Column("only_row", Boolean, primary_key=True),
     # grows with every change of catalogue, tags or model, so that each process knows when to read them again
     Column("stamp", BigInteger, nullable=False),
+    # grows with every decision of a person about a label
+    Column("learnt", BigInteger, nullable=False),
 )
 catalogue_versions = Table(
     "catalogue_versions",
@@ -128,6 +131,24 @@ reviews = Table(
     Column("model", Text, nullable=False),
     Column("probability", REAL, nullable=False),
     Column("note", Text),
+)
+# what persons decided, by the wording of the text: one row a person and wording
+memory = Table(
+    "memory",
+    metadata,
+    # memory.index.wording of the sketch
+    Column("wording", BigInteger, primary_key=True),
+    Column("actor", Text, primary_key=True),
+    # the latest appeal that this decision was about
+    Column("appeal_id", Text, nullable=False),
+    # None: another person overturned it
+    Column("matter", Text),
+    # version of the catalogue that the matter is of
+    Column("catalogue", Text, nullable=False),
+    Column("at", DateTime(timezone=True), nullable=False),
+    Column("sketch", LargeBinary, nullable=False),
+    # the value of knowledge.learnt that it came with
+    Column("learnt", BigInteger, nullable=False),
 )
 # which seat looks at what, in real time
 review_leases = Table(

@@ -13,6 +13,7 @@ import msgspec
 from services.classify import recent, repository
 from services.classify.domain.labels import Label, Link, ReviewReason
 from services.classify.domain.likeness import Bounds, Said, repeats, same_events
+from services.classify.domain.recollection import SAME, Recollection
 from services.classify.domain.safety import hazards
 from services.classify.knowledge import Knowledge, Library
 from services.classify.labelling import Case, Labelled, label_all, published
@@ -62,9 +63,9 @@ class Appeals:
     async def _label(self, messages: Sequence[Message[AppealEvent]], uow: Uow) -> None:
         now = uow.clock.now()
         appeals = [message.data.after for message in messages]
-        stamp, earlier = await repository.stamp_and_earlier(uow.pg, _reporters(appeals), self.settings.repeat_days)
-        knowledge = await self.library.present(uow.pg, now, stamp)
-        found = await self.label_cases([Case(one.title, one.text, one.kind) for one in appeals], knowledge)
+        seen, earlier = await repository.seen_and_earlier(uow.pg, _reporters(appeals), self.settings.repeat_days)
+        knowledge = await self.library.present(uow.pg, now, seen)
+        found = await self.label_cases([Case(one.title, one.text, one.kind) for one in appeals], knowledge, now)
         said = [_said(appeal, one) for appeal, one in zip(appeals, found, strict=True)]
         likenesses = await self.compare(uow.pg, said, earlier)
         rows, events = [], {}
@@ -72,7 +73,7 @@ class Appeals:
             label = one.label
             snapshot = published(appeal.id, appeal.place.region_code, label, knowledge, *likeness)
             open_review = label.needs_review and appeal.status == "received"
-            events[appeal.id] = (snapshot, label)
+            events[appeal.id] = (snapshot, one)
             rows.append(
                 {
                     "appeal_id": appeal.id,
@@ -100,22 +101,22 @@ class Appeals:
         stored = await repository.add_labels(uow.pg, rows, now.astimezone(ZONE).date(), said)
         for row in rows:
             if row["appeal_id"] in stored:
-                snapshot, label = events[row["appeal_id"]]
+                snapshot, made = events[row["appeal_id"]]
                 uow.emit(
-                    LabelClassified(actor=ACTOR, reason=in_words(label), after=snapshot),
+                    LabelClassified(actor=ACTOR, reason=in_words(made.label, made.recollection), after=snapshot),
                     key=row["appeal_id"],
                     sequence=1,
                 )
 
-    async def label_cases(self, cases: Sequence[Case], knowledge: Knowledge) -> list[Labelled]:
+    async def label_cases(self, cases: Sequence[Case], knowledge: Knowledge, now: datetime) -> list[Labelled]:
         """Label in a thread; what takes too long or fails as a whole is labelled by rules (domain.md: never block)."""
         threshold = self.settings.threshold
         try:
             async with asyncio.timeout(self.settings.timeout_s):
-                return await asyncio.to_thread(label_all, cases, knowledge, threshold)
+                return await asyncio.to_thread(label_all, cases, knowledge, threshold, now)
         except TimeoutError:
             log.error("classification took too long, rules answer", extra={"texts": len(cases)})
-        return await asyncio.to_thread(label_all, cases, knowledge, threshold, by_rules=True)
+        return await asyncio.to_thread(label_all, cases, knowledge, threshold, now, by_rules=True)
 
     async def compare(
         self,
@@ -161,8 +162,16 @@ def _reporters(appeals: Sequence[Appeal]) -> dict[str, datetime]:
     return oldest
 
 
-def in_words(label: Label) -> str:
+def in_words(label: Label, recollection: Recollection | None = None) -> str:
     """Why a person should look, or why nobody needs to: the reason in the timeline."""
+    why = _why(label)
+    if recollection is None:
+        return why
+    alike = "相同" if recollection.similarity >= SAME else f"相近（相似度 {recollection.similarity:.0%}）"
+    return f"措辞{alike}的诉求曾由 {recollection.persons} 人定为该事项；{why}"
+
+
+def _why(label: Label) -> str:
     if label.review is ReviewReason.SAFETY_WORD:
         return f"文中有安全词：{hazards(label.safety)}，按紧急处置并复核"
     if label.review is ReviewReason.URGENT_BY_MODEL:

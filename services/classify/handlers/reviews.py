@@ -11,6 +11,8 @@ import msgspec
 
 from services.classify import repository, review_queue
 from services.classify.knowledge import Library
+from services.classify.memory import rows as memory_rows
+from services.classify.memory.index import Decided, packed, wording
 from services.classify.reviewing import Decision, missed_words, reviewed, unknown_codes
 from shared.errors import Problem, not_found
 from shared.events.catalog.labels import Label, LabelReviewed
@@ -67,6 +69,7 @@ class Reviews:
         to_ask: list[dict[str, Any]] = []
         proposals: dict[tuple[str, str], dict[str, Any]] = {}
         changed: set[str] = set()
+        decisions: dict[str, Decided] = {}
         for command in commands:
             state = present.get(command.appeal_id)
             if state is None or not command.who.sees_region(state.region_code):
@@ -102,6 +105,10 @@ class Reviews:
             state.sequence += 1
             state.label = after
             changed.add(command.appeal_id)
+            drawn = rows[command.appeal_id]["sketch"]
+            decisions[command.appeal_id] = Decided(
+                wording(drawn), actor, after.matter.code, knowledge.catalogue.version, now, packed(drawn)
+            )
             uow.emit(
                 LabelReviewed(actor=actor, reason=note, before_matter=before.matter.code, after=after),
                 key=command.appeal_id,
@@ -148,6 +155,7 @@ class Reviews:
         await review_queue.ask_again(uow.pg, to_ask)
         await review_queue.add_opinions(uow.pg, list(opinions.values()))
         await review_queue.release(uow.pg, [*changed, *opinions])
+        await memory_rows.remember(uow.pg, decisions)
         if proposals:
             await repository.propose_words(uow.pg, list(proposals.values()))
         return answers

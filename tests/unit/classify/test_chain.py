@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from services.classify.tagger import DictionaryTagger
 from shared import city
 
 DEMO = Path(__file__).parents[3] / "cities" / "demo"
+NOW = datetime(2026, 11, 2, tzinfo=UTC)
 CATALOGUE = Catalogue.of("1", parse_catalogue((DEMO / "catalogue.csv").read_text(encoding="utf-8")))
 RULES = rules_classifier(CATALOGUE)
 
@@ -70,7 +72,7 @@ async def test_a_slow_classifier_gives_way_to_the_rules(seconds: float) -> None:
     settings = ClassifySettings("460100", Path("."), city.load("demo"), 0.85, timeout_s=0.2)
     appeals = Appeals(settings, Library(Path("."), ["model"]))
     knowledge = Knowledge(1, CATALOGUE, {}, DictionaryTagger([]), Chain((slow,), RULES), None, None)
-    (found,) = await appeals.label_cases([Case(None, "路灯不亮")], knowledge)
+    (found,) = await appeals.label_cases([Case(None, "路灯不亮")], knowledge, NOW)
     assert found.label.model == ("rules" if seconds else "fixed")
 
 
