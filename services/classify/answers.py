@@ -35,6 +35,7 @@ def catalogue_matter_answer(matter: Matter) -> dict[str, Any]:
         "social": matter.social,
         "elderly": matter.elderly,
         "synonyms": list(matter.synonyms),
+        "units": list(matter.units),
     }
 
 
@@ -57,6 +58,7 @@ def review_answer(row: dict[str, Any]) -> dict[str, Any]:
         "repeat_of": link_answer(label.repeat_of),
         "same_event": link_answer(label.same_event),
         "model": label.model,
+        "catalogue_version": label.catalogue_version,
         "degraded": label.degraded,
         "advice": advice_answer(row),
         "leased_by": row["leased_by"],

@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Path, Query
 from fastapi.responses import JSONResponse
 
-from services.classify import repository, review_queue
+from services.classify import catalogue_api, repository, review_queue
 from services.classify.answers import (
     catalogue_matter_answer,
     link_answer,
@@ -21,25 +21,23 @@ from services.classify.domain.catalogue import HandlingClass
 from services.classify.domain.labels import TagDefinition, TagFamily, TagTier
 from services.classify.domain.likeness import Said
 from services.classify.handlers.appeals import Appeals
+from services.classify.handlers.catalogues import Catalogues
 from services.classify.handlers.imports import (
-    ActivateCatalogue,
     ActivateModel,
     Command,
     DecideProposal,
-    ImportCatalogue,
     PutTag,
     RegisterModel,
     model_answer,
     tag_answer,
 )
 from services.classify.handlers.reviews import ReviewCommand
+from services.classify.jobs import Job
 from services.classify.knowledge import Knowledge, Library
 from services.classify.labelling import Case, matter_of
 from services.classify.places import Places
 from services.classify.reviewing import Decision
 from services.classify.schemas import (
-    ActivateBody,
-    CatalogueBody,
     ClassifyBody,
     HandlingClassName,
     LeaseBody,
@@ -53,7 +51,7 @@ from shared.errors import invalid, not_found
 from shared.http.auth import Caller, Idempotency, allowed
 from shared.http.commands import CommandQueue
 from shared.http.pages import Paged, after_of, page_of
-from shared.http.requests import BATCH_LIMIT, StrictRoute
+from shared.http.requests import StrictRoute
 from shared.security.principal import Principal
 from shared.security.scope import prefix
 
@@ -72,6 +70,7 @@ def router(
     clock: Clock,
     reviews: CommandQueue[ReviewCommand],
     imports: CommandQueue[Command],
+    jobs: CommandQueue[Job],
 ) -> APIRouter:
     """The routes of `classify`, `reviews`, `matters`, `catalogue`, `tags` and `models`."""
     routes = APIRouter(tags=["classify"], route_class=StrictRoute)
@@ -180,74 +179,37 @@ def router(
             body.matter,
             tuple(body.tags) if body.tags is not None else None,
             HandlingClass(body.handling_class) if body.handling_class else None,
+            body.catalogue_version,
         )
         command = ReviewCommand(appeal_id, decision, body.note, who)
         return (await reviews.submit(command, idempotency(who, body))).answer
 
     @routes.get("/v1/matters")
-    async def list_matters(who: Caller, page: Paged, q: Annotated[str, Query(max_length=200)] = "") -> dict[str, Any]:
-        """Matters of the catalogue in force; `q` looks in codes, names and synonyms."""
-        knowledge = await knowledge_now()
+    async def list_matters(
+        who: Caller,
+        page: Paged,
+        q: Annotated[str, Query(max_length=200)] = "",
+        version: Annotated[str | None, Query(max_length=120)] = None,
+    ) -> dict[str, Any]:
+        """Matters of the catalogue in force, or of another `version`; `q` looks in codes, names and synonyms."""
+        async with database.read() as pg:
+            catalogue = (
+                (await library.present(pg, clock.now())).catalogue
+                if version is None
+                else await library.catalogue(pg, version)
+            )
+        if catalogue is None:
+            raise not_found("This catalogue version")
         after = after_of(page, str)
-        matters = knowledge.catalogue.find(q)
+        matters = catalogue.find(q)
         if after is not None:
             codes = [matter.code for matter in matters]
             matters = matters[codes.index(after) + 1 :] if after in codes else []
         rows = [catalogue_matter_answer(matter) for matter in matters[: page.limit + 1]]
         answer = page_of(rows, page, lambda row: [row["code"]])
-        return {**answer, "catalogue_version": knowledge.catalogue.version}
+        return {**answer, "catalogue_version": catalogue.version}
 
-    @routes.get("/v1/catalogue/versions")
-    async def list_catalogues(who: Caller, page: Paged) -> dict[str, Any]:
-        """Imported versions, the newest first, and which is in force."""
-        after = after_of(page, int)
-        knowledge = await knowledge_now()
-        async with database.read() as pg:
-            rows = await repository.catalogue_list(pg, after, page.limit + 1)
-        answer = page_of(rows, page, lambda row: [row["version"]])
-        return {
-            **answer,
-            "items": [
-                {
-                    **{name: rfc3339(value) if hasattr(value, "tzinfo") else value for name, value in row.items()},
-                    "version": str(row["version"]),
-                    "in_force": str(row["version"]) == knowledge.catalogue.version,
-                }
-                for row in answer["items"]
-            ],
-        }
-
-    @routes.post(
-        "/v1/catalogue/versions",
-        max_body_size=BATCH_LIMIT,
-        status_code=201,
-        responses={200: {"description": "the answer of an equal call with the same Idempotency-Key"}},
-        openapi_extra={
-            "requestBody": {
-                "required": True,
-                "content": {"text/csv": {"schema": {"type": "string", "format": "csv"}}},
-            }
-        },
-    )
-    async def import_catalogue(request: Request, who: Admin, idempotency: Idempotency) -> JSONResponse:
-        """Import a catalogue (CSV, UTF-8) as a new version; shows the difference and its impact, activates nothing."""
-        try:
-            body = CatalogueBody(csv=(await request.body()).decode("utf-8-sig"))
-        except UnicodeDecodeError as error:
-            raise invalid("", f"the file is not UTF-8 (byte {error.start}); save it as UTF-8") from error
-        if "\0" in body.csv:
-            raise invalid("", "the file holds a NUL character (U+0000); leave it out")
-        return await _stored(imports, ImportCatalogue(body.csv, who.actor), idempotency(who, body))
-
-    @routes.post("/v1/catalogue/versions/{version}/activate")
-    async def activate_catalogue(
-        version: Name, who: Admin, idempotency: Idempotency, body: ActivateBody | None = None
-    ) -> dict[str, Any]:
-        """Put a version in force, now or from `effective_from` on."""
-        if not (version.isascii() and version.isdigit() and len(version) <= 18):
-            raise not_found("This catalogue version")
-        command = ActivateCatalogue(int(version), body.effective_from if body else None, who.actor)
-        return (await imports.submit(command, idempotency(who, body))).answer
+    catalogue_api.add_routes(routes, Catalogues(library, database), library, jobs, database, clock)
 
     @routes.get("/v1/tags")
     async def list_tags(who: Caller, page: Paged, family: TagFamily | None = None) -> dict[str, Any]:

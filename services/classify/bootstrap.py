@@ -10,6 +10,7 @@ from services.classify.consumer import subscriptions
 from services.classify.handlers.appeals import Appeals
 from services.classify.handlers.imports import Imports
 from services.classify.handlers.reviews import Reviews
+from services.classify.jobs import run_jobs
 from services.classify.knowledge import Library
 from services.classify.memory import rows as memory_rows
 from services.classify.places import Places
@@ -33,6 +34,7 @@ def build(settings: Settings, clock: Clock, bus: Transport, database: Database) 
     appeals = Appeals(own, library)
     reviews = CommandQueue(database, Reviews(library).on_commands)
     imports = CommandQueue(database, Imports(own.data_dir, library).on_commands, largest=10)
+    jobs = CommandQueue(database, run_jobs, largest=1)
     setup = Setup(own, database)
     lately = Days(database, clock, tables.recent.name, RECENT_DAYS)
 
@@ -66,7 +68,7 @@ def build(settings: Settings, clock: Clock, bus: Transport, database: Database) 
         name="classify",
         pace_s=SOON_S,
         database=database,
-        router=router(appeals, library, Places(own.platform), database, clock, reviews, imports),
+        router=router(appeals, library, Places(own.platform), database, clock, reviews, imports, jobs),
         migrations=Path(__file__).parent / "migrations",
         subscriptions=subscriptions(appeals),
         setup=setup.run,

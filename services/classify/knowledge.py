@@ -4,15 +4,17 @@ read again when another process or a date has changed it."""
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from services.classify import repository
+from services.classify import catalogues, repository
 from services.classify.domain.catalogue import Catalogue, parse_catalogue
+from services.classify.domain.crosswalk import along, codes_between, inverse, way
 from services.classify.domain.labels import TagDefinition
 from services.classify.domain.recollection import Remembered
 from services.classify.memory import rows as memory_rows
@@ -21,6 +23,7 @@ from services.classify.models.chain import Chain
 from services.classify.models.folder import ModelFolderError, load
 from services.classify.models.linear import LinearClassifier
 from services.classify.models.protocol import Classifier
+from services.classify.models.renamed import Renamed
 from services.classify.models.rules import rules_classifier
 from services.classify.settings import REMEMBERED
 from services.classify.tagger import DictionaryTagger
@@ -32,6 +35,8 @@ log = logging.getLogger(__name__)
 PLUGINS = "sushu.classifiers"
 MODEL = "model"
 """in the configured order, this name stands for the model that was activated"""
+KEPT_VERSIONS = 8
+"""catalogue versions beside the one in force that a process keeps in memory"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +81,8 @@ class Library:
         self._learnt = 0
         self._present: Knowledge | None = None
         self._models: dict[str, LinearClassifier] = {}
+        self._catalogues: dict[str, Catalogue] = {}
+        self._rules: tuple[str, Classifier] | None = None
         self._plugins: dict[str, Classifier] = {}
         self.missing: list[str] = []
         """configured plug-ins that are not installed: the service is not ready until they are"""
@@ -113,6 +120,51 @@ class Library:
                 await memory_rows.follow(pg, self._memory, self._learnt, learnt)
                 self._learnt = learnt
 
+    async def catalogue(self, pg: Any, version: str) -> Catalogue | None:
+        """Any imported version, in force or not; None when there is none of that number."""
+        known = self._catalogues.get(version)
+        if known is None and version.isascii() and version.isdigit() and len(version) <= 18:
+            csv = await catalogues.csv_of(pg, int(version))
+            if csv is None:
+                return None
+            known = Catalogue.of(version, await asyncio.to_thread(parse_catalogue, csv))
+            while len(self._catalogues) >= KEPT_VERSIONS:
+                self._catalogues.pop(next(iter(self._catalogues)))
+            self._catalogues[version] = known
+        return known
+
+    async def codes_between(self, pg: Any, version: str, wanted: str) -> Mapping[str, str] | None:
+        """Codes of one catalogue version → codes of another, by what is unchanged and what persons accepted on the way;
+        None where no way is known."""
+        steps = await catalogues.steps(pg)
+        stages = way(steps, version, wanted)
+        if stages is None:
+            return None
+        if len(stages) == 1:
+            catalogue = await self.catalogue(pg, version)
+            return {code: code for code in catalogue.matters} if catalogue else {}
+        found = []
+        for here, there in itertools.pairwise(stages):
+            forward = (here, there) in steps
+            older, newer = (here, there) if forward else (there, here)
+            old, new = await self.catalogue(pg, older), await self.catalogue(pg, newer)
+            if old is None or new is None:
+                return None
+            codes = codes_between(old, new, await catalogues.accepted(pg, int(older), int(newer)))
+            found.append(codes if forward else inverse(codes))
+        return along(found)
+
+    async def version_of(self, pg: Any, labels: Collection[str], now: datetime) -> str | None:
+        """The catalogue version whose codes `labels` are: the one in force, else the newest that has them all."""
+        knowledge = await self.present(pg, now)
+        if all(label in knowledge.catalogue for label in labels):
+            return knowledge.catalogue.version
+        for number in await catalogues.newest(pg):
+            catalogue = await self.catalogue(pg, str(number))
+            if catalogue is not None and all(label in catalogue for label in labels):
+                return str(number)
+        return None
+
     @property
     def latest(self) -> Knowledge | None:
         """What was read last, without asking the tables."""
@@ -129,9 +181,16 @@ class Library:
             raise Transient("there is no catalogue yet: run `python -m services.classify setup`")
         definitions = await repository.tag_definitions(pg)
         active = await repository.active_model(pg)
-        versions = [one for one in await memory_rows.catalogues(pg) if one != str(in_force.version)]
-        others = await repository.catalogue_texts(pg, [int(one) for one in versions])
-        return await asyncio.to_thread(self._build, stamp, in_force, until, definitions, active, others)
+        codes: Mapping[str, str] | None = None
+        if active is not None and active.catalogue_version not in (None, in_force.version):
+            codes = await self.codes_between(pg, str(active.catalogue_version), str(in_force.version))
+        renamed = {}
+        for version in await memory_rows.catalogues(pg):
+            other = await self.catalogue(pg, version) if version != str(in_force.version) else None
+            if other is not None:
+                mapped = await self.codes_between(pg, version, str(in_force.version)) or {}
+                renamed[version] = (other, mapped)
+        return await asyncio.to_thread(self._build, stamp, in_force, until, definitions, active, codes, renamed)
 
     def _build(
         self,
@@ -140,12 +199,21 @@ class Library:
         until: datetime | None,
         definitions: list[TagDefinition],
         active: repository.ModelRow | None,
-        others: Mapping[int, str],
+        codes: Mapping[str, str] | None,
+        renamed: Mapping[str, tuple[Catalogue, Mapping[str, str]]],
     ) -> Knowledge:
         catalogue = Catalogue.of(str(in_force.version), parse_catalogue(in_force.csv), in_force.effective_from)
-        model, trouble = self._model(active)
-        if model is not None:
-            model = model.restrict(catalogue.matters.keys())
+        if self._rules is None or self._rules[0] != catalogue.version:  # a large catalogue takes seconds
+            self._rules = (catalogue.version, rules_classifier(catalogue))
+        loaded, trouble = self._model(active)
+        model: Classifier | None = None
+        if loaded is not None and codes is None:
+            model = loaded.restrict(catalogue.matters.keys())
+        elif loaded is not None and codes is not None:
+            model = Renamed(loaded.restrict(codes.keys()), codes)
+            log.info(
+                "the model answers over the mapping", extra={"labels": len(model.labels), "of": len(loaded.labels)}
+            )
         preferred: list[Classifier] = []
         for name in self._order:
             if name in self._plugins:
@@ -159,11 +227,11 @@ class Library:
             catalogue=catalogue,
             tags={definition.code: definition for definition in definitions},
             tagger=DictionaryTagger(definitions),
-            chain=Chain(tuple(preferred), rules_classifier(catalogue)),
+            chain=Chain(tuple(preferred), self._rules[1]),
             until=until,
             trouble=trouble,
             memory=self._memory,
-            renamed={str(version): _renamed(csv, catalogue) for version, csv in others.items()},
+            renamed={version: {**_renamed(other, catalogue), **mapped} for version, (other, mapped) in renamed.items()},
         )
 
     def _model(self, active: repository.ModelRow | None) -> tuple[LinearClassifier | None, str | None]:
@@ -183,7 +251,7 @@ class Library:
         return self._models[active.digest], None
 
 
-def _renamed(csv: str, now: Catalogue) -> dict[str, str]:
+def _renamed(other: Catalogue, now: Catalogue) -> dict[str, str]:
     """The present code of each matter of another catalogue that still has the same path of names."""
     codes = {matter.path: code for code, matter in now.matters.items()}
-    return {matter.code: codes[matter.path] for matter in parse_catalogue(csv) if matter.path in codes}
+    return {code: codes[matter.path] for code, matter in other.matters.items() if matter.path in codes}

@@ -54,6 +54,7 @@ class ModelRow:
     version: str
     path: str
     digest: str
+    catalogue_version: int | None
 
 
 class Seen(NamedTuple):
@@ -131,14 +132,6 @@ async def catalogue_list(pg: Any, after: int | None, limit: int) -> list[dict[st
     return [dict(row) for row in rows]
 
 
-async def catalogue_texts(pg: Any, versions: Sequence[int]) -> dict[int, str]:
-    """The imported file of each version."""
-    rows = await pg.fetch(
-        f"SELECT version, csv FROM {catalogue_versions.fullname} WHERE version = ANY($1::bigint[])", list(versions)
-    )
-    return {row["version"]: row["csv"] for row in rows}
-
-
 async def impact_of(pg: Any, removed: Sequence[str], changed: Sequence[str], since: datetime) -> dict[str, int]:
     """How many labels a new catalogue touches: open reviews and labels since `since` on removed or changed matters."""
     row = await pg.fetchrow(
@@ -183,8 +176,14 @@ async def put_tags(pg: Any, definitions: Sequence[TagDefinition], at: datetime, 
 
 
 async def active_model(pg: Any) -> ModelRow | None:
-    row = await pg.fetchrow(f"SELECT version, path, digest FROM {models.fullname} WHERE active")
-    return ModelRow(row["version"], row["path"], row["digest"]) if row else None
+    """Its codes are those of `catalogue_version`: as registered, else of the version that was in force then."""
+    row = await pg.fetchrow(
+        "SELECT m.version, m.path, m.digest, coalesce(m.catalogue_version, (SELECT c.version"
+        f" FROM {catalogue_versions.fullname} c WHERE c.effective_from <= m.registered_at"
+        " ORDER BY c.effective_from DESC, c.version DESC LIMIT 1)) AS catalogue_version"
+        f" FROM {models.fullname} m WHERE m.active"
+    )
+    return ModelRow(row["version"], row["path"], row["digest"], row["catalogue_version"]) if row else None
 
 
 async def active_model_chosen_by(pg: Any) -> str | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from services.classify.domain.catalogue import HandlingClass
+from services.classify.domain.catalogue import Catalogue, HandlingClass
 from services.classify.knowledge import Knowledge
 from shared.errors import Problem, invalid
 from shared.events.catalog.labels import Label, Matter, Tag
@@ -16,26 +16,42 @@ from shared.events.catalog.labels import Label, Matter, Tag
 @dataclass(frozen=True, slots=True)
 class Decision:
     """The right matter; `tags` None leaves the tags, `handling_class` None takes the matter's (urgent stays urgent
-    while safety words stand in the text: only a person who says so lowers it)."""
+    while safety words stand in the text: only a person who says so lowers it). `catalogue_version` says whose code the
+    matter is, where the version that the label was made with and the one in force both have it."""
 
     matter: str
     tags: tuple[str, ...] | None = None
     handling_class: HandlingClass | None = None
+    catalogue_version: str | None = None
 
 
-def unknown_codes(decision: Decision, knowledge: Knowledge) -> Problem | None:
-    """422 for a matter or tag that is not in force."""
-    if decision.matter not in knowledge.catalogue:
-        return invalid("/matter", f"{decision.matter} is no matter of the catalogue in force; see GET /v1/matters")
+def catalogue_of(decision: Decision, own: Catalogue | None, in_force: Catalogue) -> Catalogue:
+    """Whose code the decided matter is: a case keeps the version that it was labelled with, unless a person chooses a
+    matter that only the version in force has."""
+    if own is None or decision.catalogue_version == in_force.version:
+        return in_force
+    if decision.matter in own or decision.catalogue_version == own.version:
+        return own
+    return in_force
+
+
+def unknown_codes(decision: Decision, catalogue: Catalogue, knowledge: Knowledge) -> Problem | None:
+    """422 for a matter or tag that is not there."""
+    if decision.catalogue_version not in (None, catalogue.version):
+        detail = "is neither the version that the label was made with nor the one in force"
+        return invalid("/catalogue_version", detail)
+    if decision.matter not in catalogue:
+        version = "" if catalogue is knowledge.catalogue else f"?version={catalogue.version}"
+        return invalid("/matter", f"{decision.matter} is no matter of the catalogue; see GET /v1/matters{version}")
     for place, code in enumerate(decision.tags or ()):
         if code not in knowledge.tags:
             return invalid(f"/tags/{place}", f"{code} is no tag; see GET /v1/tags")
     return None
 
 
-def reviewed(before: Label, decision: Decision, knowledge: Knowledge, actor: str) -> Label:
-    """The label after the decision. A person is sure, so the probability is 1."""
-    matter = knowledge.catalogue.matters[decision.matter]
+def reviewed(before: Label, decision: Decision, catalogue: Catalogue, knowledge: Knowledge, actor: str) -> Label:
+    """The label after the decision. A person is sure, so the probability is 1. `catalogue`: see `catalogue_of`."""
+    matter = catalogue.matters[decision.matter]
     if decision.handling_class is not None:
         handling_class = decision.handling_class
     elif before.safety_words:
@@ -53,7 +69,7 @@ def reviewed(before: Label, decision: Decision, knowledge: Knowledge, actor: str
         tags=before.tags if decision.tags is None else _tags(before, decision.tags, knowledge),
         handling_class=handling_class.value,
         dimension=matter.dimension,
-        catalogue_version=knowledge.catalogue.version,
+        catalogue_version=catalogue.version,
         degraded=False,
         needs_review=False,
         reviewed_by=actor,

@@ -35,6 +35,7 @@ class ReviewBody(Body):
     tags: Annotated[list[Annotated[str, Field(min_length=1, max_length=60)]] | None, Field(max_length=50)] = None
     handling_class: Annotated[HandlingClassName | None, Field(alias="class")] = None
     note: Note | None = None
+    catalogue_version: Annotated[str | None, Field(max_length=20)] = None
 
 
 class LeaseBody(Body):
@@ -44,10 +45,16 @@ class LeaseBody(Body):
     handling_class: Annotated[HandlingClassName | None, Field(alias="class")] = None
 
 
-class CatalogueBody(Body):
+class FileBody(Body):
     """The CSV as sent, so that equal imports are known as equal."""
 
     csv: str
+
+
+class AcceptSureBody(Body):
+    """The score from which on proposed pairs are accepted together."""
+
+    at_least: Annotated[float, Field(ge=0.5, le=1, strict=False)]
 
 
 class ActivateBody(Body):

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from services.classify import repository
+from services.classify import catalogues, repository
 from services.classify.domain.catalogue import Matter, parse_catalogue
 from services.classify.domain.tags import parse_tags
 from services.classify.grammar import Grammar
@@ -85,6 +85,8 @@ class Setup:
         async with self._database.transaction() as uow:
             now = uow.clock.now()
             known = await repository.model(uow.pg, version, lock=True)
+            # the city's own file is what the model was trained on, and the first version that was imported
+            trained_on = await catalogues.first(uow.pg)
             if known is None:
                 chosen_by = await repository.active_model_chosen_by(uow.pg)
                 await repository.add_model(
@@ -99,6 +101,7 @@ class Setup:
                         "registered_at": now,
                         "registered_by": ACTOR,
                         "active": False,
+                        "catalogue_version": trained_on,
                     },
                 )
                 if chosen_by in (None, ACTOR):

@@ -36,6 +36,27 @@ catalogue_versions = Table(
     Column("activated_at", DateTime(timezone=True)),
     Column("activated_by", Text),
     Column("effective_from", DateTime(timezone=True)),
+    # the version that was in force at the import: pairs lead from there
+    Column("compared_with", BigInteger),
+)
+# which code of a version takes the place of which of the one before
+catalogue_pairs = Table(
+    "catalogue_pairs",
+    metadata,
+    Column("new_version", BigInteger, primary_key=True),
+    Column("old_version", BigInteger, primary_key=True),
+    Column("old", Text, primary_key=True),
+    Column("new", Text, primary_key=True),
+    Column("score", REAL, nullable=False),
+    Column("words", REAL),
+    Column("meaning", REAL),
+    Column("shared", REAL),
+    # given, proposed
+    Column("source", Text, nullable=False),
+    # open, accepted (one for each old code), rejected
+    Column("state", Text, nullable=False),
+    Column("decided_at", DateTime(timezone=True)),
+    Column("decided_by", Text),
 )
 tags = Table(
     "tags",
@@ -76,6 +97,8 @@ models = Table(
     Column("activated_at", DateTime(timezone=True)),
     Column("activated_by", Text),
     Column("active", Boolean, nullable=False),
+    # whose codes its labels are; None: of the version that was in force when it was registered
+    Column("catalogue_version", BigInteger),
 )
 labels = Table(
     "labels",
@@ -101,6 +124,8 @@ labels = Table(
     Column("sketch", ARRAY(Integer), nullable=False),
     # the public snapshot as published (JSON)
     Column("label", Text, nullable=False),
+    # whose codes it speaks; None in older rows, where the snapshot alone says it
+    Column("catalogue_version", Text),
 )
 # what was said lately, to find who else speaks of the same event: one partition a day, the oldest are dropped
 recent = Table(

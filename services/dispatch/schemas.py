@@ -98,6 +98,14 @@ class UnitsFile(Body):
     sha256: str
 
 
+class CodesBody(Body):
+    """What each matter is to be called (`codes` of `GET /v1/catalogue/versions/{version}/codes`), and the imported
+    units to route by; without them those in force."""
+
+    codes: Annotated[dict[MatterPrefix, MatterPrefix], Field(max_length=20_000)]
+    units_version: Annotated[int | None, Field(ge=1, lt=1 << 62)] = None
+
+
 class PreviewBody(Body):
     """A case that is only tried: nothing is stored."""
 

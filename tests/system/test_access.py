@@ -63,7 +63,15 @@ MAY = {
     "GET /v1/matters": EVERYBODY,
     "GET /v1/catalogue/versions": EVERYBODY,
     "POST /v1/catalogue/versions": NOBODY,
+    "GET /v1/catalogue/versions/{version}": "seat supervisor leader auditor",
     "POST /v1/catalogue/versions/{version}/activate": NOBODY,
+    "GET /v1/catalogue/versions/{version}/mapping": "seat supervisor leader auditor",
+    "POST /v1/catalogue/versions/{version}/mapping": NOBODY,
+    "POST /v1/catalogue/versions/{version}/mapping/propose": NOBODY,
+    "POST /v1/catalogue/versions/{version}/mapping/accept": NOBODY,
+    "POST /v1/catalogue/versions/{version}/mapping/{old}/{new}/{decision}": NOBODY,
+    "GET /v1/catalogue/versions/{version}/codes": EVERYBODY,
+    "GET /v1/catalogue/versions/{version}/history": "seat supervisor leader auditor",
     "GET /v1/tags": EVERYBODY,
     "POST /v1/tags": "supervisor",
     "GET /v1/tags/proposals": "seat supervisor leader auditor",
@@ -82,6 +90,7 @@ MAY = {
     "POST /v1/approvals/{approval_id}/reject": "seat supervisor leader",
     "GET /v1/duties": EVERYBODY,
     "POST /v1/duties": "supervisor leader",
+    "POST /v1/routing/impact": "supervisor leader",
     "POST /v1/routing/preview": STAFF,
     "GET /v1/units": EVERYBODY,
     "POST /v1/units/import": "supervisor leader",
@@ -130,7 +139,8 @@ MAY = {
 def address(operation: str) -> tuple[str, str]:
     """Method and path of an operation, with ids that nobody has."""
     method, _, path = operation.partition(" ")
-    for name, value in (("period", "2026-01"), ("letter_id", "9"), ("version", "9"), ("decision", "accept")):
+    words = {"period": "2026-01", "letter_id": "9", "version": "9", "decision": "accept"}
+    for name, value in (words | {"old": "01010101", "new": "01010102"}).items():
         path = path.replace(f"{{{name}}}", value)
     return method, re.sub(r"\{\w+\}", "01900000-0000-7000-8000-000000000000", path)
 

@@ -29,7 +29,7 @@ COUNTED: Final = {"classify": ("label_counts",), "evaluate": ("units",), "journa
 """written by the seed in another way than by cloning"""
 
 REGISTERS: Final = {
-    "classify": ("knowledge", "catalogue_versions", "tags", "tag_proposals", "models"),
+    "classify": ("knowledge", "catalogue_versions", "catalogue_pairs", "tags", "tag_proposals", "models"),
     "dispatch": ("registries", "unit_versions", "duties"),
     "sla": ("policies", "calendars"),
     "evaluate": ("formulas",),

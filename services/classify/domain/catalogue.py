@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -15,6 +16,9 @@ from enum import StrEnum
 from typing import TypeVar
 
 COLUMNS = ("code", "l1", "l2", "l3", "l4", "class", "kind", "dimension", "social", "elderly", "synonyms", "examples")
+OPTIONAL = ("units", "formerly")
+"""further columns, each at the end and in this order: units that answer for the matter; codes of the version in force
+that it takes the place of"""
 MAX_ROWS = 20_000
 MAX_PROBLEMS = 50
 
@@ -47,7 +51,9 @@ DIMENSIONS = ("幼有所育", "学有所教", "劳有所得", "病有所医", "�
 @dataclass(frozen=True, slots=True)
 class Matter:
     """A leaf of the catalogue. `path` has the four level names; `social` admits the social pool; `elderly` moves the
-    matter one class up in the queue of an elderly or disabled reporter (domain.md, SLA)."""
+    matter one class up in the queue of an elderly or disabled reporter (domain.md, SLA). `units` are the codes of those
+    who answer for it, as its authors see it (dispatch's units decide); `formerly` its codes in the version before.
+    """
 
     code: str
     path: tuple[str, str, str, str]
@@ -58,6 +64,8 @@ class Matter:
     elderly: bool = False
     synonyms: tuple[str, ...] = ()
     examples: tuple[str, ...] = ()
+    units: tuple[str, ...] = ()
+    formerly: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -131,7 +139,7 @@ class CatalogueDiff:
         return not (self.added or self.removed or self.changed)
 
 
-_COMPARED = ("path", "handling_class", "kind", "dimension", "social", "elderly", "synonyms", "examples")
+_COMPARED = ("path", "handling_class", "kind", "dimension", "social", "elderly", "synonyms", "examples", "units")
 
 
 def diff(old: Catalogue | None, new: Catalogue) -> CatalogueDiff:
@@ -150,7 +158,7 @@ def diff(old: Catalogue | None, new: Catalogue) -> CatalogueDiff:
 
 
 def parse_catalogue(text: str) -> list[Matter]:
-    """Read a catalogue file (CSV, UTF-8, header exactly `COLUMNS`, lists separated by `|`).
+    """Read a catalogue file (CSV, header `COLUMNS`, then any of `OPTIONAL`; lists separated by `|`).
 
     Raises CatalogueError with every problem found, each with its line, column and remedy.
     """
@@ -159,10 +167,13 @@ def parse_catalogue(text: str) -> list[Matter]:
     matters: list[Matter] = []
     try:
         header = [name.strip() for name in next(reader, [])]
-        if tuple(header) != COLUMNS:
-            raise CatalogueError([Problem(1, "header", f"the header must be exactly {','.join(COLUMNS)}")])
+        more = tuple(name for name in OPTIONAL if name in header)
+        if tuple(header) != COLUMNS + more:
+            wanted = f"{','.join(COLUMNS)}[,{'][,'.join(OPTIONAL)}]"
+            raise CatalogueError([Problem(1, "header", f"the header must be exactly {wanted}")])
         group_names: dict[str, tuple[str, int]] = {}
         seen: dict[str, int] = {}
+        successors: dict[str, str] = {}
         for cells in reader:
             line = reader.line_num
             if not any(cell.strip() for cell in cells):
@@ -170,7 +181,7 @@ def parse_catalogue(text: str) -> list[Matter]:
             if len(matters) >= MAX_ROWS:
                 problems.append(Problem(line, "code", f"more than {MAX_ROWS} matters: split the catalogue"))
                 break
-            row = _Row(line, cells, problems)
+            row = _Row(line, header, cells, problems)
             matter = row.matter()
             if matter is None:
                 continue
@@ -178,6 +189,9 @@ def parse_catalogue(text: str) -> list[Matter]:
                 row.complain("code", f"{matter.code} stands on line {seen[matter.code]} already: give each matter one")
                 continue
             seen[matter.code] = line
+            for code in matter.formerly:
+                if successors.setdefault(code, matter.code) != matter.code:
+                    row.complain("formerly", f"{code} became {successors[code]} already: name it once")
             for level in range(1, 4):
                 prefix, name = matter.code[: 2 * level], matter.path[level - 1]
                 known, where = group_names.setdefault(prefix, (name, line))
@@ -199,8 +213,9 @@ _E = TypeVar("_E", bound=StrEnum)
 class _Row:
     """One line of the file on its way to a Matter; complaints are collected, so that an author sees all at once."""
 
-    def __init__(self, line: int, cells: Sequence[str], problems: list[Problem]) -> None:
+    def __init__(self, line: int, header: Sequence[str], cells: Sequence[str], problems: list[Problem]) -> None:
         self.line = line
+        self._header = header
         self._cells = [cell.strip() for cell in cells]
         self._problems = problems
         self._sound = True
@@ -210,13 +225,19 @@ class _Row:
         self._problems.append(Problem(self.line, column, detail))
 
     def matter(self) -> Matter | None:
-        if len(self._cells) != len(COLUMNS):
-            self.complain("row", f"has {len(self._cells)} columns, needs {len(COLUMNS)}: check commas and quotes")
+        if len(self._cells) != len(self._header):
+            self.complain("row", f"has {len(self._cells)} columns, needs {len(self._header)}: check commas and quotes")
             return None
-        cell = dict(zip(COLUMNS, self._cells, strict=True))
-        code = cell["code"]
-        if not (len(code) == 8 and code.isascii() and code.isdigit()):
+        cell = dict(zip(self._header, self._cells, strict=True))
+        code, units, formerly = cell["code"], _parts(cell.get("units", "")), _parts(cell.get("formerly", ""))
+        if not is_code(code):
             self.complain("code", f"{code[:40]!r} is not 8 digits, two for each of the four levels")
+        for unit in units:
+            if len(unit) > 64 or not re.fullmatch(r"[\w.\-:]+", unit):
+                self.complain("units", f"{unit[:40]!r} is no code of a unit")
+        for old in formerly:
+            if not is_code(old):
+                self.complain("formerly", f"{old[:40]!r} is not 8 digits")
         for level in ("l1", "l2", "l3", "l4"):
             if not 1 <= len(cell[level]) <= 80:
                 self.complain(level, "must have 1–80 characters")
@@ -238,6 +259,8 @@ class _Row:
             elderly=elderly,
             synonyms=_parts(cell["synonyms"]),
             examples=_parts(cell["examples"]),
+            units=units,
+            formerly=formerly,
         )
 
     def _one_of(self, column: str, value: str, options: type[_E]) -> _E | None:
@@ -251,6 +274,11 @@ class _Row:
         if value not in ("", "0", "1"):
             self.complain(column, f"{value[:40]!r} must be 0 or 1")
         return value == "1"
+
+
+def is_code(code: str) -> bool:
+    """Whether `code` has the shape of a matter's code."""
+    return len(code) == 8 and code.isascii() and code.isdigit()
 
 
 def _parts(cell: str) -> tuple[str, ...]:

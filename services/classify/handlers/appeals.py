@@ -95,6 +95,7 @@ class Appeals:
                     "corrected": False,
                     "sketch": one.sketch,
                     "label": _encode(snapshot).decode(),
+                    "catalogue_version": snapshot.catalogue_version,
                 }
             )
         said = [one for one, appeal in zip(said, appeals, strict=True) if one.keys and appeal.status == "received"]

@@ -1,15 +1,14 @@
-"""Catalogue versions, tags and models: imported, shown with their impact, activated."""
+"""Tags and models: added, registered, activated."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 from services.classify import repository
-from services.classify.domain.catalogue import Catalogue, CatalogueError, diff, parse_catalogue
 from services.classify.domain.labels import TagDefinition
 from services.classify.knowledge import Library
 from services.classify.models.folder import ModelFacts, ModelFolderError, load
@@ -20,23 +19,7 @@ from shared.errors import Problem, invalid, not_found
 from shared.http.commands import Answer
 from shared.outbox.uow import Uow
 
-IMPACT_DAYS = 30
 MAX_MODEL_PROBLEMS = 10
-
-
-@dataclass(frozen=True, slots=True)
-class ImportCatalogue:
-    csv: str
-    actor: str
-
-
-@dataclass(frozen=True, slots=True)
-class ActivateCatalogue:
-    """`effective_from` None means now."""
-
-    version: int
-    effective_from: datetime | None
-    actor: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +49,11 @@ class ActivateModel:
     actor: str
 
 
-Command = ImportCatalogue | ActivateCatalogue | PutTag | DecideProposal | RegisterModel | ActivateModel
+Command = PutTag | DecideProposal | RegisterModel | ActivateModel
 
 
 class Imports:
-    """Commands of those who keep catalogue, tags and models. They are rare, so each is handled by itself."""
+    """Commands of those who keep tags and models. They are rare, so each is handled by itself."""
 
     def __init__(self, data_dir: Path, library: Library) -> None:
         self._data_dir = data_dir
@@ -81,10 +64,6 @@ class Imports:
         for command in commands:
             try:
                 match command:
-                    case ImportCatalogue():
-                        answers.append(await self._import_catalogue(command, uow))
-                    case ActivateCatalogue():
-                        answers.append(await self._activate_catalogue(command, uow))
                     case PutTag():
                         answers.append(await self._put_tag(command, uow))
                     case DecideProposal():
@@ -96,78 +75,6 @@ class Imports:
             except Problem as problem:  # each raises before it has written anything
                 answers.append(problem)
         return answers
-
-    async def _import_catalogue(self, command: ImportCatalogue, uow: Uow) -> Answer:
-        try:
-            matters = await asyncio.to_thread(parse_catalogue, command.csv)
-        except CatalogueError as error:
-            raise Problem(
-                422,
-                "invalid_catalogue",
-                f"The catalogue was not imported: {error}",
-                errors=[
-                    {"pointer": f"/{problem.line}/{problem.column}", "detail": problem.detail}
-                    for problem in error.problems
-                ],
-            ) from error
-        now = uow.clock.now()
-        new = Catalogue.of("new", matters)
-        in_force, _ = await repository.catalogue_in_force(uow.pg, now)
-        old = None
-        if in_force is not None:
-            old = Catalogue.of(str(in_force.version), await asyncio.to_thread(parse_catalogue, in_force.csv))
-        change = diff(old, new)
-        impact = await repository.impact_of(
-            uow.pg, change.removed, list(change.changed), now - timedelta(days=IMPACT_DAYS)
-        )
-        version = await repository.add_catalogue(uow.pg, command.csv, len(matters), now, command.actor)
-        known = frozenset(self._library.model_labels)
-        await audit.record(
-            uow,
-            actor=command.actor,
-            action="catalogue.imported",
-            subject=str(version),
-            detail={"matters": len(matters)},
-        )
-        return {
-            "version": str(version),
-            "matters": len(matters),
-            "compared_with": old.version if old else None,
-            "diff": {
-                "added": list(change.added),
-                "removed": list(change.removed),
-                "changed": [{"code": code, "fields": list(fields)} for code, fields in change.changed.items()],
-            },
-            "impact": {
-                **impact,
-                "days": IMPACT_DAYS,
-                "matters_the_model_does_not_know": sorted(new.matters.keys() - known) if known else [],
-                "model_labels_no_longer_used": sorted(known - new.matters.keys()),
-            },
-        }
-
-    async def _activate_catalogue(self, command: ActivateCatalogue, uow: Uow) -> Answer:
-        now = uow.clock.now()
-        row = await repository.catalogue_version(uow.pg, command.version, lock=True)
-        if row is None:
-            raise not_found("This catalogue version")
-        effective_from = command.effective_from or now
-        if effective_from < now:
-            raise invalid("/effective_from", "lies in the past; leave it out to activate now")
-        if row["effective_from"] is not None and row["effective_from"] <= now:
-            in_force, _ = await repository.catalogue_in_force(uow.pg, now)
-            if in_force is not None and in_force.version == command.version:
-                return _activated(command.version, row["effective_from"], row["matters"])
-        await repository.activate_catalogue(uow.pg, command.version, effective_from, now, command.actor)
-        await repository.restamp(uow.pg)
-        await audit.record(
-            uow,
-            actor=command.actor,
-            action="catalogue.activated",
-            subject=str(command.version),
-            detail={"effective_from": rfc3339(effective_from)},
-        )
-        return _activated(command.version, effective_from, row["matters"])
 
     async def _put_tag(self, command: PutTag, uow: Uow) -> Answer:
         versions = await repository.put_tags(uow.pg, [command.definition], uow.clock.now(), command.actor)
@@ -205,7 +112,7 @@ class Imports:
     async def _register_model(self, command: RegisterModel, uow: Uow) -> Answer:
         folder, relative = self._below_data(command.path)
         facts = await self._checked(folder)
-        await self._require_matters(facts, uow)
+        catalogue_version = await self._require_matters(facts, uow)
         known = await repository.model(uow.pg, facts.version)
         if known is not None:
             if known["digest"] != facts.digest:
@@ -226,6 +133,7 @@ class Imports:
             "registered_at": now,
             "registered_by": command.actor,
             "active": False,
+            "catalogue_version": catalogue_version,
         }
         await repository.add_model(uow.pg, row)
         await audit.record(
@@ -285,24 +193,28 @@ class Imports:
             raise invalid("/path", f"a model may not be called {RULES_VERSION}; train it under another name")
         return facts
 
-    async def _require_matters(self, facts: ModelFacts, uow: Uow) -> None:
-        knowledge = await self._library.present(uow.pg, uow.clock.now())
+    async def _require_matters(self, facts: ModelFacts, uow: Uow) -> int:
+        """The catalogue version whose codes the labels are. One that is no longer in force is taken when the model can
+        still answer over the mapping from there. Raises Problem 422."""
+        now = uow.clock.now()
+        version = await self._library.version_of(uow.pg, facts.labels, now)
+        knowledge = await self._library.present(uow.pg, now)
+        if version is not None:
+            codes = await self._library.codes_between(uow.pg, version, knowledge.catalogue.version)
+            if codes and any(label in codes for label in facts.labels):
+                return int(version)
         strange = [label for label in facts.labels if label not in knowledge.catalogue]
-        if strange:
-            raise Problem(
-                422,
-                "labels_are_no_matters",
-                f"{len(strange)} of {len(facts.labels)} labels are no matter codes of catalogue version"
-                f" {knowledge.catalogue.version}; train with matter codes as labels.",
-                errors=[
-                    {"pointer": "/path", "detail": f"{label[:80]} is no matter code"}
-                    for label in strange[:MAX_MODEL_PROBLEMS]
-                ],
-            )
-
-
-def _activated(version: int, effective_from: datetime, matters: int) -> Answer:
-    return {"version": str(version), "effective_from": rfc3339(effective_from), "matters": matters}
+        raise Problem(
+            422,
+            "labels_are_no_matters",
+            f"{len(strange)} of {len(facts.labels)} labels are no matter codes of catalogue version"
+            f" {knowledge.catalogue.version}, nor of one that leads there; train with matter codes as labels, or"
+            " confirm the mapping first.",
+            errors=[
+                {"pointer": "/path", "detail": f"{label[:80]} is no matter code"}
+                for label in strange[:MAX_MODEL_PROBLEMS]
+            ],
+        )
 
 
 def _decided(proposal_id: str, tag: str, word: str, status: str) -> Answer:

@@ -13,7 +13,7 @@ from services.classify import repository, review_queue
 from services.classify.knowledge import Library
 from services.classify.memory import rows as memory_rows
 from services.classify.memory.index import Decided, packed, wording
-from services.classify.reviewing import Decision, missed_words, reviewed, unknown_codes
+from services.classify.reviewing import Decision, catalogue_of, missed_words, reviewed, unknown_codes
 from shared.errors import Problem, not_found
 from shared.events.catalog.labels import Label, LabelReviewed
 from shared.http.commands import Answer
@@ -59,6 +59,8 @@ class Reviews:
             appeal_id: _Present(row["sequence"], repository.label_from(row["label"]), row["region_code"])
             for appeal_id, row in rows.items()
         }
+        older = {state.label.catalogue_version for state in present.values()} - {knowledge.catalogue.version}
+        versions = {version: await self._library.catalogue(uow.pg, version) for version in sorted(older)}
         real_now = datetime.now(UTC)
         held = await review_queue.held_by(uow.pg, list(present), real_now)
         decided = [appeal_id for appeal_id, state in present.items() if not state.label.needs_review]
@@ -75,7 +77,9 @@ class Reviews:
             if state is None or not command.who.sees_region(state.region_code):
                 answers.append(not_found("This appeal's label"))
                 continue
-            problem = unknown_codes(command.decision, knowledge)
+            own = versions.get(state.label.catalogue_version)
+            catalogue = catalogue_of(command.decision, own, knowledge.catalogue)
+            problem = unknown_codes(command.decision, catalogue, knowledge)
             if problem is not None:
                 answers.append(problem)
                 continue
@@ -100,14 +104,14 @@ class Reviews:
                         "first_matter": command.decision.matter,
                     }
                 )
-            after = reviewed(before, command.decision, knowledge, actor)
+            after = reviewed(before, command.decision, catalogue, knowledge, actor)
             note = clean(command.note)
             state.sequence += 1
             state.label = after
             changed.add(command.appeal_id)
             drawn = rows[command.appeal_id]["sketch"]
             decisions[command.appeal_id] = Decided(
-                wording(drawn), actor, after.matter.code, knowledge.catalogue.version, now, packed(drawn)
+                wording(drawn), actor, after.matter.code, after.catalogue_version, now, packed(drawn)
             )
             uow.emit(
                 LabelReviewed(actor=actor, reason=note, before_matter=before.matter.code, after=after),
@@ -144,6 +148,7 @@ class Reviews:
                     "class": state.label.handling_class,
                     "degraded": state.label.degraded,
                     "needs_review": False,
+                    "catalogue_version": state.label.catalogue_version,
                     "corrected": rows[appeal_id]["corrected"] or state.label.matter.code != rows[appeal_id]["matter"],
                     "label": _encode(state.label).decode(),
                 }

@@ -14,6 +14,7 @@ from services.dispatch.domain.units import UnitKind, UnitState
 from services.dispatch.handlers import Registers, duty_view, unit_view
 from services.dispatch.handlers.registers import Job
 from services.dispatch.schemas import (
+    CodesBody,
     DutyBody,
     NoteBody,
     PreviewBody,
@@ -25,6 +26,7 @@ from shared.errors import invalid
 from shared.http.auth import Caller, Idempotency
 from shared.http.commands import CommandQueue
 from shared.http.pages import Paged, after_of, page_of
+from shared.http.requests import BATCH_LIMIT
 from shared.ids import uuid7
 from shared.security.scope import within
 
@@ -77,6 +79,13 @@ def add_routes(
         if outcome.repeated:
             response.status_code = 200
         return outcome.answer
+
+    @routes.post("/v1/routing/impact", max_body_size=BATCH_LIMIT)
+    async def impact(body: CodesBody, who: Keeper) -> dict[str, Any]:
+        """How many unfinished orders would have another lead if matters were called otherwise: what a new catalogue,
+        and units imported for it, would move. Nothing is stored; orders keep the matter they have."""
+        async with database.read() as pg:
+            return await registers.impact_of_codes(pg, body.codes, body.units_version, clock.now())
 
     @routes.post("/v1/routing/preview")
     async def preview(body: PreviewBody, who: Staff) -> dict[str, Any]:

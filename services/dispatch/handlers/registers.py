@@ -1,7 +1,9 @@
 """Units and duties: imported with a diff and its impact, activated, added; the set-up of a fresh platform."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -22,7 +24,8 @@ from shared.security.principal import Principal
 
 EXAMINED = 5_000
 """orders whose routing an import's impact is worked out for, oldest first"""
-
+LISTED = 200
+"""moves and matters that the impact of new codes names, the largest first"""
 
 Job = Callable[[Uow], Awaitable[Answer]]
 """a write to a register"""
@@ -86,6 +89,58 @@ class Registers:
             "orders_examined": examined,
             "orders_to_another_unit": moved,
             "open_orders_of_removed_units": sum(without_lead.values()),
+        }
+
+    async def impact_of_codes(
+        self, pg: Any, codes: Mapping[str, str], units_version: int | None, at: datetime
+    ) -> dict[str, Any]:
+        """Unfinished orders that routing would give to another unit if their matter were called what `codes` say.
+
+        Raises Problem 404 for a version of units that was never imported.
+        """
+        await self.desk.refresh(pg)
+        proposed = self.desk.units
+        if units_version is not None:
+            units = await repository.read_units(pg, units_version)
+            if units is None:
+                raise not_found(f"The units' version {units_version}")
+            proposed = UnitDirectory.of(units, units_version)
+        moves: Counter[tuple[str, str]] = Counter()
+        without: Counter[str] = Counter()
+        examined, after = 0, ""
+        while examined < EXAMINED:
+            orders = await repository.unfinished_orders(pg, after, 500)
+            for order, text in orders:
+                case = order.as_case(text)
+                code = codes.get(order.matter)
+                if code is None:
+                    without[order.matter] += 1
+                    continue
+                now = self.desk.decide(case, at, order.returned_by).lead
+                then = self.desk.decide(replace(case, matter=code), at, order.returned_by, proposed).lead
+                if now != then:
+                    moves[now, then] += 1
+            examined += len(orders)
+            if len(orders) < 500:
+                break
+            after = orders[-1][0].id
+            await asyncio.sleep(0)  # routing is pure computing: let others in between
+        return {
+            "orders_examined": examined,
+            "orders_to_another_unit": sum(moves.values()),
+            "moves": [
+                {
+                    "from": before,
+                    "from_name": self.desk.units.name(before),
+                    "to": then,
+                    "to_name": proposed.name(then),
+                    "orders": n,
+                }
+                for (before, then), n in moves.most_common(LISTED)
+            ],
+            "orders_without_a_successor": sum(without.values()),
+            "matters_without_a_successor": [{"matter": code, "orders": n} for code, n in without.most_common(LISTED)],
+            "units_version": proposed.version,
         }
 
     async def activate_units(self, version: int, who: Principal, uow: Uow) -> dict[str, Any]:

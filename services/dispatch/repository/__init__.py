@@ -24,6 +24,7 @@ from services.dispatch.repository.orders import (
     orders_of,
     read_order,
     save_lamps,
+    unfinished_orders,
     waiting_orders,
 )
 from services.dispatch.repository.registers import (
@@ -67,5 +68,6 @@ __all__ = [
     "remember_feedback",
     "remember_labels",
     "save_lamps",
+    "unfinished_orders",
     "waiting_orders",
 ]

@@ -10,7 +10,7 @@ import msgspec
 import orjson
 
 from services.dispatch import tables
-from services.dispatch.domain.work_order import WorkOrder
+from services.dispatch.domain.work_order import UNFINISHED, WorkOrder
 from shared import terms
 from shared.db import bulk, months
 from shared.db.where import Where, prefixed
@@ -182,6 +182,19 @@ async def waiting_orders(pg: Any, after: str, limit: int) -> list[tuple[WorkOrde
         " WHERE w.status = 'dispatched' AND w.id > $1 ORDER BY w.id LIMIT $2",
         after,
         limit,
+    )
+    return [(_orders.decode(row["state"]), row["text"] or "") for row in rows]
+
+
+async def unfinished_orders(pg: Any, after: str, limit: int) -> list[tuple[WorkOrder, str]]:
+    """Orders that nobody has completed with the text of their first appeal, in the order of their ids."""
+    rows = await pg.fetch(
+        f"SELECT w.state, c.appeal::json ->> 'text' AS text FROM {tables.work_orders.fullname} w"
+        f" LEFT JOIN {tables.cases.fullname} c ON c.appeal_id = w.state::json -> 'appeal_ids' ->> 0"
+        " WHERE w.status = ANY($3) AND w.id > $1 ORDER BY w.id LIMIT $2",
+        after,
+        limit,
+        [status.value for status in UNFINISHED],
     )
     return [(_orders.decode(row["state"]), row["text"] or "") for row in rows]
 

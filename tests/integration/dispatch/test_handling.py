@@ -274,6 +274,32 @@ async def test_units_are_imported_with_a_diff_and_impact_before_they_are_in_forc
         assert (await order_of(hub, order["appeal_ids"][0]))["lead"] == CITYADMIN
 
 
+async def test_the_impact_of_other_matter_codes_is_told_before_a_catalogue_is_activated(server_url: str) -> None:
+    async with Harness.fresh(server_url, "dispatch") as hub:
+        await new_order(hub)
+        accepted = await new_order(hub)
+        await act(hub, accepted["id"], "accept")
+        await new_order(hub, ROAD)
+        body = {"codes": {"01010101": ROAD}}
+        answer = await hub.http.post("/v1/routing/impact", json=body, headers=hub.admin)
+        assert answer.status_code == 200, answer.text
+        shown = answer.json()
+        assert (shown["orders_examined"], shown["orders_to_another_unit"]) == (3, 2)
+        assert [(move["from"], move["orders"]) for move in shown["moves"]] == [(CITYADMIN, 2)]
+        assert shown["matters_without_a_successor"] == [{"matter": ROAD, "orders": 1}]
+        unknown = await hub.http.post("/v1/routing/impact", json=body | {"units_version": 99}, headers=hub.admin)
+        assert unknown.status_code == 404
+        # units that follow the new codes take all of it along
+        units = (CITY / "units.csv").read_text("utf-8")
+        moved = "\n".join(
+            line.replace(",01,", ",01|02010101,") if "cityadmin" in line and line.startswith("district") else line
+            for line in units.splitlines()
+        )
+        version = (await hub.http.post("/v1/units/import", content=moved.encode(), headers=hub.admin)).json()["version"]
+        both = await hub.http.post("/v1/routing/impact", json=body | {"units_version": version}, headers=hub.admin)
+        assert both.json()["orders_to_another_unit"] == 0, both.text
+
+
 async def test_a_wrong_units_file_is_reported_line_by_line_and_not_imported(hub: Harness) -> None:
     wrong = "code,name,kind,region,supervisor\nc,中心,centre,460100,\na,甲局,bureau,999999,nobody\n"
     answer = await hub.http.post("/v1/units/import", content=wrong.encode(), headers=hub.admin)
