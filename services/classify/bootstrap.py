@@ -68,7 +68,9 @@ def build(settings: Settings, clock: Clock, bus: Transport, database: Database) 
         name="classify",
         pace_s=SOON_S,
         database=database,
-        router=router(appeals, library, Places(own.platform), database, clock, reviews, imports, jobs),
+        router=router(
+            appeals, library, Places(own.platform, own.city.folder, clock), database, clock, reviews, imports, jobs
+        ),
         migrations=Path(__file__).parent / "migrations",
         subscriptions=subscriptions(appeals),
         setup=setup.run,

@@ -38,7 +38,7 @@ def build(settings: Settings, clock: Clock, bus: Transport, database: Database) 
         rules = load_rules(city.file("rules.yaml"), city.level)
     except (RulesError, PluginMissing) as error:
         rules, trouble = (), str(error)
-    divisions = regions.load()
+    divisions = regions.of_city(city.folder, clock.now().date())
     try:
         if settings.platforms or settings.city != "demo":
             platforms = load_platforms(settings.platforms, settings.platform)

@@ -18,8 +18,9 @@ from shared.settings import Settings
 
 def build(settings: Settings, clock: Clock, bus: Transport, database: Database) -> Service:
     """The service, ready to be run."""
-    default = replace(DEFAULT_FORMULA, min_asked=city.load(settings.city).min_asked)
-    handlers = Handlers(ZONE, default, regions.load())
+    own = city.load(settings.city)
+    default = replace(DEFAULT_FORMULA, min_asked=own.min_asked)
+    handlers = Handlers(ZONE, default, regions.of_city(own.folder, clock.now().date()))
     formulas = CommandQueue(database, handlers.on_formulas)
     return Service(
         name="evaluate",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import orjson
@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from services.intake import repository
 from services.intake.handlers import CaseCommand, Decline, FirstAnswer, Join, Part, Unmask, Withdraw
+from services.intake.learned_places import LearnedPlaces
 from services.intake.queries import Queries
 from services.intake.receiving import Desk, Prepared
 from services.intake.schemas import (
@@ -30,11 +31,12 @@ from services.intake.schemas import (
 )
 from services.intake.vault import Vault
 from shared.clock import Clock
+from shared.db import audit
 from shared.errors import Problem, Transient, invalid, not_found
 from shared.http.auth import Idempotency, KeyHeader, Public, allowed
 from shared.http.bodies import Body, Code, Instant
 from shared.http.commands import CommandQueue, IdempotencyKey, Outcome, unavailable
-from shared.http.pages import Page, Paged, decode_cursor
+from shared.http.pages import Page, Paged, after_of, decode_cursor, page_of
 from shared.http.problems import invalid_json, validation_problem
 from shared.http.requests import BATCH_LIMIT, StrictRoute, parse_json
 from shared.security.principal import STAFF, Principal
@@ -51,6 +53,8 @@ BATCHES = 4
 Sender = Annotated[Principal, allowed("seat", "platform")]
 Reader = Annotated[Principal, allowed(*STAFF, "platform")]
 Centre = Annotated[Principal, allowed("seat", "supervisor")]
+Staff = Annotated[Principal, allowed(*STAFF)]
+Keeper = Annotated[Principal, allowed("supervisor")]
 AppealId = Annotated[str, Path(description="UUIDv7 of the appeal")]
 
 
@@ -75,7 +79,9 @@ class Receiver:
         return Outcome(outcome.answer, outcome.repeated or isinstance(outcome.answer, FirstAnswer))
 
 
-def router(receiver: Receiver, cases: CommandQueue[CaseCommand], queries: Queries, vault: Vault) -> APIRouter:
+def router(
+    receiver: Receiver, cases: CommandQueue[CaseCommand], queries: Queries, vault: Vault, learned: LearnedPlaces
+) -> APIRouter:
     """All routes of intake but the local ones."""
     routes = APIRouter(tags=["intake"], route_class=StrictRoute)
     batches = asyncio.Semaphore(BATCHES)
@@ -120,6 +126,24 @@ def router(receiver: Receiver, cases: CommandQueue[CaseCommand], queries: Querie
         return StreamingResponse(
             _answers(receiver, who, lines, request, key, batches), media_type="application/x-ndjson"
         )
+
+    @routes.get("/v1/appeals/places")
+    async def learned_places(who: Staff, page: Paged) -> dict[str, Any]:
+        """Roads and estates that confirmed cases have told the district of, and which of them are in use."""
+        async with learned.database.read() as pg:
+            rows = await learned.listed(pg, after_of(page, str), page.limit + 1)
+        return page_of([learned.answer(row) for row in rows], page, lambda row: [row["name"]])
+
+    @routes.post("/v1/appeals/places/{name}/{decision}")
+    async def decide_place(
+        name: Annotated[str, Path(min_length=1, max_length=40)], decision: Literal["refuse", "undo"], who: Keeper
+    ) -> dict[str, Any]:
+        """Take a name out of use everywhere within half a minute, or undo that."""
+        async with learned.database.transaction() as uow:
+            state = "refused" if decision == "refuse" else "learned"
+            answer = await learned.decide(name, state, who.actor, uow)
+            await audit.record(uow, actor=who.actor, action=f"place.{state}", subject=name)
+        return answer
 
     @routes.get("/v1/appeals")
     async def find(

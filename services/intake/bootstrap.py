@@ -7,12 +7,13 @@ from services.intake.consumer import subscriptions
 from services.intake.finding import Finder
 from services.intake.handlers import CaseCommand, Intake
 from services.intake.keys import Keys
+from services.intake.learned_places import LearnedPlaces
 from services.intake.queries import Queries
 from services.intake.receiving import Desk, Prepared
 from services.intake.reconcile import Reconciliation
 from services.intake.tables import PARTITIONED
 from services.intake.vault import Vault
-from shared import regions
+from shared import city, regions
 from shared.bus.records import Transport
 from shared.clock import Clock
 from shared.db.database import Database
@@ -30,14 +31,16 @@ def build(settings: Settings, clock: Clock, bus: Transport, database: Database) 
     """The only place where the parts of intake meet."""
     keys = Keys.load(settings.keys, make=settings.env == "local")
     vault = Vault(keys.vault, keys.current)
-    directory = regions.load()
+    directory = regions.of_city(city.load(settings.city).folder, clock.now().date())
     directory.resolve("", settings.platform)  # builds the resolver of the home platform before the first appeal
     intake = Intake(keys, vault.current)
     receiving: CommandQueue[Prepared] = CommandQueue(database, intake.receive, largest=api.CHUNK, waiting=20_000)
     cases: CommandQueue[CaseCommand] = CommandQueue(database, intake.handle)
     queries = Queries(database, keys, directory, settings.url, Finder(database, real_time=not settings.sim_clock))
-    receiver = api.Receiver(Desk(settings.platform, keys, vault, directory), clock, receiving)
-    router = api.router(receiver, cases, queries, vault)
+    desk = Desk(settings.platform, keys, vault, directory)
+    learned = LearnedPlaces(database, directory, settings.platform, desk.use_regions)
+    receiver = api.Receiver(desk, clock, receiving)
+    router = api.router(receiver, cases, queries, vault, learned)
     if settings.env == "local":
         router.include_router(local.router(ClockDesk(clock, bus) if isinstance(clock, TurnedClock) else None))
 
@@ -49,7 +52,7 @@ def build(settings: Settings, clock: Clock, bus: Transport, database: Database) 
         migrations=Path(__file__).parent / "migrations",
         subscriptions=subscriptions(),
         start=partitions.make,
-        background=(partitions.care,),
+        background=(partitions.care, learned.run),
         reconcile=Reconciliation(database, clock),
         state=intake,
     )

@@ -78,6 +78,10 @@ class Desk:
         self.vault = vault
         self.regions = regions
 
+    def use_regions(self, regions: RegionDirectory) -> None:
+        """From the next appeal on."""
+        self.regions = regions
+
     def prepare(self, body: AppealBody, source_platform: str, actor: str, now: datetime) -> Prepared:
         """Redact, place, seal. Raises `Problem` 422 for what only the rules can see."""
         emergency = body.emergency_action
@@ -134,7 +138,7 @@ class Desk:
             lon = lat = None
         found = self.regions.resolve(where.address or "", self.platform, lon, lat)
         if where.region_code is not None:
-            given = where.region_code
+            given = self.regions.current(where.region_code)
             if self.regions.get(given) is None and not self.regions.ancestors(given):
                 remedy = "is no code of GB/T 2260; send one of the division tree or leave the field out"
                 pointer = "/location/region_code"

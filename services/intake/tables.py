@@ -1,6 +1,6 @@
 """Tables of schema `intake`. Those that grow with cases are partitioned by the month inside their UUIDv7 key."""
 
-from sqlalchemy import Column, DateTime, Index, Integer, LargeBinary, MetaData, Table, Text, Uuid
+from sqlalchemy import Boolean, Column, DateTime, Index, Integer, LargeBinary, MetaData, Table, Text, Uuid
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TSVECTOR
 
 SCHEMA = "intake"
@@ -104,6 +104,27 @@ timeline = Table(
     Column("words", Text, nullable=False),
     Column("reason", Text),
     postgresql_partition_by="RANGE (appeal_id)",
+)
+
+# names of roads and estates in confirmed cases, by the district they lie in
+learned_places = Table(
+    "learned_places",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("county", Text, primary_key=True),
+    Column("seen", Integer, nullable=False),
+    # learned; refused by a person (the same in every row of a name)
+    Column("state", Text, nullable=False),
+    Column("last_seen", _instant, nullable=False),
+    Column("decided_by", Text),
+    Column("decided_at", _instant),
+)
+# up to which appeal they were read
+place_lessons = Table(
+    "place_lessons",
+    metadata,
+    Column("only_row", Boolean, primary_key=True),
+    Column("position", Uuid, nullable=False),
 )
 
 PARTITIONED: tuple[Table, ...] = tuple(

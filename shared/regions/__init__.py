@@ -4,6 +4,6 @@
 (architecture.md, Plug-ins). Rules: domain.md, 'Regions, platforms, units'.
 """
 
-from shared.regions.directory import DivisionDirectory, Place, Region, RegionDirectory, load
+from shared.regions.directory import Change, DivisionDirectory, Place, Region, RegionDirectory, load, of_city, with_own
 
-__all__ = ["DivisionDirectory", "Place", "Region", "RegionDirectory", "load"]
+__all__ = ["Change", "DivisionDirectory", "Place", "Region", "RegionDirectory", "load", "of_city", "with_own"]

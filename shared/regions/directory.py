@@ -5,14 +5,17 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date
 from functools import lru_cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Protocol
 
 from shared.regions.resolver import Place, PlaceResolver, Region
 
-__all__ = ["DivisionDirectory", "Place", "Region", "RegionDirectory", "load"]
+__all__ = ["Change", "DivisionDirectory", "Place", "Region", "RegionDirectory", "load", "of_city", "with_own"]
 
 
 class RegionDirectory(Protocol):
@@ -37,15 +40,33 @@ class RegionDirectory(Protocol):
     def platform_of(self, code: str, platform_codes: Collection[str]) -> str | None:
         """The platform that answers for ``code``: itself or its nearest ancestor among ``platform_codes``."""
 
+    def current(self, code: str) -> str:
+        """What ``code`` is called today: a division that was dissolved or renumbered lives on in another one."""
+
     def resolve(self, text: str, home: str, lon: float | None = None, lat: float | None = None) -> Place:
         """The place ``text`` (an address or a whole appeal) speaks of, seen from platform ``home``."""
 
 
-class DivisionDirectory:
-    """``RegionDirectory`` over rows held in memory."""
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A division that is another one since a day: dissolved, merged, or under a new number. Its old name is still used
+    by people, its old code by other systems."""
 
-    def __init__(self, regions: Iterable[Region]) -> None:
+    since: date
+    old_code: str
+    old_name: str
+    new_code: str
+
+
+class DivisionDirectory:
+    """``RegionDirectory`` over rows held in memory. ``names``: what people call a place (a road, an estate) → code."""
+
+    def __init__(
+        self, regions: Iterable[Region], changes: Iterable[Change] = (), names: Mapping[str, str] | None = None
+    ) -> None:
         self._regions = {region.code: region for region in regions}
+        self._changes = {change.old_code: change for change in changes if change.old_code not in self._regions}
+        self._names = dict(names or {})
         self._children: dict[str, list[Region]] = {}
         for region in self._regions.values():
             self._children.setdefault(region.parent, []).append(region)
@@ -73,15 +94,35 @@ class DivisionDirectory:
             return code
         return next((above for above in self.ancestors(code) if above in platform_codes), None)
 
+    def current(self, code: str) -> str:
+        seen = {code}
+        while code in self._changes and self._changes[code].new_code not in seen:
+            code = self._changes[code].new_code
+            seen.add(code)
+        return code
+
     def resolve(self, text: str, home: str, lon: float | None = None, lat: float | None = None) -> Place:
         resolver = self._resolvers.get(home)
         if resolver is None:
-            resolver = self._resolvers[home] = PlaceResolver(self._regions, self.ancestors, home)
+            former = [(change.old_name, self.current(code)) for code, change in self._changes.items()]
+            resolver = self._resolvers[home] = PlaceResolver(
+                self._regions, self.ancestors, home, former=former, names=self._names
+            )
         return resolver.resolve(text, lon, lat)
 
     def extended(self, regions: Iterable[Region]) -> DivisionDirectory:
         """A new directory with a city's own regions (communities, development zones) added or replaced."""
-        return DivisionDirectory([*self._regions.values(), *regions])
+        return DivisionDirectory([*self._regions.values(), *regions], self._changes.values(), self._names)
+
+    def with_names(self, names: Mapping[str, str]) -> DivisionDirectory:
+        """A new directory that also knows what people call places: name → code of the region it lies in."""
+        return DivisionDirectory(self._regions.values(), self._changes.values(), names)
+
+    def all(self) -> tuple[Region, ...]:
+        return tuple(self._regions.values())
+
+    def changes(self) -> tuple[Change, ...]:
+        return tuple(self._changes.values())
 
     def _parent(self, code: str) -> str:
         region = self._regions.get(code)
@@ -95,12 +136,66 @@ class DivisionDirectory:
 
 
 @lru_cache(maxsize=1)
-def load() -> RegionDirectory:
-    """The directory of the shipped divisions file (September 2026, 41,963 rows); read once per process."""
+def load() -> DivisionDirectory:
+    """The directory of the shipped divisions file (September 2026, 41,963 rows) and of the changes before it that
+    people and other systems may not have followed; read once per process."""
     packed = files("shared.regions").joinpath("divisions.csv.gz").read_bytes()
     rows = csv.reader(io.StringIO(gzip.decompress(packed).decode("utf-8")))
     next(rows)
-    return DivisionDirectory(
+    regions = [
         Region(code, name, int(level), parent, float(lon) if lon else None, float(lat) if lat else None)
         for code, name, level, parent, lon, lat in rows
-    )
+    ]
+    listed = csv.DictReader(io.StringIO(files("shared.regions").joinpath("changes.csv").read_text("utf-8")))
+    changes = [
+        Change(date.fromisoformat(row["since"]), row["old_code"], row["old_name"], row["new_code"]) for row in listed
+    ]
+    return DivisionDirectory(regions, changes)
+
+
+def of_city(folder: Path, on: date) -> DivisionDirectory:
+    """The shipped divisions, with the file `regions.csv` of a city's folder if it has one, as they hold `on` a day.
+
+    Raises ValueError that names the first wrong line.
+    """
+    own = folder / "regions.csv"
+    if not own.is_file():
+        return load()
+    try:
+        return with_own(load(), own.read_text("utf-8-sig"), on)
+    except ValueError as error:
+        raise ValueError(f"{own}: {error}") from error
+
+
+OWN_COLUMNS = ("code", "name", "level", "parent", "lon", "lat", "valid_from", "valid_to", "became")
+
+
+def with_own(directory: DivisionDirectory, text: str, on: date) -> DivisionDirectory:
+    """The directory with a city's own file (`regions.csv`: header `OWN_COLUMNS`) as it holds `on` a day: communities,
+    development zones, and divisions that changed. `valid_to` is the last day, `became` the code it has from then on.
+
+    Raises ValueError that names the first wrong line.
+    """
+    reader = csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline=""), strict=True)
+    if tuple(name.strip() for name in next(reader, [])) != OWN_COLUMNS:
+        raise ValueError(f"line 1: the header must be exactly {','.join(OWN_COLUMNS)}")
+    added: list[Region] = []
+    changes: list[Change] = []
+    try:
+        for cells in reader:
+            if not any(cell.strip() for cell in cells):
+                continue
+            code, name, level, parent, lon, lat, first, last, became = (cell.strip() for cell in cells)
+            if not (code.isascii() and code.isdigit() and name and parent):
+                raise ValueError("code (digits), name and parent are needed")
+            if last and date.fromisoformat(last) < on:
+                if became:
+                    changes.append(Change(date.fromisoformat(last), code, name, became))
+            elif not first or date.fromisoformat(first) <= on:
+                point = (float(lon), float(lat)) if lon and lat else (None, None)
+                added.append(Region(code, name, int(level), parent, *point))
+    except (ValueError, csv.Error) as error:
+        raise ValueError(f"line {reader.line_num}: {error}") from error
+    gone = {change.old_code for change in changes}
+    kept = [region for region in directory.all() if region.code not in gone]
+    return DivisionDirectory([*kept, *added], [*directory.changes(), *changes])

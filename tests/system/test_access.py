@@ -51,6 +51,8 @@ MAY = {
     "POST /v1/appeals/{appeal_id}/link": "seat supervisor",
     "POST /v1/appeals/{appeal_id}/unlink": "seat supervisor",
     "POST /v1/appeals/{appeal_id}/unmask": "seat handler",
+    "GET /v1/appeals/places": STAFF,
+    "POST /v1/appeals/places/{name}/{decision}": "supervisor",
     "POST /v1/tokens": NOBODY,
     "GET /v1/clock": EVERYBODY,
     "POST /v1/clock": NOBODY,

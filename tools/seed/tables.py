@@ -29,6 +29,7 @@ COUNTED: Final = {"classify": ("label_counts",), "evaluate": ("units",), "journa
 """written by the seed in another way than by cloning"""
 
 REGISTERS: Final = {
+    "intake": ("learned_places", "place_lessons"),
     "classify": ("knowledge", "catalogue_versions", "catalogue_pairs", "tags", "tag_proposals", "models"),
     "dispatch": ("registries", "unit_versions", "duties"),
     "sla": ("policies", "calendars"),

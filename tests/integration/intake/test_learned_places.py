@@ -1,0 +1,53 @@
+"""Roads and estates learned from confirmed cases: used after three that agree, bounded, undone by a person."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from services.intake.learned_places import LearnedPlaces
+from shared.regions import DivisionDirectory, load
+from shared.testing.harness import Harness
+from tests.integration.intake.test_case_view import receive
+
+HOME, QIONGSHAN = "460100", "460107"
+ESTATE = "青竹雅苑"
+
+
+async def completed(hub: Harness, text: str, region: str) -> None:
+    """A case whose place its client gave, and whose order is done."""
+    appeal_id = (await receive(hub, text=text, location={"region_code": region}))["id"]
+    await hub.query("UPDATE intake.cases SET status = 'completed' WHERE appeal_id = $1::uuid", appeal_id)
+
+
+async def test_a_name_is_used_when_three_confirmed_cases_agree_until_a_person_refuses_it(hub: Harness) -> None:
+    used: list[DivisionDirectory] = []
+    learned = LearnedPlaces(hub.runners["intake"].service.database, load(), HOME, used.append)
+    soon = datetime.now(UTC) + timedelta(minutes=1)
+    for n in range(2):
+        await completed(hub, f"反映{ESTATE}的路灯第{n}次坏了", QIONGSHAN)
+    await receive(hub, text=f"{ESTATE}停水", location={"region_code": "460108"})  # not completed: says nothing
+    assert await learned.learn(soon) >= 2
+    assert await learned.learn(soon) == 0
+    await learned.follow()
+    assert used == []
+    await completed(hub, f"住在{ESTATE}，电梯坏了", QIONGSHAN)
+    await learned.learn(soon)
+    await learned.follow()
+    assert used[-1].resolve(f"{ESTATE}又停电了", HOME).region_code == QIONGSHAN
+
+    listed = (await hub.http.get("/v1/appeals/places?limit=200", headers=hub.admin)).json()["items"]
+    (row,) = [row for row in listed if row["name"] == ESTATE]
+    assert (row["region_code"], row["seen"], row["of"], row["in_use"]) == (QIONGSHAN, 3, 3, True)
+    path = f"/v1/appeals/places/{ESTATE}"
+    refused = await hub.http.post(f"{path}/refuse", headers=hub.admin)
+    assert (refused.status_code, refused.json()["in_use"]) == (200, False)
+    await learned.follow()
+    assert used[-1].resolve(f"{ESTATE}又停电了", HOME).confidence == 0.0
+    # later cases do not bring it back, a person does
+    await completed(hub, f"{ESTATE}垃圾没人清", QIONGSHAN)
+    await learned.learn(soon)
+    await learned.follow()
+    assert used[-1].resolve(f"{ESTATE}又停电了", HOME).confidence == 0.0
+    assert (await hub.http.post(f"{path}/undo", headers=hub.admin)).json()["in_use"] is True
+    assert (await hub.http.post("/v1/appeals/places/无此名/undo", headers=hub.admin)).status_code == 404
+    assert (await hub.http.post(f"{path}/refuse", headers=hub.token("seat"))).status_code == 403
