@@ -80,7 +80,8 @@ def _service(name: str) -> Any:
         queue: CommandQueue[Any] = CommandQueue(nowhere, cast(Any, _done))
         desk: Any = SimpleNamespace(platform="460100", prepare=lambda body, *_: body)
         queries: Any = SimpleNamespace(case=_case)
-        router = intake_api.router(intake_api.Receiver(desk, clock, queue), queue, queries, cast(Any, None))
+        nobody = cast(Any, None)
+        router = intake_api.router(intake_api.Receiver(desk, clock, queue), queue, queries, nobody, nobody)
     else:
         router = APIRouter(tags=["dispatch"], route_class=StrictRoute)
         acts: CommandQueue[Any] = CommandQueue(nowhere, cast(Any, _done))

@@ -72,7 +72,7 @@ def main(arguments: list[str]) -> None:
         raise SystemExit("bench-place needs data=FILE (JSONL, plain or .gz) of tickets with text and district")
     path = Path(chosen["data"])
     opened = gzip.open if path.suffix == ".gz" else open
-    with opened(path, "rt", encoding="utf-8") as stream:  # type: ignore[operator]
+    with opened(path, "rt", encoding="utf-8") as stream:
         rows = [json.loads(line) for line in stream]
     regions, home = load(), chosen["home"]
     districts = {region.name: region.code for region in regions.children(home)}
