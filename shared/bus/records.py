@@ -87,6 +87,8 @@ class Transport(Protocol):
     """What carries events between services."""
 
     name: str
+    ends_sql: str | None
+    """(topic, partition, first_offset, next_offset) as SQL, where the log stands in the services' own database"""
 
     async def start(self) -> None: ...
 

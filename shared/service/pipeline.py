@@ -10,10 +10,17 @@ from shared.bus.records import Partition, Transport
 async def schemas_of(connection: Any) -> list[str]:
     """Schemas that hold a service's runtime tables."""
     rows = await connection.fetch(
-        "SELECT schemaname FROM pg_tables t WHERE tablename = 'timers' AND EXISTS (SELECT 1 FROM pg_tables o"
-        " WHERE o.schemaname = t.schemaname AND o.tablename = 'inbox_offsets') ORDER BY 1"
+        "SELECT n.nspname AS name FROM pg_class t JOIN pg_namespace n ON n.oid = t.relnamespace"
+        " WHERE t.relname = 'timers' AND t.relkind = 'r' AND EXISTS (SELECT 1 FROM pg_class o"
+        " WHERE o.relname = 'inbox_offsets' AND o.relnamespace = t.relnamespace) ORDER BY 1"
     )
-    return [row["schemaname"] for row in rows]
+    return [row["name"] for row in rows]
+
+
+def looks(transport: Transport) -> int:
+    """How often in a row `backlog` must find nothing. A batch may just have moved from one place to the next; where the
+    log stands in the database too, one look sees all places at one instant."""
+    return 1 if transport.ends_sql else 2
 
 
 async def backlog(connection: Any, transport: Transport, now: datetime, schemas: Sequence[str]) -> str | None:
@@ -21,31 +28,36 @@ async def backlog(connection: Any, transport: Transport, now: datetime, schemas:
     outbox rows to send, timers to fire, records to read."""
     if not schemas:
         return None
-    outbox, due = await connection.fetchrow(
+    reading = " UNION ALL ".join(
+        f"SELECT '{name}' AS reader, topic, partition, next_offset FROM \"{name}\".inbox_offsets" for name in schemas
+    )
+    unread = (
+        f"SELECT r.reader || ' at ' || r.topic || '/' || r.partition FROM ({reading}) r"
+        f" JOIN ({transport.ends_sql}) e USING (topic, partition)"
+        " WHERE e.next_offset > greatest(r.next_offset, e.first_offset) LIMIT 5"
+    )
+    outbox, due, behind = await connection.fetchrow(
         "SELECT "
         + " + ".join(f'(SELECT count(*) FROM "{name}".outbox WHERE parked IS NULL)' for name in schemas)
         + ", "
         + " + ".join(
             f'(SELECT count(*) FROM "{name}".timers WHERE due_at <= $1 AND retry_at IS NULL)' for name in schemas
-        ),
+        )
+        + (f", ARRAY({unread})" if transport.ends_sql else ", NULL"),
         now,
     )
     if outbox:
         return f"{outbox} outbox rows"
     if due:
         return f"{due} due timers"
-    read = await connection.fetch(
-        " UNION ALL ".join(
-            f"SELECT '{name}' AS reader, topic, partition, next_offset FROM \"{name}\".inbox_offsets"
-            for name in schemas
-        )
-    )
-    topics = sorted({row["topic"] for row in read})
-    ends = await transport.ends(topics) if topics else {}
-    behind = [
-        f"{row['reader']} at {row['topic']}/{row['partition']}"
-        for row in read
-        for first, upcoming in [ends.get(Partition(row["topic"], row["partition"]), (0, 0))]
-        if upcoming > max(row["next_offset"], first)
-    ]
-    return f"unread: {', '.join(behind[:5])}" if behind else None
+    if behind is None:
+        read = await connection.fetch(reading)
+        topics = sorted({row["topic"] for row in read})
+        ends = await transport.ends(topics) if topics else {}
+        behind = [
+            f"{row['reader']} at {row['topic']}/{row['partition']}"
+            for row in read
+            for first, upcoming in [ends.get(Partition(row["topic"], row["partition"]), (0, 0))]
+            if upcoming > max(row["next_offset"], first)
+        ][:5]
+    return f"unread: {', '.join(behind)}" if behind else None

@@ -21,7 +21,7 @@ from shared.bus.records import Transport
 from shared.clock import Clock, SystemClock
 from shared.db.database import is_transient, plain_url
 from shared.errors import Problem, invalid
-from shared.service.pipeline import backlog, schemas_of
+from shared.service.pipeline import backlog, looks, schemas_of
 from shared.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -98,7 +98,9 @@ class TurnedClock:
             await connection.close()
 
     async def _read(self, connection: Any) -> None:
-        row = await connection.fetchrow("SELECT version, real_at, business_at, speed, resume FROM sim.clock")
+        self._take(await connection.fetchrow("SELECT version, real_at, business_at, speed, resume FROM sim.clock"))
+
+    def _take(self, row: Any) -> None:
         if row is not None and row["version"] != self.version:
             self.version = row["version"]
             self._resume = row["resume"]
@@ -243,21 +245,22 @@ class ClockDesk:
 
     async def _set(self, connection: Any, business: datetime, speed: float, resume: float | None = None) -> None:
         """`resume`: the speed to go on with when this desk dies."""
-        version = await connection.fetchval(
-            "UPDATE sim.clock SET version = version + 1, real_at = clock_timestamp(), business_at = $1, speed = $2,"
-            " resume = $3 RETURNING version",
+        row = await connection.fetchrow(
+            "WITH turned AS (UPDATE sim.clock SET version = version + 1, real_at = clock_timestamp(), business_at = $1,"
+            " speed = $2, resume = $3 RETURNING version, real_at, business_at, speed, resume)"
+            " SELECT *, pg_notify($4, version::text) FROM turned",
             business,
             speed,
             resume,
+            CHANNEL,
         )
-        await self.clock._read(connection)
-        await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, str(version))
+        self.clock._take(row)
         deadline = asyncio.get_running_loop().time() + 10
         while True:
             self._seen.clear()
             if not await connection.fetchval(
                 "SELECT count(*) FROM sim.readers WHERE version < $1 AND seen_at > now() - make_interval(secs => $2)",
-                version,
+                row["version"],
                 READER_GONE_S,
             ):
                 return
@@ -273,21 +276,20 @@ class ClockDesk:
         first = " UNION ALL ".join(
             f'SELECT min(due_at) AS due_at FROM "{schema}".timers WHERE retry_at IS NULL' for schema in self._schemas
         )
-        due = await connection.fetchval(f"SELECT min(due_at) FROM ({first}) t")
-        if due is None:
-            return None, 0
         counts = " + ".join(
-            f'(SELECT count(*) FROM "{schema}".timers WHERE due_at = $1 AND retry_at IS NULL)'
+            f'(SELECT count(*) FROM "{schema}".timers t WHERE t.due_at = first.due_at AND retry_at IS NULL)'
             for schema in self._schemas
         )
-        return due, await connection.fetchval(f"SELECT {counts}", due)
+        row = await connection.fetchrow(
+            f"WITH first AS (SELECT min(due_at) AS due_at FROM ({first}) t) SELECT due_at, {counts} AS count FROM first"
+        )
+        return row["due_at"], row["count"]
 
     async def _drain(self, connection: Any, now: datetime) -> None:
-        """Wait until outboxes are empty, everything in the log is read and no timer up to `now` is left; twice in a
-        row, because a batch may just have moved from one place to the next."""
+        """Wait until outboxes are empty, everything in the log is read and no timer up to `now` is left."""
         deadline = asyncio.get_running_loop().time() + STEP_TIMEOUT_S
         quiet = 0
-        while quiet < 2:
+        while quiet < looks(self.transport):
             state = await backlog(connection, self.transport, now, self._schemas)
             quiet = 0 if state else quiet + 1
             if state and asyncio.get_running_loop().time() > deadline:

@@ -30,7 +30,7 @@ from shared.events.stored import headers_from
 from shared.http.app import gated, running, service_app
 from shared.ids import uuid7
 from shared.security.tokens import Tokens
-from shared.service.pipeline import backlog, schemas_of
+from shared.service.pipeline import backlog, looks, schemas_of
 from shared.service.process import build_service, ensure_topics, migrate_service
 from shared.service.runner import Runner
 from shared.service.service import Service
@@ -155,12 +155,14 @@ class Harness:
         try:
             quiet = 0
             deadline = asyncio.get_running_loop().time() + timeout
-            while quiet < 2:
-                left = await backlog(connection, self.transport, self.clock.now(), await schemas_of(connection))
+            schemas = await schemas_of(connection)
+            while quiet < looks(self.transport):
+                left = await backlog(connection, self.transport, self.clock.now(), schemas)
                 quiet = 0 if left else quiet + 1
                 if left and asyncio.get_running_loop().time() > deadline:
                     raise TimeoutError(f"not settled after {timeout} s: {left}")
-                await asyncio.sleep(0.01)
+                if quiet < looks(self.transport):
+                    await asyncio.sleep(0.005)
         finally:
             await connection.close()
 

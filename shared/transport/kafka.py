@@ -41,6 +41,7 @@ class KafkaTransport:
     """One producer and one metadata reader per process; each group has its own consumer."""
 
     name = "kafka"
+    ends_sql: str | None = None
 
     def __init__(self, bootstrap_servers: str, **security: Any) -> None:
         """`security`: aiokafka's own arguments (`security_protocol`, `sasl_…`, `ssl_context`), see `security_of`."""

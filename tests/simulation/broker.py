@@ -235,6 +235,7 @@ class SimulatedTransport:
     """The broker as one process sees it (`Transport`)."""
 
     name = "simulated"
+    ends_sql: str | None = None
 
     def __init__(self, broker: Broker, process: Speaker) -> None:
         self.broker = broker

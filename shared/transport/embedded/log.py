@@ -69,6 +69,7 @@ class EmbeddedTransport:
     """The log in PostgreSQL behind the `Transport` Protocol. One object per process."""
 
     name = "embedded"
+    ends_sql: str | None = "SELECT topic, partition, first_offset, next_offset FROM bus.partitions"
 
     def __init__(self, database_url: str) -> None:
         self.url = plain_url(database_url)
