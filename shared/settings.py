@@ -1,9 +1,10 @@
 """The one settings class: every process reads the same few variables (api.md, "Local stack")."""
 
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Literal
 
-from pydantic import AwareDatetime, Field, model_validator
+from pydantic import AwareDatetime, Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -52,6 +53,8 @@ class Settings(BaseSettings):
     """folder of the platform's keys; default `<data dir>/keys`"""
     llm_key: str = Field(default="", repr=False)
     """bearer token of the language model named in the city's profile (section `classify`, `llm`)"""
+    webhook_networks: str = ""
+    """networks in CIDR notation, separated by commas, that webhooks may lie in beside the public internet"""
     log_level: str = "INFO"
     pool_size: int = Field(default=5, ge=1)
     """database connections of one service"""
@@ -66,6 +69,13 @@ class Settings(BaseSettings):
             if not self.jwt_issuer:
                 raise ValueError("production needs SUSHU_JWT_ISSUER, the `iss` of your token issuer")
         return self
+
+    @field_validator("webhook_networks")
+    @classmethod
+    def _are_networks(cls, listed: str) -> str:
+        for part in filter(None, map(str.strip, listed.split(","))):
+            ip_network(part)  # raises ValueError, which says what is wrong with it
+        return listed
 
     @property
     def url(self) -> str:

@@ -2,58 +2,53 @@
 
 import asyncio
 import contextlib
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
 
 from services.journal import repository
 from services.journal.handlers import Handlers
+from services.journal.sharing import WITHHELD, View, view_of
 from shared.errors import Problem, invalid
 from shared.http.auth import allowed
+from shared.http.bodies import Code
 from shared.http.requests import StrictRoute
 from shared.security.principal import Principal
-from shared.security.scope import within
 
 LONGEST_WAIT_S = 30
 LOOK_S = 0.2
 
 
-def router(handlers: Handlers) -> APIRouter:
+def router(handlers: Handlers, withheld: Sequence[str] = WITHHELD) -> APIRouter:
     """Routes under `/v1/events`."""
     routes = APIRouter(tags=["journal"], route_class=StrictRoute)
 
-    async def whole(who: Annotated[Principal, allowed("platform", "auditor", "leader")]) -> Principal:
-        """One who may see every row: the feed has no row scope. A platform reads the feed of those below it."""
-        staff = who.has("auditor", "leader")
-        if "admin" not in who.roles and (
-            who.units or who.regions or not (staff or (who.platform and within(handlers.platform, who.platform)))
-        ):
-            raise Problem(
-                403,
-                "forbidden",
-                "The feed shows the events of every unit, region and platform, and this token is limited to some; "
-                "read single cases under /v1/appeals.",
-            )
-        return who
+    async def viewer(who: Annotated[Principal, allowed("platform", "auditor", "leader")]) -> View:
+        return view_of(who, handlers.platform, withheld)
 
-    feed_reader = Depends(whole)
+    Seen = Annotated[View, Depends(viewer)]
 
-    @routes.get("/v1/events", dependencies=[feed_reader])
+    @routes.get("/v1/events")
     async def feed(
+        seen: Seen,
         after: Annotated[str, Query(max_length=20, description="`next` of the page before")] = "",
         types: Annotated[str, Query(max_length=2000, description="event types, separated by commas")] = "",
+        region: Annotated[Code | None, Query(description="only cases of this region and what lies below it")] = None,
         limit: Annotated[int, Query(ge=1, le=1000)] = 200,
         wait_s: Annotated[int, Query(ge=0, le=LONGEST_WAIT_S, description="wait for news at the end of the feed")] = 0,
     ) -> dict[str, Any]:
         """Every event in the order of the journal, as CloudEvents in JSON; keep `next` and ask again with it.
 
         At least once: after a crash of yours the same events come again; none is skipped. `next` is null at the end of
-        what is there: ask again with the last one you had. Of rare `types` a page may be short or empty and yet have a
-        `next`: the journal is looked through in pieces.
+        what is there: ask again with the last one you had. Of rare `types` or a small region a page may be short or
+        empty and yet have a `next`: the journal is looked through in pieces. A token of regions sees the events of
+        cases there, a platform sees all fields but those on the city's list of what is not shared.
         """
         position = _position(after)
         wanted = [name.strip() for name in types.split(",") if name.strip()]
-        entries, upcoming = await _read(handlers, position, wanted, limit)
+        view = seen.narrowed(region)
+        entries, upcoming = await _read(handlers, position, wanted, limit, view)
         if not entries and upcoming is None and wait_s:
             handlers.appended.clear()
             end = asyncio.get_running_loop().time() + wait_s
@@ -62,16 +57,19 @@ def router(handlers: Handlers) -> APIRouter:
                     async with asyncio.timeout(LOOK_S):  # another process may be the one that appends
                         await handlers.appended.wait()
                 handlers.appended.clear()
-                entries, upcoming = await _read(handlers, position, wanted, limit)
+                entries, upcoming = await _read(handlers, position, wanted, limit, view)
         last = None if upcoming is None else str(upcoming)
-        return {"items": [entry.as_cloudevent() for entry in entries], "next": last}
+        return {"items": [view.shown(entry.as_cloudevent()) for entry in entries], "next": last}
 
-    @routes.get("/v1/events/counts", dependencies=[feed_reader])
+    @routes.get("/v1/events/counts")
     async def counts(
+        seen: Seen,
         after: Annotated[str, Query(max_length=20, description="`next` of the call before, or `latest`: the end")] = "",
     ) -> dict[str, Any]:
         """How many events of each type stand behind `after`: for a running count, keep `next` and add up until it
-        stays the same. One call counts a piece of the journal."""
+        stays the same. One call counts a piece of the journal. Not for a token of regions."""
+        if seen.regions is not None:
+            raise Problem(403, "forbidden", "The counts are of all regions, and this token is limited to some.")
         async with handlers.database.read() as raw:
             position = await repository.last_position(raw) if after == "latest" else _position(after)
             found, last = await repository.counts(raw, position)
@@ -80,9 +78,11 @@ def router(handlers: Handlers) -> APIRouter:
     return routes
 
 
-async def _read(handlers: Handlers, after: int, types: list[str], limit: int) -> tuple[list[Any], int | None]:
+async def _read(
+    handlers: Handlers, after: int, types: list[str], limit: int, view: View
+) -> tuple[list[Any], int | None]:
     async with handlers.database.read() as raw:
-        return await repository.read(raw, after, types, limit)
+        return await repository.read(raw, after, types, limit, view.regions)
 
 
 def _position(after: str) -> int:

@@ -6,10 +6,14 @@ from typing import Any
 
 from services.journal.domain import Entry
 from shared.db.months import month_of
+from shared.db.where import Where, prefixed
 from shared.events.event import Event, Message
+from shared.security.scope import prefix
 
 LOOK_AT = 5_000
 """positions of one query, whatever is asked for: the journal holds years"""
+_REGION = "coalesce(data #>> '{after,region_code}', data #>> '{after,place,region_code}')"
+"""of the case that an event tells of"""
 
 
 async def append(pg: Any, platform: str, messages: Sequence[Message[Event]]) -> int:
@@ -46,20 +50,27 @@ async def append(pg: Any, platform: str, messages: Sequence[Message[Event]]) -> 
     return last
 
 
-async def read(pg: Any, after: int, types: Sequence[str], limit: int) -> tuple[list[Entry], int | None]:
-    """Entries behind position `after` in order (`types` empty = all), and where to go on; None at the end.
+async def read(
+    pg: Any, after: int, types: Sequence[str], limit: int, regions: Sequence[str] | None = None
+) -> tuple[list[Entry], int | None]:
+    """Entries behind position `after` in order (`types` empty = all; of events in `regions`, None = all), and where to
+    go on; None at the end.
 
     One call looks at no more than `LOOK_AT` positions: of a rare type a page may be short, or empty, and not the last.
     """
-    end = await last_position(pg) if types else 0  # before the look: what is appended meanwhile must not be skipped
+    where = Where()
+    where.add("position > ?", after)
+    where.add("position <= ?", after + LOOK_AT)
+    if types:
+        where.add("type = ANY(?)", list(types))
+    if regions is not None:
+        where.add(f"{_REGION} LIKE ANY(?)", [prefixed(prefix(code)) for code in regions])
+    chosen = bool(types) or regions is not None
+    end = await last_position(pg) if chosen else 0  # before the look: what is appended meanwhile must not be skipped
     rows = await pg.fetch(
         "SELECT position, id, type, source, subject, sequence, time, traceparent, data FROM journal.events"
-        " WHERE position > $1 AND position <= $4 AND (cardinality($2::text[]) = 0 OR type = ANY($2))"
-        " ORDER BY position LIMIT $3",
-        after,
-        list(types),
-        limit,
-        after + LOOK_AT,
+        f" WHERE {where} ORDER BY position LIMIT {where.parameter(limit)}",
+        *where.values,
     )
     upcoming: int | None = rows[-1]["position"] if rows else None
     if len(rows) < limit and end > after + LOOK_AT:

@@ -1,6 +1,7 @@
-"""Tables of schema `journal`. `events` is partitioned by month of the moment of writing and kept for ever."""
+"""Tables of schema `journal`. `events` is partitioned by month of the moment of writing and kept for ever, the log of
+deliveries by day."""
 
-from sqlalchemy import JSON, BigInteger, Column, DateTime, MetaData, Table, Text
+from sqlalchemy import ARRAY, JSON, BigInteger, Column, Date, DateTime, Integer, MetaData, Table, Text
 
 metadata = MetaData(schema="journal")
 
@@ -22,4 +23,48 @@ events = Table(
     Column("topic", Text, nullable=False),
     Column("traceparent", Text),
     Column("data", JSON, nullable=False),
+)
+
+webhooks = Table(
+    "webhooks",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("url", Text, nullable=False),
+    Column("types", ARRAY(Text), nullable=False),
+    Column("batch", Integer, nullable=False),
+    Column("regions", ARRAY(Text)),
+    Column("withheld", ARRAY(Text), nullable=False),
+    Column("note", Text),
+    Column("give_up_s", Integer, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("position", BigInteger, nullable=False),
+    Column("generation", Integer, nullable=False),
+    Column("rotated_at", DateTime(timezone=True)),
+    Column("tries", Integer, nullable=False),
+    Column("failing_since", DateTime(timezone=True)),
+    Column("last_error", Text),
+    Column("delivered_at", DateTime(timezone=True)),
+    Column("retry_at", DateTime(timezone=True), nullable=False),
+    Column("lease", Text),
+    Column("leased_until", DateTime(timezone=True)),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("created_by", Text, nullable=False),
+)
+
+webhook_deliveries = Table(
+    "webhook_deliveries",
+    metadata,
+    Column("number", BigInteger, nullable=False),
+    Column("day", Date, nullable=False),
+    Column("at", DateTime(timezone=True), nullable=False),
+    Column("webhook_id", Text, nullable=False),
+    Column("first_position", BigInteger, nullable=False),
+    Column("last_position", BigInteger, nullable=False),
+    Column("events", Integer, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("status", Integer),
+    Column("error", Text),
+    Column("duration_ms", Integer, nullable=False),
 )

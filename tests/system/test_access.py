@@ -128,6 +128,15 @@ MAY = {
     # journal
     "GET /v1/events": "platform auditor leader",
     "GET /v1/events/counts": "platform auditor leader",
+    "GET /v1/webhooks": "platform",
+    "POST /v1/webhooks": "platform",
+    "GET /v1/webhooks/{webhook_id}": "platform",
+    "DELETE /v1/webhooks/{webhook_id}": "platform",
+    "POST /v1/webhooks/{webhook_id}/pause": "platform",
+    "POST /v1/webhooks/{webhook_id}/resume": "platform",
+    "POST /v1/webhooks/{webhook_id}/secret": "platform",
+    "POST /v1/webhooks/{webhook_id}/replay": "platform",
+    "GET /v1/webhooks/{webhook_id}/deliveries": "platform",
     # every service
     "GET /ops/{service}/dead-letters": "auditor",
     "POST /ops/{service}/dead-letters/{letter_id}/replay": NOBODY,
@@ -406,20 +415,27 @@ def test_a_platform_sees_what_it_sent_and_nothing_else(http: httpx.Client, scene
     assert http.post("/v1/appeals", json=body, headers=sender).status_code == 403
 
 
-def test_the_feed_is_for_those_who_may_see_every_row(http: httpx.Client, token: Token) -> None:
+def test_the_feed_shows_platforms_and_people_their_regions(http: httpx.Client, scene: Scene, token: Token) -> None:
     for whole in (token("auditor"), token("leader"), token("platform", platform=OWN)):
         assert http.get("/v1/events", params={"limit": 1}, headers=whole).status_code == 200
     above = token("platform", platform="460000")  # the province, above our city
     assert http.get("/v1/events", params={"limit": 1}, headers=above).status_code == 200
-    for limited in (
-        token("platform", platform=STRANGER),
-        token("platform"),
-        token("leader", regions=[THERE]),
-        token("auditor", units=["nobody"]),
-    ):
+    for limited in (token("platform", platform=STRANGER), token("platform"), token("auditor", units=["nobody"])):
         for path in ("/v1/events", "/v1/events/counts"):
             answer = http.get(path, headers=limited)
             assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
+    for local in (token("leader", regions=[THERE]), token("platform", platform=THERE)):
+        assert http.get("/v1/events/counts", headers=local).status_code == 403
+        subjects, after = set(), ""
+        while True:
+            query = {"after": after, "limit": "1000", "types": "appeal.received"}
+            page = http.get("/v1/events", params=query, headers=local).json()
+            subjects |= {event["subject"] for event in page["items"]}
+            if page["next"] is None:
+                break
+            after = page["next"]
+        assert scene.there.appeal in subjects
+        assert scene.here.appeal not in subjects
 
 
 def test_rates_are_shown_for_the_own_units_and_regions(http: httpx.Client, scene: Scene, token: Token) -> None:

@@ -34,10 +34,14 @@ REGISTERS: Final = {
     "dispatch": ("registries", "unit_versions", "duties"),
     "sla": ("policies", "calendars"),
     "evaluate": ("formulas",),
+    "journal": ("webhooks",),
 }
 """what the city set up: a seeded case refers to it"""
 
-PASSING: Final = {"classify": ("recent", "review_leases", "second_opinions", "advice")}
+PASSING: Final = {
+    "classify": ("recent", "review_leases", "second_opinions", "advice"),
+    "journal": ("webhook_deliveries",),
+}
 """of the last days, or of what persons do just now"""
 
 NOT_SEEDED: Final = (

@@ -44,7 +44,12 @@ def stack() -> Iterator[dict[str, str]]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     base = f"http://127.0.0.1:{port}"
-    settings = {"SUSHU_PORT": str(port), "SUSHU_DATA_DIR": str(folder / "data"), "SUSHU_DEMO_STREAM": "off"}
+    settings = {
+        "SUSHU_PORT": str(port),
+        "SUSHU_DATA_DIR": str(folder / "data"),
+        "SUSHU_DEMO_STREAM": "off",
+        "SUSHU_WEBHOOK_NETWORKS": "127.0.0.0/8",
+    }
     clean = {
         name: value for name, value in os.environ.items() if not name.startswith(("SUSHU_", "DATABASE_", "KAFKA_"))
     }
@@ -135,6 +140,27 @@ def test_integration_guide_works_from_token_to_feed(stack: dict[str, str]) -> No
     out = run(stack, script)
     assert '"line":2,"status":422' in out
     assert '"specversion":"1.0"' in out
+
+
+def test_example_client_exchanges_both_ways_as_the_guide_shows(stack: dict[str, str], tmp_path: Path) -> None:
+    guide = "docs/integration-guide.md"
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    client = shell_blocks(guide, "## 7. A client").replace(".venv/bin/python", sys.executable)
+    script = "\n".join(
+        [
+            f"BASE={stack['BASE_URL']}\nADMIN=$(cat {stack['TOKEN_FILE']})",
+            f"export CLIENT_STATE={tmp_path}/client.sqlite",
+            shell_blocks(guide, "## 1. A token"),
+            shell_blocks(guide, "## 6. Or have them pushed"),
+            client,
+        ]
+    )
+    out = run(stack, script.replace("9000", port).replace("webhook.json", f"{tmp_path}/webhook.json"))
+    pulled, _, pushed = out.partition("\n" + out.splitlines()[-1])  # the last line is of the receiver
+    assert "appeal.received" in pulled
+    assert "work_order.dispatched" in pushed or "work_order.dispatched" in out.splitlines()[-1]
 
 
 def test_runbook_commands_answer(stack: dict[str, str]) -> None:

@@ -34,5 +34,10 @@ if ! there sushu-intake-keys; then
     "$(openssl rand -base64 32)" "$(openssl rand -base64 32)" "$(openssl rand -base64 32)" > "$folder/intake.json"
   make_secret sushu-intake-keys --from-file="$folder/token.ed25519" --from-file="$folder/intake.json"
 fi
+if ! there sushu-journal-keys; then
+  kubectl --namespace "$namespace" get secret sushu-token-key -o 'jsonpath={.data.token\.ed25519}' | base64 -d > "$folder/token.ed25519"
+  random > "$folder/webhooks.key"
+  make_secret sushu-journal-keys --from-file="$folder/token.ed25519" --from-file="$folder/webhooks.key"
+fi
 make_secret sushu-admin --from-literal=token="$(random)"
 echo "The admin token: kubectl -n $namespace get secret sushu-admin -o jsonpath='{.data.token}' | base64 -d"
