@@ -2,12 +2,10 @@
 
 from pathlib import Path
 
-from fastapi import APIRouter
-
 from services.journal import api, consumer, keys, tables
 from services.journal.handlers import Handlers
 from services.journal.sharing import WITHHELD
-from services.journal.webhooks import api as webhooks_api
+from services.journal.webhooks.api import add_routes
 from services.journal.webhooks.handlers import Command, Webhooks
 from services.journal.webhooks.sender import Sender
 from shared import city
@@ -34,11 +32,8 @@ def build(settings: Settings, clock: Clock, bus: Transport, database: Database) 
     key = keys.load(settings.keys, make=settings.env == "local")
     commands: CommandQueue[Command] = CommandQueue(database, Webhooks().on_commands, largest=1)
     log = Days(database, clock, tables.webhook_deliveries.name, DELIVERIES_DAYS)
-    routes = APIRouter()
-    routes.include_router(api.router(handlers, withheld))
-    routes.include_router(
-        webhooks_api.router(database, commands, key, withheld, networks, tls_only=settings.env == "production")
-    )
+    routes = api.router(handlers, withheld)
+    add_routes(routes, database, commands, key, withheld, networks, tls_only=settings.env == "production")
     background = [log.care]
     if key is not None:
         outgoing = Outgoing(networks, timeout_s=PUSH_S)

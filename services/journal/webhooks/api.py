@@ -18,13 +18,13 @@ from shared.http.auth import Idempotency, allowed
 from shared.http.commands import CommandQueue
 from shared.http.outgoing import Network, wrong_with
 from shared.http.pages import Paged, after_of, page_of
-from shared.http.requests import StrictRoute
 from shared.security.principal import Principal
 
 Owner = Annotated[Principal, allowed("platform")]
 
 
-def router(
+def add_routes(
+    routes: APIRouter,
     database: Database,
     commands: CommandQueue[Command],
     key: bytes | None,
@@ -32,9 +32,8 @@ def router(
     networks: Sequence[Network],
     *,
     tls_only: bool,
-) -> APIRouter:
+) -> None:
     """Routes under `/v1/webhooks`. `key` None: this hub pushes nothing."""
-    routes = APIRouter(tags=["journal"], route_class=StrictRoute)
 
     def with_secret(answer: dict[str, Any]) -> dict[str, Any]:
         assert key is not None
@@ -138,8 +137,6 @@ def router(
             for row in rows
         ]
         return page_of(items, page, lambda row: [row["number"]])
-
-    return routes
 
 
 def _public(answer: dict[str, Any]) -> dict[str, Any]:

@@ -398,7 +398,7 @@ async def test_one_platform_knows_nothing_of_anothers_webhooks(hub: Harness, rec
         ("http://169.254.169.254/latest/meta-data", "private network"),
         ("https://10.1.2.3/", "private network"),
         ("ftp://example.com/", "http or https"),
-        ("https://user:word@example.com/", "user or a password"),
+        ("https://somebody@example.com/", "user or a password"),
         ("https://example.com/#part", "fragment"),
         ("https://", "with a host"),
         ("https://example.com:99999/", "no URL"),
