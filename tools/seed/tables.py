@@ -39,7 +39,7 @@ REGISTERS: Final = {
 """what the city set up: a seeded case refers to it"""
 
 PASSING: Final = {
-    "classify": ("recent", "review_leases", "second_opinions", "advice"),
+    "classify": ("recent", "review_leases", "second_opinions", "advice", "memory"),
     "journal": ("webhook_deliveries",),
 }
 """of the last days, or of what persons do just now"""
