@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Path, Query
 from fastapi.responses import JSONResponse
 
-from services.classify import catalogue_api, repository, review_queue
+from services.classify import catalogue_api, repository, review_queue, safety_examples
 from services.classify.answers import (
     catalogue_matter_answer,
     link_answer,
@@ -46,12 +46,14 @@ from services.classify.schemas import (
     TagBody,
 )
 from shared.clock import Clock, rfc3339
+from shared.db import audit
 from shared.db.database import Database
 from shared.errors import invalid, not_found
 from shared.http.auth import Caller, Idempotency, allowed
 from shared.http.commands import CommandQueue
 from shared.http.pages import Paged, after_of, page_of
 from shared.http.requests import StrictRoute
+from shared.outbox.uow import Uow
 from shared.security.principal import Principal
 from shared.security.scope import prefix
 
@@ -130,6 +132,29 @@ def router(
             knowledge = await library.present(pg, now)
             figures = await review_queue.quality(pg, now - timedelta(days=days))
         return {"days": days, **quality_answer(figures, knowledge)}
+
+    @routes.get("/v1/classify/safety-examples")
+    async def list_safety_examples(who: Reader, page: Paged) -> dict[str, Any]:
+        """Sentences with a safety word that persons judged to be no danger, the newest first."""
+        async with database.read() as pg:
+            rows = await safety_examples.listed(pg, after_of(page, str), page.limit + 1)
+        return page_of([row | {"at": rfc3339(row["at"])} for row in rows], page, lambda row: [row["id"]])
+
+    @routes.post("/v1/classify/safety-examples/{example_id}/{decision}")
+    async def decide_safety_example(
+        example_id: Name, decision: Literal["undo", "use"], who: Keeper, idempotency: Idempotency
+    ) -> dict[str, Any]:
+        """Take an example out of use: its sentence raises an alarm again, everywhere at once; or use it again."""
+        state = "undone" if decision == "undo" else "used"
+
+        async def job(uow: Uow) -> dict[str, Any]:
+            if not await safety_examples.decide(uow.pg, example_id, state, who.actor, uow.clock.now()):
+                raise not_found("This example")
+            await repository.restamp(uow.pg)
+            await audit.record(uow, actor=who.actor, action=f"safety_example.{state}", subject=example_id)
+            return {"id": example_id, "state": state}
+
+        return (await jobs.submit(job, idempotency(who, None))).answer
 
     @routes.get("/v1/reviews")
     async def list_reviews(

@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from services.classify import catalogues, repository
+from services.classify import catalogues, repository, safety_examples
 from services.classify.domain.catalogue import Catalogue, parse_catalogue
 from services.classify.domain.crosswalk import along, codes_between, inverse, way
 from services.classify.domain.labels import TagDefinition
@@ -52,6 +52,7 @@ class Knowledge:
     chain: Chain
     until: datetime | None
     trouble: str | None
+    lowered: frozenset[str] = frozenset()
     memory: Index = field(default_factory=lambda: Index(0))
     renamed: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
@@ -181,6 +182,7 @@ class Library:
             raise Transient("there is no catalogue yet: run `python -m services.classify setup`")
         definitions = await repository.tag_definitions(pg)
         active = await repository.active_model(pg)
+        lowered = await safety_examples.in_use(pg)
         codes: Mapping[str, str] | None = None
         if active is not None and active.catalogue_version not in (None, in_force.version):
             codes = await self.codes_between(pg, str(active.catalogue_version), str(in_force.version))
@@ -190,7 +192,9 @@ class Library:
             if other is not None:
                 mapped = await self.codes_between(pg, version, str(in_force.version)) or {}
                 renamed[version] = (other, mapped)
-        return await asyncio.to_thread(self._build, stamp, in_force, until, definitions, active, codes, renamed)
+        return await asyncio.to_thread(
+            self._build, stamp, in_force, until, definitions, active, lowered, codes, renamed
+        )
 
     def _build(
         self,
@@ -199,6 +203,7 @@ class Library:
         until: datetime | None,
         definitions: list[TagDefinition],
         active: repository.ModelRow | None,
+        lowered: frozenset[str],
         codes: Mapping[str, str] | None,
         renamed: Mapping[str, tuple[Catalogue, Mapping[str, str]]],
     ) -> Knowledge:
@@ -230,6 +235,7 @@ class Library:
             chain=Chain(tuple(preferred), self._rules[1]),
             until=until,
             trouble=trouble,
+            lowered=lowered,
             memory=self._memory,
             renamed={version: {**_renamed(other, catalogue), **mapped} for version, (other, mapped) in renamed.items()},
         )

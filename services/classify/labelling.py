@@ -87,6 +87,7 @@ def _label(case: Case, words: str, prediction: Prediction, knowledge: Knowledge,
         model=prediction.version,
         degraded=prediction.degraded,
         kind=Kind(case.kind) if case.kind is not None and case.kind in _KINDS else None,
+        lowered=knowledge.lowered,
     )
 
 

@@ -215,6 +215,21 @@ advice = Table(
     Column("why", Text),
     Column("at", DateTime(timezone=True)),
 )
+# sentences with a safety word that a person judged to be no danger
+safety_examples = Table(
+    "safety_examples",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("clause", Text, nullable=False),
+    Column("words", ARRAY(Text), nullable=False),
+    Column("appeal_id", Text, nullable=False),
+    # used; undone by a person
+    Column("state", Text, nullable=False),
+    Column("at", DateTime(timezone=True), nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("decided_at", DateTime(timezone=True)),
+    Column("decided_by", Text),
+)
 label_counts = Table(
     "label_counts",
     metadata,

@@ -59,6 +59,8 @@ MAY = {
     # classify
     "POST /v1/classify": EVERYBODY,
     "GET /v1/classify/quality": "seat supervisor leader auditor",
+    "GET /v1/classify/safety-examples": "seat supervisor leader auditor",
+    "POST /v1/classify/safety-examples/{example_id}/{decision}": "supervisor",
     "GET /v1/reviews": "seat supervisor leader auditor",
     "POST /v1/reviews/lease": "seat supervisor",
     "POST /v1/reviews/{appeal_id}": "seat supervisor",

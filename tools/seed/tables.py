@@ -30,7 +30,15 @@ COUNTED: Final = {"classify": ("label_counts",), "evaluate": ("units",), "journa
 
 REGISTERS: Final = {
     "intake": ("learned_places", "place_lessons"),
-    "classify": ("knowledge", "catalogue_versions", "catalogue_pairs", "tags", "tag_proposals", "models"),
+    "classify": (
+        "knowledge",
+        "catalogue_versions",
+        "catalogue_pairs",
+        "safety_examples",
+        "tags",
+        "tag_proposals",
+        "models",
+    ),
     "dispatch": ("registries", "unit_versions", "duties"),
     "sla": ("policies", "calendars"),
     "evaluate": ("formulas",),

@@ -36,6 +36,7 @@ class ReviewReason(StrEnum):
     SAFETY_WORD = "safety_word"
     DEGRADED = "degraded"
     URGENT_BY_MODEL = "urgent_by_model"
+    LOWERED_BEFORE = "lowered_before"
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 from services.classify.domain.catalogue import Catalogue, HandlingClass, Kind, Matter
 from services.classify.domain.labels import Candidate, Label, ReviewReason, Tag
-from services.classify.domain.safety import safety_hits
+from services.classify.domain.safety import clause, safety_hits
 
 _CUES: tuple[tuple[Kind, re.Pattern[str]], ...] = (
     (Kind.PRAISE, re.compile(r"表扬|感谢(?!.{0,30}(?:核实|处理|解决|尽快))|点个?赞|送锦旗|拾金不昧")),
@@ -42,17 +42,22 @@ def decide(
     model: str,
     degraded: bool,
     kind: Kind | None = None,
+    lowered: Container[str] = (),
 ) -> Label:
     """Turn candidates into a label.
 
     `threshold` is `auto_dispatch_threshold` of the city profile (0–1): at or above it the label stands, below it a
     person reviews it. Safety words raise the class to urgent; what only the words or only the model call urgent is
-    reviewed beside. `kind` as given by intake wins over the words.
+    reviewed beside. `kind` as given by intake wins over the words. `lowered`: sentences with safety words that persons
+    judged to be no danger (`safety.clause`): such a one raises nothing, and a person looks again.
     """
     best = catalogue.get(candidates[0].code) if candidates else None
     handling_class = best.handling_class if best is not None else HandlingClass.GENERAL
-    hits = safety_hits(text)
+    said = safety_hits(text)
+    hits = [hit for hit in said if clause(text, hit) not in lowered]
     review: ReviewReason | None = None
+    if said and not hits:
+        review = ReviewReason.LOWERED_BEFORE
     if hits:
         if handling_class is not HandlingClass.URGENT:
             review = ReviewReason.SAFETY_WORD

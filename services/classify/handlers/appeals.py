@@ -175,6 +175,8 @@ def in_words(label: Label, recollection: Recollection | None = None) -> str:
 def _why(label: Label) -> str:
     if label.review is ReviewReason.SAFETY_WORD:
         return f"文中有安全词：{hazards(label.safety)}，按紧急处置并复核"
+    if label.review is ReviewReason.LOWERED_BEFORE:
+        return "文中有安全词，相同的话曾由人判为不紧急，不按紧急处置，由人工确认"
     if label.review is ReviewReason.URGENT_BY_MODEL:
         return "按事项属于紧急，文中没有安全词，紧急处置的同时复核"
     if label.review is ReviewReason.DEGRADED:

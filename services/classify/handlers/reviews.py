@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from services.classify import repository, review_queue
+from services.classify import repository, review_queue, safety_examples
 from services.classify.knowledge import Library
 from services.classify.memory import rows as memory_rows
 from services.classify.memory.index import Decided, packed, wording
@@ -71,6 +71,7 @@ class Reviews:
         to_ask: list[dict[str, Any]] = []
         proposals: dict[tuple[str, str], dict[str, Any]] = {}
         changed: set[str] = set()
+        lowered: list[dict[str, Any]] = []
         decisions: dict[str, Decided] = {}
         for command in commands:
             state = present.get(command.appeal_id)
@@ -113,6 +114,8 @@ class Reviews:
             decisions[command.appeal_id] = Decided(
                 wording(drawn), actor, after.matter.code, after.catalogue_version, now, packed(drawn)
             )
+            row = rows[command.appeal_id]
+            lowered += safety_examples.examples_of(before, after, row["title"], row["text"], actor, now)
             uow.emit(
                 LabelReviewed(actor=actor, reason=note, before_matter=before.matter.code, after=after),
                 key=command.appeal_id,
@@ -161,6 +164,9 @@ class Reviews:
         await review_queue.add_opinions(uow.pg, list(opinions.values()))
         await review_queue.release(uow.pg, [*changed, *opinions])
         await memory_rows.remember(uow.pg, decisions)
+        if lowered:
+            await safety_examples.remember(uow.pg, lowered)
+            await repository.restamp(uow.pg)
         if proposals:
             await repository.propose_words(uow.pg, list(proposals.values()))
         return answers

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from services.classify.domain.safety import hazards, safety_hits
+from services.classify.domain.safety import clause, hazards, safety_hits
+from tests.unit.classify.safety_sentences import GUARDED, GUARDED_LATER, PRESENT, PRESENT_LATER
 
 
 @pytest.mark.parametrize(
@@ -50,6 +51,20 @@ def test_a_present_danger_is_heard(text: str) -> None:
 )
 def test_a_denied_past_or_feared_danger_is_not(text: str) -> None:
     assert safety_hits(text) == []
+
+
+def test_the_guard_on_sentences_that_were_written_for_it() -> None:
+    missed = [text for text in (*PRESENT, *PRESENT_LATER) if not safety_hits(text)]
+    alarms = [text for text in (*GUARDED, *GUARDED_LATER) if safety_hits(text)]
+    assert len(PRESENT) + len(GUARDED) >= 120
+    assert missed == []
+    assert len(alarms) <= 2, alarms
+
+
+def test_a_sentence_is_known_by_its_words_alone() -> None:
+    (one,), (other,) = (safety_hits(text) for text in ("你好。家里  漏电3次，怕人！谢谢", "家里漏电，怕人"))
+    assert clause("你好。家里  漏电3次，怕人！谢谢", one) == "家里漏电次怕人"
+    assert clause("家里漏电，怕人", other) == "家里漏电怕人"
 
 
 def test_a_guarded_word_does_not_hide_a_later_danger() -> None:
