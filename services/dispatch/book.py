@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+import msgspec
+
 from services.dispatch import repository, tables
 from services.dispatch.desk import NAMES_AGE_S, RoutingDesk
 from services.dispatch.domain.case import Case
@@ -12,10 +14,11 @@ from services.dispatch.domain.command import Command, Fact
 from services.dispatch.domain.commands import open_dispatched, open_pending
 from services.dispatch.domain.machine import Refused, step
 from services.dispatch.domain.work_order import Actor, Status, WorkOrder
-from services.dispatch.events import event_of, handoff_offered
+from services.dispatch.events import event_of, handoff_of
 from services.dispatch.known import KnownCase
 from shared.db import bulk
 from shared.errors import Problem
+from shared.events.catalog import handoffs
 from shared.ids import uuid7
 from shared.outbox.uow import Timer, Uow
 from shared.telemetry.tracing import current_traceparent
@@ -149,6 +152,7 @@ class Book:
         await self._save_approvals()
         await self._save_disputes()
         await self._offer_handoffs()
+        await self._withdraw_offers()
         for change in self._changes:
             self._set_timer(change)
             event = event_of(change.after, change.fact, change.actor, self.desk.platform, self.desk.units)
@@ -249,17 +253,27 @@ class Book:
             if change.fact.name != "dispatched" or order.handoff is None or order.status is not Status.DISPATCHED:
                 continue
             path = self.desk.path(order.handoff.platform, change.at)
-            event = handoff_offered(order, self.desk.platform, path, change.actor)
-            self.uow.emit(event, key=order.handoff.id, sequence=1, time=change.at, traceparent=self._trace_of(change))
-            rows.append(
-                {
-                    "id": order.handoff.id,
-                    "work_order_id": order.id,
-                    "platform": order.handoff.platform,
-                    "path": path,
-                    "state": order.handoff.state,
-                    "sequence": 1,
-                    "offered_at": change.at,
-                }
-            )
-        await bulk.insert(self.uow.pg, tables.handoffs, rows)
+            after = handoff_of(order, self.desk.platform, path)
+            event = handoffs.HandoffOffered(actor=change.actor, reason="诉求地点属其他平台辖区", after=after)
+            self.uow.emit(event, key=after.id, sequence=1, time=change.at, traceparent=self._trace_of(change))
+            rows.append(repository.handoff_row(after, 1))
+        await repository.new_handoffs(self.uow.pg, rows)
+
+    async def _withdraw_offers(self) -> None:
+        """An order that left its offer behind: given another way, ended, or answered here."""
+        left: dict[str, Change] = {}
+        for change in self._changes:
+            offer = change.before.handoff if change.before else None
+            if offer is None or offer.state != "offered":
+                continue
+            now, open_still = change.after.handoff, change.after.status in (Status.DISPATCHED, Status.ACCEPTED)
+            if now is None or now.id != offer.id or (now.state == "offered" and not open_still):
+                left[offer.id] = change
+        for held in await repository.lock_handoffs(self.uow.pg, left):
+            if held.state != "offered":
+                continue
+            change = left[held.id]
+            after = msgspec.structs.replace(held.snapshot, state="withdrawn")
+            event = handoffs.HandoffWithdrawn(actor=change.actor, reason=change.fact.reason, after=after)
+            self.uow.emit(event, key=held.id, sequence=held.sequence + 1, time=change.at)
+            await repository.save_handoff(self.uow.pg, after, held.sequence + 1)

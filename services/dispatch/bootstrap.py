@@ -7,10 +7,11 @@ from services.dispatch.api import router
 from services.dispatch.book import SUSPENSION_END
 from services.dispatch.consumer import subscriptions
 from services.dispatch.desk import RoutingDesk
-from services.dispatch.handlers import Act, Actions, Reactions, Registers
+from services.dispatch.domain.platforms import PlatformDirectory
+from services.dispatch.handlers import Act, Actions, Handovers, Reactions, Registers
 from services.dispatch.handlers.linking import LINK
 from services.dispatch.handlers.registers import Job, run_jobs
-from services.dispatch.platforms import DirectoryError, load_platforms, neighbours
+from services.dispatch.platforms import keep_current, neighbours, seen_from
 from services.dispatch.reconcile import Reconciliation
 from services.dispatch.rules.loading import RulesError, load_rules
 from services.dispatch.working_time import after_working_time
@@ -20,6 +21,7 @@ from shared.bus.records import Transport
 from shared.clock import Clock
 from shared.db.database import Database
 from shared.db.months import Partitions
+from shared.federation.directory import DirectoryFile
 from shared.http.commands import CommandQueue
 from shared.plugins.registry import PluginMissing
 from shared.service.service import SOON_S, Service
@@ -39,21 +41,24 @@ def build(settings: Settings, clock: Clock, bus: Transport, database: Database) 
     except (RulesError, PluginMissing) as error:
         rules, trouble = (), str(error)
     divisions = regions.of_city(city.folder, clock.now().date())
-    try:
-        if settings.platforms or settings.city != "demo":
-            platforms = load_platforms(settings.platforms, settings.platform)
-        else:
-            platforms = neighbours(settings.platform, divisions)
-    except DirectoryError as error:
-        platforms, trouble = load_platforms("", settings.platform), str(error)
+    file = DirectoryFile(settings.platforms)
+    file.look()
+    if file.current is not None:
+        platforms = seen_from(settings.platform, file.current)
+    elif settings.platforms or settings.city != "demo":
+        platforms = PlatformDirectory.of(settings.platform)
+    else:
+        platforms = neighbours(settings.platform, divisions)
     desk = RoutingDesk(
         platforms=platforms,
         regions=divisions,
         rules=rules,
         working_time=after_working_time,
-        trouble=trouble,
+        trouble=trouble or (file.trouble if file.current is None else None),
+        rules_trouble=trouble,
     )
     reactions = Reactions(desk, city.auto_link_threshold)
+    handovers = Handovers(desk)
     registers = Registers(desk, database)
     acts: CommandQueue[Act] = CommandQueue(database, Actions(desk).act)
     jobs: CommandQueue[Job] = CommandQueue(database, run_jobs, largest=1)
@@ -69,14 +74,14 @@ def build(settings: Settings, clock: Clock, bus: Transport, database: Database) 
         name="dispatch",
         pace_s=SOON_S,
         database=database,
-        router=router(desk, registers, acts, jobs, database, clock),
+        router=router(desk, registers, acts, jobs, database, clock, file),
         migrations=Path(__file__).parent / "migrations",
-        subscriptions=subscriptions(reactions),
+        subscriptions=subscriptions(reactions, handovers),
         timers={SUSPENSION_END: reactions.on_suspension_end, LINK: reactions.on_link},
         setup=setup,
         start=partitions.make,
-        background=(partitions.care,),
-        not_ready=lambda: [trouble] if trouble else [],
+        background=(partitions.care, lambda: keep_current(file, desk)),
+        not_ready=lambda: [desk.trouble] if desk.trouble else [],
         reconcile=Reconciliation(database),
         state=desk,
     )

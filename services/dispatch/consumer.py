@@ -1,15 +1,16 @@
 """What dispatch reacts to."""
 
-from services.dispatch.handlers import Reactions
+from services.dispatch.handlers import Handovers, Reactions
 from shared.bus.subscriptions import Subscription
 
 
-def subscriptions(reactions: Reactions) -> tuple[Subscription, ...]:
+def subscriptions(reactions: Reactions, handovers: Handovers) -> tuple[Subscription, ...]:
     """The one table of subscriptions. All are snapshots kept by their highest sequence."""
     return (
         Subscription("intake.appeals.v1", reactions.on_appeals),
         Subscription("classify.labels.v1", reactions.on_labels),
         Subscription("feedback.ratings.v1", reactions.on_feedback),
+        Subscription("intake.peers.v1", handovers.on_peers),
         Subscription(
             "sla.clocks.v1",
             reactions.on_clocks,

@@ -51,6 +51,8 @@ class RoutingDesk:
     working_time: WorkingTime
     trouble: str | None = None
     """why routing must not be done: the rules or the platform directory cannot be used"""
+    rules_trouble: str | None = None
+    """the part of it that a better directory does not mend"""
     _units: UnitDirectory | None = None
     duties: DutyList = field(default_factory=DutyList)
     open_orders: dict[str, int] = field(default_factory=dict)

@@ -67,7 +67,9 @@ def snapshot(order: WorkOrder, platform: str, units: UnitDirectory) -> work_orde
 def _handoff(handoff: Handoff | None) -> work_orders.HandoffState | None:
     if handoff is None:
         return None
-    return work_orders.HandoffState(id=handoff.id, platform=handoff.platform, state=handoff.state)
+    return work_orders.HandoffState(
+        id=handoff.id, platform=handoff.platform, state=handoff.state, reason=handoff.reason
+    )
 
 
 def event_of(order: WorkOrder, fact: Fact, actor: str, platform: str, units: UnitDirectory) -> Event:
@@ -77,11 +79,10 @@ def event_of(order: WorkOrder, fact: Fact, actor: str, platform: str, units: Uni
     return event
 
 
-def handoff_offered(order: WorkOrder, sender: str, path: tuple[str, ...], actor: str) -> handoffs.HandoffOffered:
-    """The offer of an order that a rule gave to another platform; `order.handoff` is set."""
+def handoff_of(order: WorkOrder, sender: str, path: tuple[str, ...]) -> handoffs.Handoff:
+    """An order that a rule gave to another platform, as a hand-over; `order.handoff` is set."""
     assert order.handoff is not None
-    assert order.dispatched_at is not None
-    after = handoffs.Handoff(
+    return handoffs.Handoff(
         id=order.handoff.id,
         work_order_id=order.id,
         appeal_ids=list(order.appeal_ids),
@@ -92,9 +93,8 @@ def handoff_offered(order: WorkOrder, sender: str, path: tuple[str, ...], actor:
         region_code=order.region_code,
         matter=order.matter,
         handling_class=order.handling_class.value,
-        offered_at=order.dispatched_at,
+        offered_at=order.dispatched_at or order.opened_at,
     )
-    return handoffs.HandoffOffered(actor=actor, reason="诉求地点属其他平台辖区", after=after)
 
 
 def view(order: WorkOrder, platform: str, units: UnitDirectory, *, lamp: str) -> dict[str, Any]:

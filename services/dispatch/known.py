@@ -25,6 +25,7 @@ class KnownAppeal:
     kind: str | None
     title: str | None
     text: str
+    came_by: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, appeal: appeals.Appeal) -> "KnownAppeal":
@@ -40,6 +41,7 @@ class KnownAppeal:
             kind=appeal.kind,
             title=appeal.title,
             text=appeal.text,
+            came_by=tuple(appeal.came_by),
         )
 
 
@@ -109,4 +111,5 @@ def case_of(
         groups=frozenset(appeal.groups),
         text=appeal.text,
         repeat_of=repeat_of,
+        came_by=appeal.came_by,
     )

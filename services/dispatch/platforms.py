@@ -1,33 +1,31 @@
-"""The platform directory (`SUSHU_PLATFORMS`): a YAML file of platforms and agreements (api.md, Between platforms)."""
+"""The platform directory (`SUSHU_PLATFORMS`) as routing sees it (api.md, Between platforms)."""
 
-from datetime import date
-from pathlib import Path
-from typing import Any
+import asyncio
 
-import yaml
-
+from services.dispatch.desk import RoutingDesk
 from services.dispatch.domain.platforms import Agreement, Platform, PlatformDirectory
+from shared.federation.directory import Directory, DirectoryFile
 from shared.regions import RegionDirectory
 
+LOOK_S = 1.0
+"""real seconds between two looks at the file"""
 
-class DirectoryError(ValueError):
-    """The directory cannot be used; the text says what to mend."""
+
+def seen_from(own: str, directory: Directory) -> PlatformDirectory:
+    """The directory seen from the platform `own`."""
+    return PlatformDirectory.of(
+        own,
+        [Platform(peer.code, peer.level, peer.parent, peer.base_url) for peer in directory.peers.values()],
+        [Agreement(pact.platforms, pact.until) for pact in directory.pacts],
+    )
 
 
-def load_platforms(path: str, own: str) -> PlatformDirectory:
-    """The directory seen from the platform `own`; without a path this platform is alone.
-
-    Raises DirectoryError for a file of another shape.
-    """
-    if not path:
-        return PlatformDirectory.of(own)
-    try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        platforms = [_platform(entry) for entry in content["platforms"]]
-        agreements = [_agreement(entry) for entry in content.get("agreements") or []]
-    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError, ValueError) as error:
-        raise DirectoryError(f"SUSHU_PLATFORMS, {Path(path).name}: {type(error).__name__}: {error}") from error
-    return PlatformDirectory.of(own, platforms, agreements)
+async def keep_current(file: DirectoryFile, desk: RoutingDesk) -> None:
+    """Route by the directory as it is now; one that cannot be used leaves the last good one in force."""
+    while file.path:
+        if file.look() and file.current is not None:
+            desk.platforms, desk.trouble = seen_from(desk.platform, file.current), desk.rules_trouble
+        await asyncio.sleep(LOOK_S)
 
 
 def neighbours(own: str, regions: RegionDirectory) -> PlatformDirectory:
@@ -40,19 +38,3 @@ def neighbours(own: str, regions: RegionDirectory) -> PlatformDirectory:
     return PlatformDirectory.of(
         own, [Platform(region.code, region.level, region.parent or None) for region in (*provinces, *cities)]
     )
-
-
-def _platform(entry: Any) -> Platform:
-    return Platform(
-        code=str(entry["code"]),
-        level=int(entry.get("level", 2)),
-        parent=str(entry["parent"]) if entry.get("parent") else None,
-        base_url=str(entry.get("base_url", "")),
-    )
-
-
-def _agreement(entry: Any) -> Agreement:
-    until = entry.get("until")
-    if isinstance(until, str):
-        until = date.fromisoformat(until)
-    return Agreement(frozenset(str(code) for code in entry["platforms"]), until)

@@ -145,4 +145,6 @@ handoffs = Table(
     Column("state", Text, nullable=False),
     Column("sequence", BigInteger, nullable=False),
     Column("offered_at", DateTime(timezone=True), nullable=False),
+    # the hand-over as last published; null: offered before hand-overs went over HTTP
+    Column("snapshot", Text),
 )

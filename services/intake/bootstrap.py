@@ -4,10 +4,15 @@ from pathlib import Path
 
 from services.intake import api
 from services.intake.consumer import subscriptions
+from services.intake.federation import api as federation
+from services.intake.federation.courier import Courier
+from services.intake.federation.handovers import Handovers, Offer, Receipt
+from services.intake.federation.peers import Door, Peers
 from services.intake.finding import Finder
 from services.intake.handlers import CaseCommand, Intake
 from services.intake.keys import Keys
 from services.intake.learned_places import LearnedPlaces
+from services.intake.projections import Projections
 from services.intake.queries import Queries
 from services.intake.receiving import Desk, Prepared
 from services.intake.reconcile import Reconciliation
@@ -36,11 +41,17 @@ def build(settings: Settings, clock: Clock, bus: Transport, database: Database) 
     intake = Intake(keys, vault.current)
     receiving: CommandQueue[Prepared] = CommandQueue(database, intake.receive, largest=api.CHUNK, waiting=20_000)
     cases: CommandQueue[CaseCommand] = CommandQueue(database, intake.handle)
-    queries = Queries(database, keys, directory, settings.url, Finder(database, real_time=not settings.sim_clock))
     desk = Desk(settings.platform, keys, vault, directory)
     learned = LearnedPlaces(database, directory, settings.platform, desk.use_regions)
+    peers = Peers(settings)
+    handovers = Handovers(peers, desk, keys, settings.url)
+    finder = Finder(database, real_time=not settings.sim_clock)
+    queries = Queries(database, keys, directory, settings.url, finder, handovers)
     receiver = api.Receiver(desk, clock, receiving)
     router = api.router(receiver, cases, queries, vault, learned)
+    letters: CommandQueue[Offer | Receipt] = CommandQueue(database, handovers.receive)
+    router.include_router(federation.router(Door(peers, database), handovers, letters, clock))
+    courier = Courier(peers, handovers, intake, vault, database)
     if settings.env == "local":
         router.include_router(local.router(ClockDesk(clock, bus) if isinstance(clock, TurnedClock) else None))
 
@@ -50,9 +61,10 @@ def build(settings: Settings, clock: Clock, bus: Transport, database: Database) 
         database=database,
         router=router,
         migrations=Path(__file__).parent / "migrations",
-        subscriptions=subscriptions(),
+        subscriptions=subscriptions(Projections(handovers)),
         start=partitions.make,
-        background=(partitions.care, learned.run),
+        background=(partitions.care, learned.run, courier.run),
+        not_ready=lambda: peers.trouble,
         reconcile=Reconciliation(database, clock),
         state=intake,
     )

@@ -133,7 +133,7 @@ class Intake:
                     "units": [],
                 }
             )
-            known = Streams(rules.Status.RECEIVED, snapshot.place.region_code)
+            known = Streams(rules.Status.RECEIVED, snapshot.place.region_code, handed_in=item.handed_in)
             views.append({"appeal_id": item.id, "streams": known.encoded(), "order_ids": []})
             references.append({"reference_no": reference_no, "appeal_id": item.id})
             items.append(timeline_row(event, event_id, now, item.id))

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from services.intake import repository, words
+from services.intake.federation.handovers import Handovers
 from services.intake.repository import Held, Row
 from services.intake.streams import clocks_json, feedback_json, label_json, order_of
 from shared.db import bulk
@@ -20,8 +21,25 @@ from shared.events.event import Message
 from shared.outbox.uow import Uow
 
 
-async def on_streams(batch: Sequence[Message[Any]], uow: Uow) -> None:
-    """Every stream that intake shows but does not own: labels, orders, hand-overs, clocks, feedback, in any mixture."""
+class Projections:
+    """The handlers of all streams; cases that another platform handed over are told of to it."""
+
+    def __init__(self, handovers: Handovers) -> None:
+        self.handovers = handovers
+
+    async def on_streams(self, batch: Sequence[Message[Any]], uow: Uow) -> None:
+        """Every stream that intake shows but does not own: labels, orders, clocks, feedback, in any mixture."""
+        held = await _show(batch, uow)
+        await self.handovers.mirror(held, uow)
+
+    async def on_handoffs(self, batch: Sequence[Message[Any]], uow: Uow) -> None:
+        """What dispatch decided about hand-overs: shown, and brought to the other platforms."""
+        await _show(batch, uow)
+        await self.handovers.on_decisions(batch, uow)
+
+
+async def _show(batch: Sequence[Message[Any]], uow: Uow) -> list[Held]:
+    """The cases that were looked at, under their locks."""
     concerned = [_appeals_of(message.data) for message in batch]
     moving = [
         appeal_id
@@ -45,6 +63,7 @@ async def on_streams(batch: Sequence[Message[Any]], uow: Uow) -> None:
         repository.saved_clocks(clocks),
         repository.timeline_of(items),
     )
+    return list(held.values())
 
 
 def _hear(message: Message[Any], cases: Sequence[Held]) -> None:

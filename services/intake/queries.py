@@ -12,10 +12,12 @@ import orjson
 
 from services.intake.domain import appeal as rules
 from services.intake.domain import case
+from services.intake.federation.handovers import Handovers
+from services.intake.federation.repository import Handover, read
 from services.intake.finding import Finder
 from services.intake.handlers import visible
 from services.intake.keys import Keys
-from services.intake.streams import Feedback, Label, Order, decode
+from services.intake.streams import Feedback, Label, Order, Streams, decode
 from services.intake.words import FOR_CITIZENS, role_of
 from shared.clock import rfc3339
 from shared.db.database import Database
@@ -53,12 +55,21 @@ _encode = msgspec.json.Encoder().encode
 class Queries:
     """What intake answers to readers."""
 
-    def __init__(self, database: Database, keys: Keys, regions: RegionDirectory, base_url: str, finder: Finder) -> None:
+    def __init__(
+        self,
+        database: Database,
+        keys: Keys,
+        regions: RegionDirectory,
+        base_url: str,
+        finder: Finder,
+        handovers: Handovers,
+    ) -> None:
         self.database = database
         self.finder = finder
         self.keys = keys
         self.regions = regions
         self.base_url = base_url
+        self.handovers = handovers
         self._cases = Lookups(database, _CASE)
         self._tracks = Lookups(database, _TRACK)
 
@@ -116,12 +127,24 @@ class Queries:
                 ],
                 "clocks": orjson.Fragment(f"[{','.join(clocks for clocks in row['clocks'] if clocks)}]"),
                 "feedback": orjson.Fragment(row["feedback"]) if row["feedback"] else None,
-                "handoff": next(
-                    (orjson.Fragment(_encode(order.handoff)) for order in reversed(orders) if order.handoff), None
-                ),
+                "handoff": await self._handoff(streams, orders),
                 "links": _links(appeal_id, appeal.link, label if not streams.parted else None, orders),
             }
         )
+
+    async def _handoff(self, streams: Streams, orders: Sequence[Order]) -> Answer | None:
+        """The newest hand-over of the case to another platform, else the one by which it came."""
+        out = next((order.handoff for order in reversed(orders) if order.handoff), None)
+        handoff_id = out.id if out else streams.handed_in
+        known = await self._handover(handoff_id) if handoff_id else None
+        if known is not None:
+            shown = self.handovers.shown(known)
+            return shown | ({"reason": out.reason or shown["reason"]} if out else {})
+        return {"id": out.id, "platform": out.platform, "state": out.state, "reason": out.reason} if out else None
+
+    async def _handover(self, handoff_id: str) -> Handover | None:
+        async with self.database.look_up() as pg:
+            return await read(pg, handoff_id)
 
     async def timeline(self, appeal_id: str, who: Principal, page: Page) -> Answer:
         """`GET /v1/appeals/{id}/timeline`: oldest first."""
@@ -159,7 +182,7 @@ class Queries:
         streams = decode(row["streams"])
         orders = [order for order in streams.live(appeal_id) if order.status != "cancelled"]
         region = self.regions.get(row["region_code"])
-        answer = {
+        answer: Answer = {
             "reference_no": reference_no,
             "status": row["status"],
             "words": case.PLAIN_WORDS[row["status"]],
@@ -174,6 +197,19 @@ class Queries:
             ],
         }
         url = self._rating_url(appeal_id, streams.feedback)
+        handed = next(
+            (order.handoff.id for order in reversed(orders) if order.handoff and order.status == "handed_off"), None
+        )
+        known = await self._handover(handed) if handed else None
+        if known is not None:
+            there = self.handovers.shown(known)
+            answer["handoff"] = {
+                "platform": there["platform"],
+                "status": there["status"],
+                "words": case.PLAIN_WORDS.get(there["status"] or "", case.PLAIN_WORDS["handed_off"]),
+            }
+            answer["answers"] += [there["result"]] if there["result"] else []
+            url = url or self.handovers.rating_url(known)
         return orjson.dumps(answer | ({"rating_url": url} if url else {}))
 
     def _rating_url(self, appeal_id: str, feedback: Feedback | None) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -47,6 +47,11 @@ class Prepared:
     """of the canonical body"""
     sealed: bytes
     search: str
+    began_at: datetime | None = None
+    """when the first platform received it, of a case that was handed over: its clocks count from there"""
+    handed_in: str | None = None
+    """the hand-over by which it came"""
+    came_by: list[str] = field(default_factory=list)
 
     def snapshot(self, reference_no: str, received_at: datetime) -> Appeal:
         """The public state at the moment of receipt."""
@@ -58,7 +63,7 @@ class Prepared:
             text=self.text,
             title=self.title,
             kind=self.body.kind,
-            received_at=received_at,
+            received_at=self.began_at or received_at,
             occurred_at=self.body.occurred_at,
             source_platform=self.source_platform,
             reporter=self.reporter,
@@ -66,6 +71,7 @@ class Prepared:
             emergency_action=self.emergency,
             rating_token_sha256=self.rating_digests,
             status=rules.Status.RECEIVED,
+            came_by=self.came_by,
         )
 
 

@@ -84,6 +84,8 @@ class Streams(msgspec.Struct, omit_defaults=True):
     label: Label | None = None
     feedback: Feedback | None = None
     orders: dict[str, Order] = {}
+    handed_in: str | None = None
+    """the hand-over by which another platform gave it to this one"""
 
     def live(self, appeal_id: str) -> list[Order]:
         """The orders that answer the appeal, oldest first."""

@@ -127,6 +127,65 @@ place_lessons = Table(
     Column("position", Uuid, nullable=False),
 )
 
+# a case between two platforms, as this one knows it: it is the sender, the receiver, or lies on the way
+handoffs = Table(
+    "handoffs",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("role", Text, nullable=False),
+    Column("sender", Text, nullable=False),
+    Column("receiver", Text, nullable=False),
+    Column("path", ARRAY(Text), nullable=False),
+    # offered, accepted, refused, withdrawn, completed, acknowledged
+    Column("state", Text, nullable=False),
+    # at the sender what is handed over, at the receiver what came of it
+    Column("appeal_id", Text),
+    Column("work_order_id", Text),
+    # SHA-256 of what was offered, without the seal and the clocks
+    Column("digest", LargeBinary),
+    # the offer without contact data, as JSON
+    Column("body", Text),
+    # sealed to the receiver; empty once it opened it
+    Column("contact", Text),
+    # the newest receipt as JSON
+    Column("mirror", Text),
+    # what this platform last told of the case, as JSON
+    Column("told", Text),
+    # of intake.peers.v1 and of dispatch.handoffs.v1, of receipts sent and received
+    Column("sequence", Integer, nullable=False),
+    Column("decision_seq", Integer, nullable=False),
+    Column("sent_seq", Integer, nullable=False),
+    Column("received_seq", Integer, nullable=False),
+    Column("offered_at", _instant, nullable=False),
+    Column("updated_at", _instant, nullable=False),
+)
+
+# what is to be sent to other platforms until they acknowledge it; real time
+peer_messages = Table(
+    "peer_messages",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("handoff_id", Text, nullable=False),
+    Column("to_platform", Text, nullable=False),
+    # offer or receipt
+    Column("kind", Text, nullable=False),
+    Column("seq", Integer, nullable=False),
+    Column("body", Text),
+    Column("attempts", Integer, nullable=False),
+    Column("next_at", _instant, nullable=False),
+    # who sends it has it until then
+    Column("leased_until", _instant, nullable=False),
+    Column("error", Text),
+    Column("created_at", _instant, nullable=False),
+)
+peer_nonces = Table(
+    "peer_nonces",
+    metadata,
+    Column("platform", Text, primary_key=True),
+    Column("nonce", Text, primary_key=True),
+    Column("seen_at", _instant, nullable=False),
+)
+
 PARTITIONED: tuple[Table, ...] = tuple(
     table for table in metadata.sorted_tables if table.dialect_options["postgresql"]["partition_by"]
 )

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from shared.clock import ZONE
-from shared.events.catalog import appeals, clocks, handoffs, labels, ratings, work_orders
+from shared.events.catalog import appeals, clocks, handoffs, labels, peers, ratings, work_orders
 from shared.events.event import Event
 
 CHANNELS: Final = {
@@ -80,6 +80,8 @@ def role_of(actor: str) -> str:
         return "市民"
     if kind == "unit":
         return "承办单位"
+    if kind == "platform":
+        return "其他平台"
     if kind == "system":
         return f"系统（{SYSTEMS[name]}）" if name in SYSTEMS else "系统"
     return "工作人员"
@@ -240,6 +242,42 @@ def _offered(event: handoffs.HandoffOffered) -> str:
     return f"诉求属其他地区，向平台 {event.after.receiver} 提出移交；对方接收前由本中心负责"
 
 
+def _handoff_refused(event: work_orders.WorkOrderHandoffRefused) -> str:
+    return "对方平台未接收，仍由本中心负责"
+
+
+def _forwarded(event: handoffs.HandoffForwarded) -> str:
+    return f"转送平台 {event.after.receiver}"
+
+
+def _taken(event: handoffs.HandoffAccepted) -> str:
+    return f"平台 {event.after.receiver} 同意接收"
+
+
+def _not_taken(event: handoffs.HandoffRefused) -> str:
+    return f"平台 {event.after.receiver} 未接收移交"
+
+
+def _taken_back(event: handoffs.HandoffWithdrawn) -> str:
+    return "移交已收回，由本平台办理"
+
+
+def _done_there(event: handoffs.HandoffCompleted) -> str:
+    return f"平台 {event.after.receiver} 已办理完毕"
+
+
+def _acknowledged(event: handoffs.HandoffAcknowledged) -> str:
+    return "移交办理结束，结果已确认"
+
+
+def _peer_offered(event: peers.PeerOffered) -> str:
+    return f"平台 {event.after.sender} 提出移交"
+
+
+def _peer_reported(event: peers.PeerReported) -> str:
+    return f"收到平台回执（第 {event.seq} 号）"
+
+
 def _clock_started(event: clocks.ClockStarted) -> str:
     due = {state.clock: state.due_at for state in event.after.clocks if state.stopped_at is None}
     parts = [
@@ -343,7 +381,16 @@ WORDS: Final[dict[type[Event], Callable[[Any], str]]] = {
     work_orders.WorkOrderClosed: _closed,
     work_orders.WorkOrderCancelled: _cancelled,
     work_orders.WorkOrderHandedOff: _handed_off,
+    work_orders.WorkOrderHandoffRefused: _handoff_refused,
     handoffs.HandoffOffered: _offered,
+    handoffs.HandoffForwarded: _forwarded,
+    handoffs.HandoffAccepted: _taken,
+    handoffs.HandoffRefused: _not_taken,
+    handoffs.HandoffWithdrawn: _taken_back,
+    handoffs.HandoffCompleted: _done_there,
+    handoffs.HandoffAcknowledged: _acknowledged,
+    peers.PeerOffered: _peer_offered,
+    peers.PeerReported: _peer_reported,
     clocks.ClockStarted: _clock_started,
     clocks.ClockStopped: _clock_stopped,
     clocks.ClockRebased: _clock_rebased,
@@ -377,6 +424,7 @@ FOR_CITIZENS: Final = frozenset(
         work_orders.WorkOrderAppealJoined,
         work_orders.WorkOrderAppealParted,
         work_orders.WorkOrderHandedOff,
+        handoffs.HandoffCompleted,
         ratings.FeedbackOpened,
         ratings.FeedbackAnswered,
     )

@@ -47,6 +47,7 @@ REGISTERS: Final = {
 """what the city set up: a seeded case refers to it"""
 
 PASSING: Final = {
+    "intake": ("handoffs", "peer_messages", "peer_nonces"),
     "classify": ("recent", "review_leases", "second_opinions", "advice", "memory"),
     "journal": ("webhook_deliveries",),
 }

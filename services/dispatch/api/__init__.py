@@ -9,6 +9,7 @@ from services.dispatch.handlers import Act, Registers
 from services.dispatch.handlers.registers import Job
 from shared.clock import Clock
 from shared.db.database import Database
+from shared.federation.directory import DirectoryFile
 from shared.http.commands import CommandQueue
 from shared.http.requests import StrictRoute
 
@@ -20,9 +21,10 @@ def router(
     jobs: CommandQueue[Job],
     database: Database,
     clock: Clock,
+    file: DirectoryFile,
 ) -> APIRouter:
     """The routes of `work-orders`, `disputes`, `approvals`, `duties`, `routing`, `units` and `platforms`."""
     routes = APIRouter(tags=["dispatch"], route_class=StrictRoute)
     work_orders_api.add_routes(routes, desk, acts, database, clock)
-    registers_api.add_routes(routes, desk, registers, jobs, database, clock)
+    registers_api.add_routes(routes, desk, registers, jobs, database, clock, file)
     return routes

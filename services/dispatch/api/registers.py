@@ -23,6 +23,7 @@ from services.dispatch.schemas import (
 from shared.clock import Clock, rfc3339
 from shared.db.database import Database
 from shared.errors import invalid
+from shared.federation.directory import DirectoryFile
 from shared.http.auth import Caller, Idempotency
 from shared.http.commands import CommandQueue
 from shared.http.pages import Paged, after_of, page_of
@@ -38,6 +39,7 @@ def add_routes(
     jobs: CommandQueue[Job],
     database: Database,
     clock: Clock,
+    file: DirectoryFile,
 ) -> None:
     """Add the routes of `duties`, `routing`, `units` and `platforms`."""
 
@@ -178,7 +180,10 @@ def add_routes(
 
     @routes.get("/v1/platforms")
     async def list_platforms(who: Caller) -> dict[str, Any]:
-        """The platform directory, and which platforms hand over directly."""
+        """The platform directory, and which platforms hand over directly.
+
+        `trouble` says what is wrong with the file as it is now, while the last good one holds.
+        """
         directory = desk.platforms
         return {
             "own": directory.own,
@@ -200,5 +205,6 @@ def add_routes(
                 }
                 for agreement in directory.agreements
             ],
+            "trouble": file.trouble,
             "next": None,
         }

@@ -22,6 +22,7 @@ class Case:
     ("" when the place is unknown), `tags` are tag codes, `groups` the reporter's groups (elderly, disabled …),
     `taken_at` is set when the action came
     before the paper (先处置后补单), `text` is redacted. `repeat_of` is the closed appeal that the citizen repeats.
+    `came_by` are the platforms that handed it over to here: it does not go back to them.
     """
 
     appeal_id: str
@@ -36,3 +37,4 @@ class Case:
     groups: frozenset[str] = frozenset()
     text: str = ""
     repeat_of: str | None = None
+    came_by: tuple[str, ...] = ()

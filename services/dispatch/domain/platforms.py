@@ -60,4 +60,16 @@ class PlatformDirectory:
         return ()
 
     def _upwards(self, code: str, regions: Regions) -> list[str]:
-        return [code, *(above for above in regions.ancestors(code) if above in self.platforms)]
+        """The platform and those above it: by `parent` as the directory lists it, else by the region tree."""
+        way = [code]
+        while above := self._above(way[-1], regions):
+            if above in way:
+                break
+            way.append(above)
+        return way
+
+    def _above(self, code: str, regions: Regions) -> str | None:
+        known = self.platforms.get(code)
+        if known is not None and known.parent in self.platforms:
+            return known.parent
+        return next((above for above in regions.ancestors(code) if above in self.platforms), None)

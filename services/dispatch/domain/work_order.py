@@ -110,6 +110,8 @@ class Handoff:
     id: str
     platform: str
     state: str = "offered"
+    reason: str | None = None
+    """why it was refused"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,8 +184,9 @@ class WorkOrder:
             parts.add(Part.CENTRE)
         return frozenset(parts)
 
-    def as_case(self, text: str = "") -> Case:
-        """The case as the chain sees it when it runs again; `text` is the redacted text of the appeal."""
+    def as_case(self, text: str = "", came_by: tuple[str, ...] = ()) -> Case:
+        """The case as the chain sees it when it runs again; `text` is the redacted text of the appeal, `came_by` the
+        platforms that it came through."""
         return Case(
             appeal_id=self.appeal_ids[0],
             matter=self.matter,
@@ -196,6 +199,7 @@ class WorkOrder:
             tags=frozenset(self.tags),
             groups=frozenset(self.reporter_groups),
             text=text,
+            came_by=came_by,
         )
 
     @property

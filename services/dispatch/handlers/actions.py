@@ -154,7 +154,7 @@ class Actions:
 
     def _dispatch_again(self, order: WorkOrder, batch: _Batch) -> Dispatch:
         known = next((case.appeal for case in batch.cases.get(order.id, []) if case.appeal), None)
-        case = order.as_case(known.text if known else "")
+        case = order.as_case(known.text, known.came_by) if known else order.as_case()
         return self.desk.dispatch(case, batch.at, "return", without=order.returned_by)
 
     def _rule(self, trail: Trail, dispute_id: str, body: RulingBody, actor: Actor, batch: _Batch) -> None:

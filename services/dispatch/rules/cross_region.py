@@ -15,6 +15,8 @@ class CrossRegion:
         owner = context.regions.platform_of(case.region_code, context.platforms.codes)
         if owner == own:
             return Pass(f"{place}属本平台辖区，由当地单位办理。")
+        if owner in case.came_by:
+            return Proposal(f"本案由{owner}平台移交而来，不再移交回去，由{centre.name}协调。", lead=centre.code)
         if owner is not None:
             known = context.regions.get(owner)
             return Proposal(

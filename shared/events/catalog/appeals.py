@@ -57,6 +57,7 @@ class Appeal(Snapshot, frozen=True, kw_only=True):
     kind: str | None = None
     """as the channel gave it; classify decides"""
     received_at: datetime
+    """of a case that another platform handed over: when that one, the first of all, received it"""
     occurred_at: datetime | None = None
     source_platform: str
     reporter: Reporter
@@ -67,6 +68,8 @@ class Appeal(Snapshot, frozen=True, kw_only=True):
     status: str
     """intake's own part: received, declined, withdrawn"""
     link: Link | None = None
+    came_by: list[str] = msgspec.field(default_factory=list)
+    """platforms that handed the case over to here, the first sender first; it is not offered back to them"""
 
 
 class AppealEvent(Event, frozen=True, kw_only=True):

@@ -25,6 +25,8 @@ class HandoffState(Snapshot, frozen=True, kw_only=True):
     platform: str
     state: str
     """offered, accepted, refused, completed, acknowledged"""
+    reason: str | None = None
+    """why it was refused"""
 
 
 class Return(Snapshot, frozen=True, kw_only=True):
@@ -252,6 +254,12 @@ class WorkOrderCancelled(WorkOrderEvent, frozen=True, kw_only=True):
     """Its appeals were withdrawn or declined."""
 
     type: ClassVar[str] = "work_order.cancelled"
+
+
+class WorkOrderHandoffRefused(WorkOrderEvent, frozen=True, kw_only=True):
+    """The other platform refused the offer: the own centre keeps the order and decides anew."""
+
+    type: ClassVar[str] = "work_order.handoff_refused"
 
 
 class WorkOrderHandedOff(WorkOrderEvent, frozen=True, kw_only=True):

@@ -8,6 +8,7 @@ from services.dispatch.domain.commands.case_changes import (
     HandOff,
     JoinAppeal,
     PartAppeal,
+    RefuseHandoff,
     Relabel,
     Reopen,
 )
@@ -47,6 +48,7 @@ __all__ = [
     "OpenDispute",
     "PartAppeal",
     "Progress",
+    "RefuseHandoff",
     "Reject",
     "Relabel",
     "Reopen",

@@ -126,6 +126,23 @@ class PartAppeal(Command):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RefuseHandoff(Command):
+    """The other platform refused the offer: the order stays with the own centre (domain.md, Dispatch 6)."""
+
+    sources: ClassVar[frozenset[Status]] = frozenset({Status.DISPATCHED, Status.ACCEPTED})
+    reason: str | None = None
+
+    @classmethod
+    def obstacle(cls, order: WorkOrder, at: datetime) -> str | None:
+        return HandOff.obstacle(order, at)
+
+    def apply(self, order: WorkOrder, at: datetime, actor: Actor) -> tuple[WorkOrder, Fact]:
+        assert order.handoff is not None, "obstacle() lets no order without an offer pass"
+        after = replace(order, handoff=replace(order.handoff, state="refused", reason=self.reason))
+        return after, Fact("handoff_refused", reason=self.reason)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HandOff(Command):
     """The other platform accepted the offer: its clocks take over (domain.md, Dispatch 6)."""
 

@@ -1,0 +1,350 @@
+"""Brings messages to other platforms until they acknowledge them.
+
+What is to be sent is a row, leased by one replica while it tries, so a kill loses nothing and nobody sends beside
+another. A platform that does not answer is left alone for a while and then probed with one message; the others are not
+affected.
+Real time throughout: leases and back-off never follow the business clock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import httpx
+import msgspec
+import orjson
+from prometheus_client import Counter
+
+from services.intake.federation import repository
+from services.intake.federation.bodies import SECRETS, VERSION, case_body, clock_bodies
+from services.intake.federation.handovers import Handovers, later, told
+from services.intake.federation.peers import Peers
+from services.intake.federation.repository import Handover, Letter
+from services.intake.handlers import Intake
+from services.intake.vault import Vault
+from shared.clock import rfc3339
+from shared.db.database import Database
+from shared.errors import Problem, Transient
+from shared.events.catalog import peers as catalog
+from shared.events.catalog.appeals import Appeal
+from shared.federation.directory import Peer
+from shared.outbox.uow import Uow
+
+log = logging.getLogger(__name__)
+
+SENT = Counter("sushu_peer_messages_total", "Messages to other platforms by what came of them", ["kind", "outcome"])
+
+AT_ONCE: Final = 16
+"""messages on their way to one platform"""
+TICK_S: Final = 0.25
+IDLE_S: Final = 2.0
+TIMEOUT: Final = httpx.Timeout(10, connect=3)
+WHOLE_S: Final = 15.0
+ANSWER_BYTES: Final = 65_536
+PAUSE_S: Final = (0.5, 10.0)
+"""first and longest pause of a platform that does not answer"""
+REFUSED_S: Final = (1.0, 60.0)
+"""of a message that is refused but may be taken later: our key is not known there yet, clocks differ"""
+CONFIRM_S: Final = (0.2, 5.0)
+"""of an acceptance that the sender has stored but not decided"""
+PARKED_S: Final = 3600.0
+CLOCKS_TRIES: Final = 12
+"""looks for the clocks of an order before its offer goes without them"""
+NONCES_EVERY_S: Final = 60.0
+_LATER: Final = frozenset({401, 408, 425, 429})
+
+_appeals = msgspec.json.Decoder(Appeal)
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What a platform said: `status` 0 when it did not; `body` when it was a JSON object."""
+
+    letter: Letter
+    status: int
+    body: dict[str, Any]
+    error: str = ""
+
+
+class Courier:
+    """`run` is background work of every replica."""
+
+    def __init__(self, peers: Peers, handovers: Handovers, intake: Intake, vault: Vault, database: Database) -> None:
+        self.peers = peers
+        self.handovers = handovers
+        self.intake = intake
+        self.vault = vault
+        self.database = database
+        self._client: httpx.AsyncClient | None = None
+        self._ways: dict[str, asyncio.Task[None]] = {}
+        self._paused: dict[str, tuple[float, int]] = {}
+        self._swept = 0.0
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        limits = httpx.Limits(max_connections=8 * AT_ONCE, max_keepalive_connections=4 * AT_ONCE)
+        async with httpx.AsyncClient(
+            timeout=TIMEOUT, follow_redirects=False, trust_env=False, limits=limits
+        ) as self._client:
+            try:
+                while True:
+                    await asyncio.sleep(await self._round())
+            finally:
+                for task in self._ways.values():
+                    task.cancel()
+                await asyncio.gather(*self._ways.values(), return_exceptions=True)
+
+    async def _round(self) -> float:
+        if self.peers.directory is None:
+            return IDLE_S
+        try:
+            async with self.database.look_up() as pg:
+                due = await repository.due_platforms(pg)
+                if time.monotonic() > self._swept + NONCES_EVERY_S:
+                    self._swept = time.monotonic()
+                    await repository.forget_nonces(pg)
+        except Transient as error:
+            log.warning("messages to other platforms wait for the store", extra={"error": str(error)})
+            return IDLE_S
+        for platform in due:
+            busy = self._ways.get(platform)
+            if (busy is None or busy.done()) and time.monotonic() >= self._paused.get(platform, (0.0, 0))[0]:
+                self._ways[platform] = asyncio.create_task(self._serve(platform), name=f"to-{platform}")
+        return TICK_S
+
+    async def _serve(self, platform: str) -> None:
+        """Send what is due to one platform until nothing is, or it does not answer."""
+        try:
+            while (peer := self.peers.reachable(platform)) is not None:
+                failures = self._paused.get(platform, (0.0, 0))[1]
+                async with self.database.transaction() as uow:
+                    letters = await repository.lease(uow.pg, platform, 1 if failures else AT_ONCE)
+                if not letters:
+                    return
+                answers = await asyncio.gather(*(self._send(peer, letter) for letter in letters))
+                silent = [answer for answer in answers if _is_silence(answer.status)]
+                await self._settle(answers)
+                if not silent:
+                    self._paused.pop(platform, None)
+                    continue
+                wait = _backoff(PAUSE_S, failures)
+                self._paused[platform] = (time.monotonic() + wait, failures + 1)
+                log.log(
+                    logging.INFO if failures else logging.WARNING,
+                    "a platform does not answer",
+                    extra={"platform": platform, "error": silent[0].error, "again_in_s": round(wait, 1)},
+                )
+                return
+        except Transient as error:
+            log.warning("messages to other platforms wait for the store", extra={"error": str(error)})
+        except Exception as error:  # leases end by themselves; the other platforms must not wait for this one
+            log.error("sending to a platform failed", extra={"platform": platform}, exc_info=error)
+            self._paused[platform] = (time.monotonic() + PAUSE_S[1], 1)
+
+    async def _send(self, peer: Peer, letter: Letter) -> Answered:
+        try:
+            body = await self._body_of(letter)
+        except Transient:
+            raise
+        except Exception as error:
+            log.error("a message to another platform cannot be written", extra={"id": letter.id}, exc_info=error)
+            return Answered(letter, -2, {}, f"cannot be written: {type(error).__name__}")
+        if body is None:
+            return Answered(letter, -1, {}, "the clocks of the order are not known yet")
+        path = "/v1/handoffs" if letter.kind == "offer" else f"/v1/handoffs/{letter.handoff_id}/receipts"
+        raw = orjson.dumps(body)
+        url, headers = self.peers.signed(peer, "POST", path, raw)
+        assert self._client is not None, "run() makes it"
+        try:
+            async with (
+                asyncio.timeout(WHOLE_S),
+                self._client.stream("POST", url, content=raw, headers=headers) as answer,
+            ):
+                held = bytearray()
+                async for part in answer.aiter_bytes():
+                    held += part
+                    if len(held) > ANSWER_BYTES:
+                        return Answered(letter, 0, {}, f"an answer of more than {ANSWER_BYTES} bytes")
+                return Answered(letter, answer.status_code, _object(bytes(held)), f"{answer.status_code}")
+        except (httpx.HTTPError, TimeoutError, OSError) as error:
+            return Answered(letter, 0, {}, f"{type(error).__name__}: {error}")
+
+    async def _body_of(self, letter: Letter) -> dict[str, Any] | None:
+        """The message as it goes out now; None while an offer waits for the clocks of its order."""
+        if letter.kind != "offer":
+            return dict(orjson.loads(letter.body or "{}"))
+        async with self.database.look_up() as pg:
+            known = await repository.read(pg, letter.handoff_id)
+            if known is None:
+                raise ValueError("an offer without its hand-over")
+            if letter.body is not None and known.role != "sender":
+                return dict(orjson.loads(letter.body))  # sealed by the sender; nobody between can open it
+            held = await repository.case_of(pg, known.appeal_id or "")
+            if held is None:
+                raise ValueError("an offer without its appeal")
+            if letter.body is None:
+                clocks = clock_bodies(
+                    await repository.clocks_of(pg, [known.work_order_id] if known.work_order_id else [])
+                )
+                if not clocks and letter.attempts < CLOCKS_TRIES:
+                    return None
+                label = orjson.loads(held["label"]) if held["label"] else None
+                body = {
+                    "version": VERSION,
+                    "handoff_id": known.id,
+                    "sender": known.sender,
+                    "path": known.path,
+                    "case": case_body(_appeals.decode(held["snapshot"]), label, known.sender),
+                    "clocks": clocks,
+                }
+                text = orjson.dumps(body).decode()
+                await repository.keep_body(pg, letter, text)
+                await pg.execute("UPDATE intake.handoffs SET body = $2 WHERE id = $1", known.id, text)
+            else:
+                body = orjson.loads(letter.body)
+        secrets = self.vault.open(known.appeal_id or "", held["key_id"], held["sealed"])
+        sealed = {name: secrets[name] for name in SECRETS if name in secrets}
+        return body | {"contact": self.peers.seal(known.receiver, {"handoff_id": known.id, **sealed})}
+
+    # --- what came of it ------------------------------------------------------------------------------------------
+
+    async def _settle(self, answers: Sequence[Answered]) -> None:
+        waits: dict[str, tuple[float, str]] = {}
+        done: list[str] = []
+        lasting: list[Answered] = []
+        for answer in answers:
+            letter, status = answer.letter, answer.status
+            outcome = "again"
+            if status == -1:
+                waits[letter.id] = (0.3, answer.error)
+            elif status == -2:
+                waits[letter.id] = (PARKED_S, answer.error)
+            elif _is_silence(status):
+                waits[letter.id] = (0.0, answer.error)
+            elif status in _LATER:
+                waits[letter.id] = (_backoff(REFUSED_S, letter.attempts), _words(answer))
+            elif 200 <= status < 300 and not _matters(letter, answer):
+                outcome = "delivered"
+                done.append(letter.id)
+            else:
+                outcome = "delivered" if 200 <= status < 300 else "refused"
+                lasting.append(answer)
+            SENT.labels(letter.kind, outcome).inc()
+        if waits or done:
+            async with self.database.transaction() as uow:
+                if waits:
+                    await repository.again(uow.pg, waits)
+                if done:
+                    await repository.delivered(uow.pg, done)
+        for answer in lasting:
+            await self._conclude(answer)
+
+    async def _conclude(self, answer: Answered) -> None:
+        """An answer on which the hand-over itself depends: to an acceptance, or a refusal."""
+        letter = answer.letter
+        async with self.database.transaction() as uow:
+            known = (await repository.lock(uow.pg, [letter.handoff_id])).get(letter.handoff_id)
+            if known is None:
+                await repository.delivered(uow.pg, [letter.id])
+                return
+            if letter.kind == "offer":
+                await self._offer_refused(known, answer, uow)
+                await repository.delivered(uow.pg, [letter.id])
+            elif not 200 <= answer.status < 300:
+                if answer.body.get("code") == "handoff_withdrawn" or answer.body.get("state") == "withdrawn":
+                    await self._withdrawn(known, uow)
+                    await repository.delivered(uow.pg, [letter.id])
+                else:
+                    log.error("a platform refuses a receipt", extra={"handoff": known.id, "why": _words(answer)})
+                    await repository.again(uow.pg, {letter.id: (PARKED_S, _words(answer))})
+                    return
+            else:
+                wait = await self._confirmed(known, str(answer.body.get("state", "accepted")), letter, uow)
+                if wait is None:
+                    await repository.delivered(uow.pg, [letter.id])
+                else:
+                    await repository.again(uow.pg, {letter.id: (wait, "the sender has not decided yet")})
+            known.updated_at = uow.clock.now()
+            await repository.save(uow.pg, [known])
+
+    async def _confirmed(self, known: Handover, state: str, letter: Letter, uow: Uow) -> float | None:
+        """The sender's state after our acceptance; None when it is settled, else seconds until we ask again."""
+        if state == "offered":
+            return _backoff(CONFIRM_S, letter.attempts)
+        if state in ("refused", "withdrawn"):
+            await self._withdrawn(known, uow)
+            return None
+        if known.state == "offered":
+            if known.role == "receiver":
+                await self._take_over(known, uow)
+            known.state = later(known.state, "accepted")
+        return None
+
+    async def _take_over(self, known: Handover, uow: Uow) -> None:
+        """The sender has let go: from here on the case is ours, as an appeal of channel `platform`."""
+        prepared = self.handovers.case_of(known, uow.clock.now())
+        (made,) = await self.intake.receive([prepared], uow)
+        if isinstance(made, Problem):
+            raise made
+        known.appeal_id, known.contact = made["id"], None
+
+    async def _withdrawn(self, known: Handover, uow: Uow) -> None:
+        """The sender gave the case another way: nothing of it is kept here but that it was offered."""
+        if known.state not in ("offered", "refused"):
+            return
+        known.state, known.contact = "withdrawn", None
+        await self._report(known, "withdrawn", None, uow)
+
+    async def _offer_refused(self, known: Handover, answer: Answered, uow: Uow) -> None:
+        """The next platform will never take this offer: that is a refusal, told on towards the sender."""
+        if known.state != "offered":
+            return
+        reason = f"对方平台拒收：{_words(answer)}"
+        known.contact = None
+        if known.role == "relay":
+            known.state = "refused"
+            await self.handovers.tell(
+                known, known.beside(self.peers.own)[0], {"state": "refused", "reason": reason}, uow
+            )
+        else:
+            told_here = {"state": "refused", "reason": reason, "at": rfc3339(uow.clock.now())}
+            known.mirror = orjson.dumps(told_here).decode()
+        await self._report(known, "refused", reason, uow)
+
+    async def _report(self, known: Handover, state: str, reason: str | None, uow: Uow) -> None:
+        known.sequence += 1
+        event = catalog.PeerReported(actor="system:intake", reason=reason, seq=0, after=told(known, state))
+        uow.emit(event, key=known.id, sequence=known.sequence)
+
+
+def _matters(letter: Letter, answer: Answered) -> bool:
+    """Whether a 2xx is more than an acknowledgement: it answers an acceptance."""
+    return letter.kind == "receipt" and orjson.loads(letter.body or "{}").get("state") == "accepted"
+
+
+def _is_silence(status: int) -> bool:
+    """No answer, a redirection (never followed), or a platform in trouble."""
+    return status == 0 or 300 <= status < 400 or status >= 500
+
+
+def _backoff(bounds: tuple[float, float], failures: int) -> float:
+    return float(min(bounds[1], bounds[0] * 2 ** min(failures, 12)) * random.uniform(0.75, 1.0))
+
+
+def _words(answer: Answered) -> str:
+    code = answer.body.get("code")
+    return f"{answer.status} {code}" if isinstance(code, str) and code.isidentifier() else f"{answer.status}"
+
+
+def _object(raw: bytes) -> dict[str, Any]:
+    try:
+        value = orjson.loads(raw)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,420 @@
+"""How a hand-over goes on: what other platforms say, what dispatch decided, what became of the case here.
+
+The sender's record decides whose case it is: until he has stored an acceptance it is his, from then on the receiver's.
+So the receiver makes the appeal only when its acceptance was confirmed, and no case has two owners or none (ADR 0014).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import orjson
+from pydantic import ValidationError
+
+from services.intake.domain import appeal as rules
+from services.intake.federation import repository
+from services.intake.federation.bodies import (
+    VERSION,
+    OfferBody,
+    ReceiptBody,
+    appeal_body,
+    clock_bodies,
+)
+from services.intake.federation.peers import Peers
+from services.intake.federation.repository import Handover
+from services.intake.keys import Keys
+from services.intake.receiving import Desk, Prepared
+from services.intake.repository import Held
+from shared.clock import ZONE, rfc3339
+from shared.errors import Problem, not_found
+from shared.events.catalog import handoffs, peers
+from shared.events.event import Message
+from shared.federation.keys import SealError
+from shared.http.commands import Answer
+from shared.http.problems import validation_problem
+from shared.outbox.uow import Uow
+from shared.redaction import clean
+
+OPEN: Final = ("accepted", "completed")
+"""states in which the receiver tells how the case goes"""
+MIRRORED: Final = (
+    "dispatched",
+    "in_progress",
+    "completed",
+    "answered",
+    "linked",
+    "handed_off",
+    "declined",
+    "withdrawn",
+)
+"""statuses of a case that the sender is told of; the ones before pass in seconds"""
+ENDED: Final = ("completed", "answered", "declined", "withdrawn")
+_RANK: Final = {"offered": 0, "accepted": 1, "completed": 2, "acknowledged": 3}
+_OLDEST: Final = timedelta(days=400)
+_SKEW: Final = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A believed and checked offer."""
+
+    body: OfferBody
+    role: str
+    """of this platform: receiver or relay"""
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """A believed receipt of `platform`."""
+
+    body: ReceiptBody
+    platform: str
+
+
+class Handovers:
+    """Reads and writes `handoffs` within the caller's transaction."""
+
+    def __init__(self, peers: Peers, desk: Desk, keys: Keys, base_url: str) -> None:
+        self.peers = peers
+        self.desk = desk
+        self.keys = keys
+        self.base_url = base_url
+        self.own = peers.own
+
+    # --- what other platforms say ---------------------------------------------------------------------------------
+
+    def check_offer(self, body: OfferBody, platform: str, now: datetime) -> Offer:
+        """What only the directory and the seal can tell. Raises Problem 403 or 422; nothing is stored then."""
+        path, directory = body.path, self.peers.directory
+        if path[0] != body.sender or self.own not in path[1:]:
+            raise Problem(403, "path_refused", "The path begins with the sender and comes by this platform.")
+        if self.own in body.case.came_by or len(set(path)) != len(path):
+            raise Problem(403, "handoff_loop", "The case was here before, or the path comes by a platform twice.")
+        place = path.index(self.own)
+        if path[place - 1] != platform:
+            raise Problem(403, "not_your_offer", "It is signed by another platform than the one before on the path.")
+        against = directory.objection(path, now.astimezone(ZONE).date()) if directory else "no directory"
+        if against:
+            raise Problem(403, "path_refused", against)
+        named = (body.case.reference_no or "").partition("-")[0]
+        if directory and named in directory.peers and named not in (body.sender, *body.case.came_by):
+            raise Problem(403, "foreign_case", "The reference number is another platform's.")
+        began = body.case.received_at
+        if began is not None and not now - _OLDEST <= began <= now + _SKEW:
+            detail = "/case/received_at: lies ahead, or more than 400 days back."
+            raise Problem(422, "invalid", detail, errors=[{"pointer": "/case/received_at", "detail": detail}])
+        offer = Offer(body, "receiver" if body.receiver == self.own else "relay", now)
+        if offer.role == "receiver":
+            self._prepared(body, body.contact, now)
+        return offer
+
+    def _prepared(self, body: OfferBody, contact: str | None, now: datetime) -> Prepared:
+        """The appeal that this offer becomes. Raises Problem 422."""
+        try:
+            secrets = self.peers.open(contact) if contact else {"handoff_id": body.handoff_id}
+        except SealError as error:
+            raise Problem(422, "contact_unreadable", f"/contact: {error}.") from None
+        if secrets.get("handoff_id") != body.handoff_id:
+            raise Problem(422, "contact_unreadable", "/contact: was sealed for another hand-over.")
+        try:
+            appeal = appeal_body(body, secrets)
+        except ValidationError as error:
+            raise validation_problem(error.errors(include_input=False, include_url=False)) from None
+        prepared = self.desk.prepare(appeal, body.sender, f"platform:{body.sender}", now)
+        return replace(
+            prepared,
+            began_at=body.case.received_at,
+            handed_in=body.handoff_id,
+            came_by=list(dict.fromkeys([*body.case.came_by, body.sender])),
+        )
+
+    async def receive(self, commands: Sequence[Offer | Receipt], uow: Uow) -> list[Answer | Problem]:
+        """Store what other platforms said; a repetition gets the present state."""
+        offers = [command for command in commands if isinstance(command, Offer)]
+        fresh = await self._keep_offers(offers, uow)
+        held = await repository.lock(uow.pg, [command.body.handoff_id for command in commands])
+        answers: list[Answer | Problem] = []
+        for command in commands:
+            known = held.get(command.body.handoff_id)
+            if isinstance(command, Offer):
+                answers.append(self._answer_offer(command, known, fresh))
+            else:
+                answers.append(await self._take_receipt(command, known, uow))
+        return answers
+
+    async def _keep_offers(self, offers: Sequence[Offer], uow: Uow) -> set[str]:
+        now = uow.clock.now()
+        rows = {offer.body.handoff_id: self._offered(offer, now) for offer in reversed(offers)}
+        fresh = await repository.add(uow.pg, list(rows.values()))
+        for offer in {one.body.handoff_id: one for one in reversed(offers)}.values():
+            if offer.body.handoff_id in fresh:
+                event = peers.PeerOffered(
+                    actor=f"platform:{offer.body.sender}", after=told(rows[offer.body.handoff_id], "offered")
+                )
+                uow.emit(event, key=offer.body.handoff_id, sequence=1, time=now)
+        return fresh
+
+    def _offered(self, offer: Offer, now: datetime) -> Handover:
+        body = offer.body
+        return Handover(
+            id=body.handoff_id,
+            role=offer.role,
+            sender=body.sender,
+            receiver=body.receiver,
+            path=body.path,
+            state="offered",
+            digest=_digest(body.offered()),
+            body=body.model_dump_json(by_alias=True, exclude_none=True, exclude={"contact"}),
+            contact=body.contact,
+            sequence=1,
+            offered_at=offer.at,
+            updated_at=now,
+        )
+
+    def _answer_offer(self, offer: Offer, known: Handover | None, fresh: set[str]) -> Answer | Problem:
+        body = offer.body
+        if known is None or known.sender != body.sender or known.digest != _digest(body.offered()):
+            return Problem(409, "handoff_conflict", "This handoff_id stands for another offer; take a new one.")
+        answer = {"handoff_id": known.id, "state": known.state}
+        if body.handoff_id in fresh:
+            fresh.discard(body.handoff_id)
+            return answer
+        return answer | {"repeated": True}
+
+    async def _take_receipt(self, receipt: Receipt, known: Handover | None, uow: Uow) -> Answer | Problem:
+        body = receipt.body
+        if known is None:
+            return not_found(f"The hand-over {body.handoff_id}")
+        before, after = known.beside(self.own)
+        if receipt.platform != (before if body.state == "acknowledged" else after):
+            return not_found(f"The hand-over {body.handoff_id}")
+        if known.state == "withdrawn":
+            return Problem(409, "handoff_withdrawn", "The sender has given the case another way.", state=known.state)
+        if body.seq > known.received_seq or body.state == "acknowledged":
+            await self._apply(known, receipt, uow)
+        return {"handoff_id": known.id, "seq": body.seq, "state": known.state}
+
+    async def _apply(self, known: Handover, receipt: Receipt, uow: Uow) -> None:
+        body, now = receipt.body, uow.clock.now()
+        if body.state == "acknowledged":
+            if known.state == "acknowledged":
+                return
+            known.state = "acknowledged"
+        else:
+            known.received_seq = body.seq
+            known.mirror = body.model_copy(
+                update={"reason": clean(body.reason), "result": clean(body.result)}
+            ).model_dump_json(exclude_none=True)
+        if known.role == "relay":
+            if body.state in ("completed", "refused"):
+                known.state = later(known.state, body.state)
+            before, after = known.beside(self.own)
+            onward = after if body.state == "acknowledged" else before
+            message = body.model_dump(mode="json", exclude_none=True)
+            await repository.enqueue(uow.pg, onward or "", "receipt", known.id, body.seq, message)
+        known.sequence += 1
+        known.updated_at = now
+        event = peers.PeerReported(
+            actor=f"platform:{receipt.platform}",
+            reason=clean(body.reason),
+            seq=body.seq,
+            after=told(known, body.state, final=body.final),
+        )
+        uow.emit(event, key=known.id, sequence=known.sequence, time=now)
+        await repository.save(uow.pg, [known])
+
+    # --- what dispatch decided --------------------------------------------------------------------------------------
+
+    async def on_decisions(self, batch: Sequence[Message[handoffs.HandoffEvent]], uow: Uow) -> None:
+        """Offers go out, decisions become receipts, states are kept; decisions older than the last are passed over."""
+        said = sorted(batch, key=lambda message: (message.key, message.sequence))
+        offered = [message for message in said if isinstance(message.data, handoffs.HandoffOffered)]
+        await repository.add(uow.pg, [_going_out(message.data.after, uow.clock.now()) for message in offered])
+        held = await repository.lock(uow.pg, {message.key for message in said})
+        changed: dict[str, Handover] = {}
+        for message in said:
+            known = held.get(message.key)
+            if known is not None and message.sequence > known.decision_seq:
+                known.decision_seq = message.sequence
+                known.updated_at = uow.clock.now()
+                await self._follow(known, message.data, uow)
+                changed[known.id] = known
+        await repository.save(uow.pg, changed.values())
+
+    async def _follow(self, known: Handover, event: handoffs.HandoffEvent, uow: Uow) -> None:
+        before, after = known.beside(self.own)
+        match event:
+            case handoffs.HandoffOffered() if after:
+                await repository.enqueue(uow.pg, after, "offer", known.id, 0, None)
+            case handoffs.HandoffForwarded() if after:
+                body = orjson.loads(known.body or "{}") | {"contact": known.contact}
+                await repository.enqueue(uow.pg, after, "offer", known.id, 0, body)
+            case handoffs.HandoffAccepted() if known.role == "receiver":
+                await self.tell(known, before, {"state": "accepted"}, uow)
+            case handoffs.HandoffRefused() if known.role != "sender":
+                known.state, known.contact = "refused", None
+                await self.tell(known, before, {"state": "refused", "reason": event.reason}, uow)
+            case handoffs.HandoffWithdrawn():
+                known.state, known.contact = "withdrawn", None
+                await repository.forget_offer(uow.pg, known.id)
+            case handoffs.HandoffAcknowledged() if known.role == "sender":
+                known.state = "acknowledged"
+                await self.tell(known, after, {"state": "acknowledged"}, uow)
+            case _ if known.role == "sender":
+                known.state = event.after.state
+
+    async def tell(self, known: Handover, to: str | None, content: Mapping[str, Any], uow: Uow) -> None:
+        """The next receipt; the caller saves the row."""
+        if to is None:
+            return
+        known.sent_seq += 1
+        body = {
+            "version": VERSION,
+            "handoff_id": known.id,
+            "seq": known.sent_seq,
+            "at": rfc3339(uow.clock.now()),
+            **{name: value for name, value in content.items() if value is not None},
+        }
+        await repository.enqueue(uow.pg, to, "receipt", known.id, known.sent_seq, body)
+
+    def case_of(self, known: Handover, now: datetime) -> Prepared:
+        """The appeal that a confirmed acceptance makes at the receiver. Raises Problem 422."""
+        return self._prepared(OfferBody.model_validate_json(known.body or ""), known.contact, now)
+
+    # --- what became of the case here -----------------------------------------------------------------------------
+
+    async def mirror(self, cases: Sequence[Held], uow: Uow) -> None:
+        """Tell the sender how cases stand that he handed over, when that changed."""
+        handed = {case.streams.handed_in: case for case in cases if case.streams.handed_in and case.changed}
+        if not handed:
+            return
+        held = await repository.lock(uow.pg, [name for name in handed if name])
+        changed = []
+        for known in held.values():
+            if known.state in OPEN and await self._mirror(known, handed[known.id], uow):
+                changed.append(known)
+        await repository.save(uow.pg, changed)
+
+    async def _mirror(self, known: Handover, case: Held, uow: Uow) -> bool:
+        status = case.streams.columns(case.appeal_id).status
+        if status not in MIRRORED:
+            return False
+        feedback = case.streams.feedback
+        before = orjson.loads(known.told) if known.told else {}
+        orders = [order for order in case.streams.live(case.appeal_id) if order.status != "cancelled"]
+        closed = feedback is not None and feedback.status == "closed"
+        state = later(known.state, "completed" if status in ENDED else "accepted")
+        news = {
+            "state": state,
+            "status": status,
+            "result": next((order.result for order in reversed(orders) if order.result), None),
+            "rating": _rating(case) or before.get("rating"),
+            "final": closed or status in ("declined", "withdrawn", "answered"),
+        }
+        asked = feedback.round if feedback and feedback.method == "link" and not (closed or feedback.answered) else 0
+        if news | {"asked": asked} == before:
+            return False
+        known.state, known.told = state, orjson.dumps(news | {"asked": asked}).decode()
+        known.updated_at = uow.clock.now()
+        clocks = clock_bodies(await repository.clocks_of(uow.pg, [order.id for order in orders]))
+        more = {"clocks": clocks, "rating_link": self._rating_link(known, case.appeal_id, asked)}
+        await self.tell(known, known.beside(self.own)[0], news | more, uow)
+        return True
+
+    def _rating_link(self, known: Handover, appeal_id: str, feedback_round: int) -> str | None:
+        """Where the citizen rates this round, sealed to the sender, who shows it to him alone."""
+        if not 1 <= feedback_round <= rules.FEEDBACK_ROUNDS:
+            return None
+        token = rules.rating_token(rules.appeal_secret(self.keys.codes, appeal_id), feedback_round)
+        url = f"{self.base_url}/v1/ratings/{token}"
+        return self.peers.seal(known.sender, {"handoff_id": known.id, "url": url})
+
+    def shown(self, known: Handover) -> dict[str, Any]:
+        """A hand-over as the platforms on its path, and readers of the case, see it."""
+        mirror = orjson.loads(known.mirror) if known.mirror else {}
+        offer = orjson.loads(known.body) if known.body else {}
+        own = orjson.loads(known.told) if known.told else {}
+        return {
+            "id": known.id,
+            "handoff_id": known.id,
+            "platform": known.sender if known.role == "receiver" else known.receiver,
+            "role": known.role,
+            "sender": known.sender,
+            "receiver": known.receiver,
+            "path": known.path,
+            "state": known.state,
+            "offered_at": rfc3339(known.offered_at),
+            "status": own.get("status") or mirror.get("status"),
+            "result": own.get("result") or mirror.get("result"),
+            "rating": own.get("rating") or mirror.get("rating"),
+            "reason": mirror.get("reason"),
+            "seq": max(known.received_seq, known.sent_seq),
+            "clocks": mirror.get("clocks") or offer.get("clocks") or [],
+        }
+
+    def rating_url(self, known: Handover) -> str | None:
+        """Where the citizen rates at the receiver, while it asks."""
+        mirror = orjson.loads(known.mirror) if known.mirror else {}
+        if known.role != "sender" or not mirror.get("rating_link") or known.state == "acknowledged":
+            return None
+        try:
+            url = self.peers.open(mirror["rating_link"]).get("url")
+        except (SealError, Problem):
+            return None
+        peer = self.peers.reachable(known.receiver)
+        return url if isinstance(url, str) and peer and url.startswith(f"{peer.base_url}/v1/ratings/") else None
+
+
+def later(one: str, other: str) -> str:
+    """The later of two states: none goes back."""
+    return max(one, other, key=lambda state: _RANK.get(state, 9))
+
+
+def _rating(case: Held) -> dict[str, Any] | None:
+    """The newest answer of the citizen, without words, when this batch brought one."""
+    answers = orjson.loads(case.feedback)["answers"] if case.feedback else []
+    if not answers:
+        return None
+    return {name: answers[-1].get(name) for name in ("contacted", "solved", "satisfaction", "round")}
+
+
+def _going_out(after: handoffs.Handoff, now: datetime) -> Handover:
+    return Handover(
+        id=after.id,
+        role="sender",
+        sender=after.sender,
+        receiver=after.receiver,
+        path=after.path,
+        state="offered",
+        appeal_id=after.appeal_ids[0],
+        work_order_id=after.work_order_id,
+        offered_at=after.offered_at,
+        updated_at=now,
+    )
+
+
+def told(known: Handover, state: str, *, final: bool = False) -> peers.PeerHandoff:
+    case = orjson.loads(known.body)["case"] if known.body else {}
+    return peers.PeerHandoff(
+        id=known.id,
+        role=known.role,
+        sender=known.sender,
+        receiver=known.receiver,
+        path=known.path,
+        came_by=case.get("came_by", []),
+        state=state,
+        final=final,
+        region_code=case.get("region_code") or known.receiver,
+        matter=case.get("matter") or "",
+        handling_class=case.get("class") or "",
+        offered_at=known.offered_at,
+    )
+
+
+def _digest(content: Mapping[str, Any]) -> bytes:
+    return hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).digest()

@@ -1,0 +1,79 @@
+"""A case goes from one platform to another and its end comes back: offer, receipts, rating (domain.md, Dispatch 6)."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from shared.testing.harness import Harness
+from tests.integration.federation.towns import Atlas, appeal, case_by, dispatched, get, post, reached, towns, until
+
+PROVINCE, HAIKOU, SANYA = "460000", "460100", "460200"
+PHONE, NAME = "13876540912", "欧阳若兰"
+
+
+@pytest.fixture(scope="module")
+def atlas(tmp_path_factory: pytest.TempPathFactory) -> Atlas:
+    folder: Path = tmp_path_factory.mktemp("platforms")
+    return Atlas(folder, {PROVINCE: (1, None), HAIKOU: (2, PROVINCE), SANYA: (2, PROVINCE)})
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def hubs(server_url: str, atlas: Atlas) -> AsyncIterator[dict[str, Harness]]:
+    async with towns(server_url, atlas, (PROVINCE, HAIKOU, SANYA)) as found:
+        yield found
+
+
+async def test_the_whole_circle_by_the_common_ancestor(hubs: dict[str, Harness], atlas: Atlas) -> None:
+    here, way, there = hubs[HAIKOU], hubs[PROVINCE], hubs[SANYA]
+    text = f"我叫{NAME}，电话{PHONE}，天涯区海边路段垃圾无人清理，气味难闻。"
+    posted = await appeal(here, "460204", text, reporter={"name": NAME, "phone": PHONE})
+    order = await dispatched(here, posted["id"])
+    assert order["handoff"]["platform"] == SANYA
+    await reached(here, posted["id"], "accepted")
+    case = await get(here, f"/v1/appeals/{posted['id']}")
+    assert case["status"] == "handed_off"
+    handoff_id = case["handoff"]["id"]
+    assert case["handoff"]["path"] == [HAIKOU, PROVINCE, SANYA]
+
+    arrived = await until(lambda: case_by(there, handoff_id), "the case")
+    assert (arrived["channel"], arrived["received_at"][:16]) == ("platform", posted["received_at"][:16])
+    assert PHONE not in str(arrived)
+    assert arrived["handoff"]["sender"] == HAIKOU
+    assert {clock["clock"] for clock in arrived["handoff"]["clocks"]} >= {"complete", "first_contact"}
+    for town in (way, here):  # nobody on the way, no event and no message in the clear holds the contact data
+        for table in ("intake.handoffs", "intake.peer_messages", "bus.log"):
+            rows = await town.query(f"SELECT t::text AS line FROM {table} t")
+            assert not any(PHONE in row["line"] or NAME in row["line"] for row in rows), table
+    sealed = await there.query("SELECT contact FROM intake.handoffs WHERE id = $1", handoff_id)
+    assert sealed[0]["contact"] is None
+
+    theirs = await dispatched(there, arrived["id"])
+    for action, body in (("accept", {}), ("contact", {}), ("complete", {"result": "已清运垃圾", "solved": True})):
+        await post(there, f"/v1/work-orders/{theirs['id']}/{action}", **body)
+    await reached(here, posted["id"], "completed")
+    track = {"reference_no": posted["reference_no"], "query_code": posted["query_code"]}
+
+    async def asked() -> str | None:
+        answer = (await here.http.get("/v1/track", params=track)).json()
+        return str(answer["rating_url"]) if "rating_url" in answer else None
+
+    rating = await until(asked, "the way to rate")
+    assert rating.startswith(f"{atlas.urls[SANYA]}/v1/ratings/")
+    async with httpx.AsyncClient(trust_env=False) as citizen:
+        answer = await citizen.post(rating, json={"contacted": True, "solved": True, "satisfaction": 5})
+        assert answer.status_code == 200, answer.text
+    for town, appeal_id in ((here, posted["id"]), (there, arrived["id"])):
+        await reached(town, appeal_id, "acknowledged")
+    case = await get(here, f"/v1/appeals/{posted['id']}")
+    assert case["handoff"]["rating"] == {"contacted": True, "solved": True, "satisfaction": 5, "round": 1}
+    assert case["handoff"]["result"] == "已清运垃圾"
+    assert "已清运垃圾" in (await here.http.get("/v1/track", params=track)).json()["answers"]
+    for hub in hubs.values():
+        assert (await hub.query("SELECT count(*) AS n FROM intake.peer_messages"))[0]["n"] == 0
+        states = await hub.query("SELECT state FROM intake.handoffs WHERE id = $1", handoff_id)
+        assert states[0]["state"] == "acknowledged"
+    told = [event.type for event in await here.events("dispatch.handoffs.v1", key=handoff_id)]
+    assert told == ["handoff.offered", "handoff.accepted", "handoff.completed", "handoff.acknowledged"]
