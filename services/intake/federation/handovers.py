@@ -1,7 +1,7 @@
 """How a hand-over goes on: what other platforms say, what dispatch decided, what became of the case here.
 
 The sender's record decides whose case it is: until he has stored an acceptance it is his, from then on the receiver's.
-So the receiver makes the appeal only when its acceptance was confirmed, and no case has two owners or none (ADR 0014).
+So the receiver makes the appeal only when its acceptance was confirmed, and no case has two owners or none (ADR 0016).
 """
 
 from __future__ import annotations
