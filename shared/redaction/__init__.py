@@ -5,11 +5,13 @@ times, so a hostile text costs no more than an honest one. What was found is rep
 〔电话〕, which keeps the sentence readable and the model's features stable; redacting twice changes nothing.
 
 Kinds: ``phone`` ``id_number`` ``bank_card`` ``plate`` ``email`` ``account`` (WeChat, QQ) ``document`` (passport,
-permits) ``address`` (door, building chain, room) ``name``.
+permits) ``address`` (door, building chain, room) ``name``. A text with several values of a kind numbers them
+(〔电话1〕, 〔电话2〕), and the same value has the same number, so that a reader can still tell who is who.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Final, overload
@@ -17,7 +19,7 @@ from typing import Final, overload
 from shared.redaction.addresses import find_addresses
 from shared.redaction.identifiers import find_accounts, find_documents, find_emails, find_plates
 from shared.redaction.names import find_known_names, find_names
-from shared.redaction.numbers import find_known_numbers, find_numbers, find_spelled_numbers
+from shared.redaction.numbers import digits_of, find_known_numbers, find_numbers, find_spelled_numbers
 from shared.redaction.scan import Claims, Span, normalise
 
 __all__ = ["PLACEHOLDERS", "Redacted", "clean", "redact"]
@@ -67,16 +69,37 @@ def redact(text: str, names: Collection[str] = (), numbers: Collection[str] = ()
     return _replace(text, claims.spans) if claims.spans else Redacted(text)
 
 
+_STANDING: Final = re.compile("〔(?P<kind>[^〔〕0-9]{1,6})(?P<number>[0-9]{0,3})〕")
+
+
 def _replace(text: str, spans: list[Span]) -> Redacted:
+    """One value of a kind is 〔电话〕; where a text has several they are 〔电话1〕, 〔电话2〕 …, equal values alike."""
+    standing: dict[str, int] = {}
+    for there in _STANDING.finditer(text) if "〔" in text else ():
+        name = f"〔{there['kind']}〕"
+        standing[name] = max(standing.get(name, 0), int(there["number"] or 1))
+    values: dict[str, dict[str, int]] = {}
+    for span in sorted(spans):
+        own = values.setdefault(span.kind, {})
+        own.setdefault(_value(text, span), standing.get(PLACEHOLDERS[span.kind], 0) + len(own) + 1)
     pieces: list[str] = []
     counts: dict[str, int] = {}
     position = 0
     for span in sorted(spans):
-        pieces += (text[position : span.start], PLACEHOLDERS[span.kind])
+        mark, own = PLACEHOLDERS[span.kind], values[span.kind]
+        if len(own) > 1 or mark in standing:
+            mark = f"{mark[:-1]}{own[_value(text, span)]}〕"
+        pieces += (text[position : span.start], mark)
         position = span.end
         counts[span.kind] = counts.get(span.kind, 0) + 1
     pieces.append(text[position:])
     return Redacted("".join(pieces), counts)
+
+
+def _value(text: str, span: Span) -> str:
+    """What tells one value from another: its letters and digits, whatever stands between them."""
+    said = "".join(char for char in digits_of(normalise(text[span.start : span.end])).upper() if char.isalnum())
+    return said.removeprefix("00").removeprefix("86") if span.kind == "phone" and len(said) > 11 else said
 
 
 @overload

@@ -199,6 +199,11 @@ def _kind_of_chain(value: str) -> str:
     return kind
 
 
+def digits_of(text: str) -> str:
+    """``text`` with digits for numbers written in Chinese."""
+    return "".join(_SPELLED.get(char, char) for char in text)
+
+
 def find_spelled_numbers(text: str) -> list[Span]:
     """Phones and identity numbers with some or all digits written in Chinese: 一三八零零一三八零零零."""
     spans: list[Span] = []
@@ -209,15 +214,24 @@ def find_spelled_numbers(text: str) -> list[Span]:
         digits = "".join(_SPELLED.get(text[i], text[i]) for i in places)
         if len(digits) < 7 or all(text[i] not in _SPELLED for i in places):
             continue
+        before = text[max(0, run.start() - _LOOK_BACK) : run.start()]
+        if _OTHER_WORD.search(before) and not _PHONE_WORD.search(before):
+            continue
         for size in (18, 15, 11, 12, 10):
             kind = kind_of(digits[:size]) if len(digits) >= size else None
-            if kind is not None and (size == len(digits) or size in (18, 11)):
+            if kind is not None and (size == len(digits) or (size in (18, 11) and _ends(text, places, size))):
                 spans.append(Span(places[0], places[size - 1] + 1, kind))
                 break
         else:
-            if 7 <= len(digits) <= 12 and _PHONE_WORD.search(text[max(0, run.start() - _LOOK_BACK) : run.start()]):
+            if 7 <= len(digits) <= 12 and _PHONE_WORD.search(before):
                 spans.append(Span(run.start(), run.end(), "phone"))
     return spans
+
+
+def _ends(text: str, places: list[int], size: int) -> bool:
+    """Whether a number may end after its first ``size`` digits: not in the middle of a group of plain digits."""
+    last, after = places[size - 1], places[size]
+    return not (after == last + 1 and text[last].isdecimal() and text[after].isdecimal())
 
 
 def find_known_numbers(text: str, numbers: Collection[str]) -> list[Span]:
