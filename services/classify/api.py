@@ -23,13 +23,17 @@ from services.classify.domain.likeness import Said
 from services.classify.handlers.appeals import Appeals
 from services.classify.handlers.catalogues import Catalogues
 from services.classify.handlers.imports import (
-    ActivateModel,
     Command,
     DecideProposal,
     PutTag,
-    RegisterModel,
-    model_answer,
     tag_answer,
+)
+from services.classify.handlers.models import (
+    ActivateModel,
+    ModelCommand,
+    RegisterModel,
+    RollBackModel,
+    model_answer,
 )
 from services.classify.handlers.reviews import ReviewCommand
 from services.classify.jobs import Job
@@ -38,11 +42,13 @@ from services.classify.labelling import Case, matter_of
 from services.classify.places import Places
 from services.classify.reviewing import Decision
 from services.classify.schemas import (
+    ActivateModelBody,
     ClassifyBody,
     HandlingClassName,
     LeaseBody,
     ModelBody,
     ReviewBody,
+    RollBackBody,
     TagBody,
 )
 from shared.clock import Clock, rfc3339
@@ -54,6 +60,7 @@ from shared.http.commands import CommandQueue
 from shared.http.pages import Paged, after_of, page_of
 from shared.http.requests import StrictRoute
 from shared.outbox.uow import Uow
+from shared.redaction import clean
 from shared.security.principal import Principal
 from shared.security.scope import prefix
 
@@ -73,6 +80,7 @@ def router(
     reviews: CommandQueue[ReviewCommand],
     imports: CommandQueue[Command],
     jobs: CommandQueue[Job],
+    models: CommandQueue[ModelCommand],
 ) -> APIRouter:
     """The routes of `classify`, `reviews`, `matters`, `catalogue`, `tags` and `models`."""
     routes = APIRouter(tags=["classify"], route_class=StrictRoute)
@@ -300,18 +308,32 @@ def router(
     )
     async def register_model(body: ModelBody, who: Admin, idempotency: Idempotency) -> JSONResponse:
         """Register a model folder below the data folder: its digests are checked, its labels must be matter codes."""
-        return await _stored(imports, RegisterModel(body.path, who.actor), idempotency(who, body))
+        return await _stored(models, RegisterModel(body.path, who.actor), idempotency(who, body))
 
     @routes.post("/v1/models/{version}/activate")
-    async def activate_model(version: Name, who: Admin, idempotency: Idempotency) -> dict[str, Any]:
-        """Label with this model from now on; `rules` switches every model off."""
-        return (await imports.submit(ActivateModel(version, who.actor), idempotency(who, None))).answer
+    async def activate_model(
+        version: Name, who: Admin, idempotency: Idempotency, body: ActivateModelBody | None = None
+    ) -> dict[str, Any]:
+        """Label with this model from now on; `rules` switches every model off. 409 `not_better` when it was not right
+        more often than the present one on the cases that persons confirmed in the last weeks: `force` with a `reason`
+        activates it all the same."""
+        body = body or ActivateModelBody()
+        if body.force and not (body.reason or "").strip():
+            raise invalid("/reason", "say why a model that did not beat the present one is activated")
+        command = ActivateModel(version, who.actor, body.force, clean(body.reason))
+        return (await models.submit(command, idempotency(who, body))).answer
+
+    @routes.post("/v1/models/rollback")
+    async def roll_back(who: Admin, idempotency: Idempotency, body: RollBackBody | None = None) -> dict[str, Any]:
+        """Back to the model that was active before the present one, whatever the last weeks say."""
+        command = RollBackModel(who.actor, clean(body.reason) if body else None)
+        return (await models.submit(command, idempotency(who, body))).answer
 
     return routes
 
 
-async def _stored(imports: CommandQueue[Command], command: Command, key: Any) -> JSONResponse:
-    outcome = await imports.submit(command, key)
+async def _stored(queue: CommandQueue[Any], command: Command | ModelCommand, key: Any) -> JSONResponse:
+    outcome = await queue.submit(command, key)
     repeated = outcome.repeated or outcome.answer.get("repeated", False)
     answer = {name: value for name, value in outcome.answer.items() if name != "repeated"}
     return JSONResponse(answer, status_code=200 if repeated else 201)

@@ -9,6 +9,7 @@ from services.classify.api import router
 from services.classify.consumer import subscriptions
 from services.classify.handlers.appeals import Appeals
 from services.classify.handlers.imports import Imports
+from services.classify.handlers.models import Models
 from services.classify.handlers.reviews import Reviews
 from services.classify.jobs import run_jobs
 from services.classify.knowledge import Library
@@ -33,8 +34,9 @@ def build(settings: Settings, clock: Clock, bus: Transport, database: Database) 
     library = Library(own.data_dir, own.classifiers, own.remembered)
     appeals = Appeals(own, library)
     reviews = CommandQueue(database, Reviews(library).on_commands)
-    imports = CommandQueue(database, Imports(own.data_dir, library).on_commands, largest=10)
+    imports = CommandQueue(database, Imports().on_commands, largest=10)
     jobs = CommandQueue(database, run_jobs, largest=1)
+    models = CommandQueue(database, Models(own.data_dir, library).on_commands, largest=1)
     setup = Setup(own, database)
     lately = Days(database, clock, tables.recent.name, RECENT_DAYS)
 
@@ -69,7 +71,15 @@ def build(settings: Settings, clock: Clock, bus: Transport, database: Database) 
         pace_s=SOON_S,
         database=database,
         router=router(
-            appeals, library, Places(own.platform, own.city.folder, clock), database, clock, reviews, imports, jobs
+            appeals,
+            library,
+            Places(own.platform, own.city.folder, clock),
+            database,
+            clock,
+            reviews,
+            imports,
+            jobs,
+            models,
         ),
         migrations=Path(__file__).parent / "migrations",
         subscriptions=subscriptions(appeals),

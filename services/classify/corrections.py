@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+from services.classify.labelling import Case
 from services.classify.tables import labels, reviews
 from shared.clock import ZONE
 from shared.db.database import Database
@@ -19,7 +20,7 @@ async def write_corrections(database: Database, out: Path) -> int:
     with part.open("w", encoding="utf-8") as stream:
         async for row in _reviewed(database):
             day = row["received_at"].astimezone(ZONE).date().isoformat()
-            line = {"text": row["text"], "label": row["matter"], "date": day}
+            line = {"text": Case(row["title"], row["text"]).words, "label": row["matter"], "date": day}
             stream.write(json.dumps(line, ensure_ascii=False) + "\n")
             count += 1
     part.replace(out)
@@ -29,7 +30,7 @@ async def write_corrections(database: Database, out: Path) -> int:
 async def _reviewed(database: Database) -> AsyncIterator[Any]:
     async with database.transaction() as uow:
         async for row in uow.pg.cursor(
-            f"SELECT text, matter, received_at FROM {labels.fullname} l WHERE EXISTS"
+            f"SELECT title, text, matter, received_at FROM {labels.fullname} l WHERE EXISTS"
             f" (SELECT 1 FROM {reviews.fullname} r WHERE r.appeal_id = l.appeal_id) ORDER BY appeal_id"
         ):
             yield row

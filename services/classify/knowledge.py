@@ -41,9 +41,9 @@ KEPT_VERSIONS = 8
 
 @dataclass(frozen=True, slots=True)
 class Knowledge:
-    """`until` is the instant at which another catalogue version takes effect; `trouble` says why there is no model.
-    `memory` grows while this value is in force; `renamed` has for each other catalogue version under which something in
-    it was decided what its matters are called now."""
+    """`until` is the instant at which another catalogue version takes effect; `model` is the active one, `trouble` says
+    why there is none. `memory` grows while this value is in force; `renamed` has for each other catalogue version under
+    which something in it was decided what its matters are called now."""
 
     stamp: int
     catalogue: Catalogue
@@ -53,6 +53,7 @@ class Knowledge:
     until: datetime | None
     trouble: str | None
     lowered: frozenset[str] = frozenset()
+    model: Classifier | None = None
     memory: Index = field(default_factory=lambda: Index(0))
     renamed: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
@@ -155,6 +156,14 @@ class Library:
             found.append(codes if forward else inverse(codes))
         return along(found)
 
+    async def answering(self, pg: Any, model: LinearClassifier, version: str, knowledge: Knowledge) -> Classifier:
+        """A model whose labels are codes of the catalogue `version`, as it answers in the one in force."""
+        present = knowledge.catalogue
+        if version == present.version:
+            return model.restrict(present.matters.keys())
+        codes = await self.codes_between(pg, version, present.version) or {}
+        return Renamed(model.restrict(codes.keys()), codes)
+
     async def version_of(self, pg: Any, labels: Collection[str], now: datetime) -> str | None:
         """The catalogue version whose codes `labels` are: the one in force, else the newest that has them all."""
         knowledge = await self.present(pg, now)
@@ -236,6 +245,7 @@ class Library:
             until=until,
             trouble=trouble,
             lowered=lowered,
+            model=model,
             memory=self._memory,
             renamed={version: {**_renamed(other, catalogue), **mapped} for version, (other, mapped) in renamed.items()},
         )

@@ -219,17 +219,41 @@ async def redigest_model(pg: Any, version: str, digest: str) -> None:
     await pg.execute(f"UPDATE {models.fullname} SET digest = $2 WHERE version = $1", version, digest)
 
 
-async def switch_model(pg: Any, version: str | None, at: datetime, by: str) -> None:
-    """Make `version` the one active model, or none. The table is locked: two switches at once would clash."""
+async def switch_model(pg: Any, version: str | None, at: datetime, by: str, *, back: bool = False) -> None:
+    """Make `version` the one active model, or none; going `back` leaves what it once replaced as it is. The table is
+    locked: two switches at once would clash."""
     await pg.execute(f"LOCK TABLE {models.fullname} IN SHARE ROW EXCLUSIVE MODE")
-    await pg.execute(f"UPDATE {models.fullname} SET active = false WHERE active")
+    replaced = await pg.fetchval(
+        f"UPDATE {models.fullname} SET active = false WHERE active AND version IS DISTINCT FROM $1 RETURNING version",
+        version,
+    )
     if version is not None:
         await pg.execute(
-            f"UPDATE {models.fullname} SET active = true, activated_at = $2, activated_by = $3 WHERE version = $1",
+            f"UPDATE {models.fullname} SET active = true, activated_at = $2, activated_by = $3,"
+            f" turn = (SELECT coalesce(max(turn), 0) + 1 FROM {models.fullname}),"
+            " replaced = CASE WHEN $4 THEN replaced ELSE coalesce($5, replaced) END WHERE version = $1",
             version,
             at,
             by,
+            back,
+            replaced,
         )
+
+
+async def replaced_model(pg: Any) -> tuple[str | None, str | None]:
+    """The active model, and the one that was before it; without an active one the one that was active last."""
+    row = await pg.fetchrow(f"SELECT version, replaced FROM {models.fullname} WHERE active")
+    if row is not None:
+        return row["version"], row["replaced"]
+    last = await pg.fetchval(f"SELECT version FROM {models.fullname} WHERE turn IS NOT NULL ORDER BY turn DESC LIMIT 1")
+    return None, last
+
+
+async def put_shadow(pg: Any, version: str, shadow: Mapping[str, Any]) -> None:
+    """Keep the last comparison of a model with the present one."""
+    await pg.execute(
+        f"UPDATE {models.fullname} SET shadow = $2 WHERE version = $1", version, orjson.dumps(shadow).decode()
+    )
 
 
 async def known_appeals(pg: Any, ids: Sequence[str]) -> dict[str, int]:

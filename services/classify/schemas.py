@@ -63,6 +63,19 @@ class ActivateBody(Body):
     effective_from: Instant | None = None
 
 
+class ActivateModelBody(Body):
+    """`force` activates a model that did not beat the present one; it needs a reason, which is audited."""
+
+    force: bool = False
+    reason: Note | None = None
+
+
+class RollBackBody(Body):
+    """Why, for the audit."""
+
+    reason: Note | None = None
+
+
 class TagBody(Body):
     """A tag to add, or to replace when its code is known."""
 

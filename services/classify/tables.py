@@ -99,6 +99,12 @@ models = Table(
     Column("active", Boolean, nullable=False),
     # whose codes its labels are; None: of the version that was in force when it was registered
     Column("catalogue_version", BigInteger),
+    # the last comparison with the model that was active then (shadow.compared)
+    Column("shadow", JSONB),
+    # the version that was active before this one was activated: a roll-back goes there
+    Column("replaced", Text),
+    # counts activations: who has the highest was activated last
+    Column("turn", BigInteger),
 )
 labels = Table(
     "labels",

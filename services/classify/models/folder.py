@@ -22,14 +22,17 @@ from services.classify.models.calibration import Calibrator
 from services.classify.models.features import Vocabulary
 from services.classify.models.linear import LinearClassifier
 from services.classify.models.meaning import Meaning
+from services.classify.models.schooling import Schooling
 
-FORMAT = 2
-"""format 1 had words alone, and is still read"""
+FORMAT = 3
+"""formats 1 (words alone) and 2 (it was not kept what was learnt) are still read"""
 KIND = "char-ngram-linear"
 MAX_BYTES = 2 << 30
 MAX_LABELS = 20_000
 _MAX_JSON = 32 << 20
 _ARRAYS = {"keys": np.uint64, "idf": np.float32, "weights": np.float32, "bias": np.float32}
+_SCHOOLING = {"seen": np.uint64, "held": np.uint64, "answered": np.int32}
+"""further arrays of format 3"""
 _MEANING: dict[str, dict[str, Any]] = {
     "": {},
     "pieces": {"landmarks": np.float32, "pull": np.float32, "pieces": np.float16},
@@ -72,6 +75,7 @@ def save(
         "weights": model.weights,
         "bias": model.bias,
         **_meaning_arrays(model.meaning),
+        **_schooling_arrays(model.schooling),
     }
     np.savez(buffer, **arrays)
     files = {"weights.npz": buffer.getvalue(), "MODEL_CARD.md": card.encode()}
@@ -84,6 +88,7 @@ def save(
         "labels": list(model.labels),
         "orders": list(model.vocabulary.orders),
         "meaning": "" if model.meaning is None else "pieces" if model.meaning.axes is None else "encoder",
+        "schooling": model.schooling is not None,
         "encoder": encoder.ENCODER if model.meaning is not None else None,
         "calibration": model.calibrator.to_json(),
         "training": dict(training),
@@ -116,7 +121,8 @@ def load(folder: Path) -> tuple[LinearClassifier, ModelFacts]:
         raise ModelFolderError("model.json has a meaning that this release does not know: train the model again")
     if kind == "encoder" and body.get("encoder") != encoder.ENCODER:
         raise ModelFolderError(f"the model needs the encoder {body.get('encoder')!r}: train it again with this release")
-    arrays = _read_arrays(weights, {**_ARRAYS, **_MEANING[kind]})
+    schooled = body.get("schooling") is True
+    arrays = _read_arrays(weights, {**_ARRAYS, **_MEANING[kind], **(_SCHOOLING if schooled else {})})
     try:
         orders = tuple(int(order) for order in body["orders"])
         calibrator = Calibrator.from_json(body["calibration"])
@@ -133,6 +139,9 @@ def load(folder: Path) -> tuple[LinearClassifier, ModelFacts]:
             shapes |= {"mean": (encoder.WIDTH,), "axes": (encoder.WIDTH, width - directions)}
         elif width != directions:
             raise ModelFolderError("the places of n-grams and of cases differ: train the model again")
+    if schooled:
+        held = len(arrays["held"])
+        shapes |= {"seen": (arrays["seen"].size,), "held": (held,), "answered": (held,)}
     for name, shape in shapes.items():
         if arrays[name].shape != shape:
             raise ModelFolderError(f"array {name} has shape {arrays[name].shape}, needs {shape}: train the model again")
@@ -141,7 +150,7 @@ def load(folder: Path) -> tuple[LinearClassifier, ModelFacts]:
     if not orders or not all(1 <= order <= 4 for order in orders) or np.any(np.diff(arrays["keys"]) == 0):
         raise ModelFolderError("the vocabulary is damaged: train the model again")
     if np.any(arrays["keys"][1:] < arrays["keys"][:-1]) or not all(
-        np.isfinite(array).all() for name, array in arrays.items() if name != "keys"
+        np.isfinite(array).all() for array in arrays.values() if array.dtype.kind == "f"
     ):
         raise ModelFolderError("the arrays are damaged: train the model again")
     vocabulary = Vocabulary(orders, arrays["keys"], arrays["idf"])
@@ -153,6 +162,7 @@ def load(folder: Path) -> tuple[LinearClassifier, ModelFacts]:
         arrays["bias"],
         calibrator,
         meaning=_meaning(kind, arrays),
+        schooling=_schooling(arrays, labels) if schooled else None,
     )
     return model, facts
 
@@ -164,6 +174,19 @@ def _meaning_arrays(meaning: Meaning | None) -> dict[str, Any]:
     # half precision moves no place by more than a thousandth, and halves the largest array
     common["pieces"] = meaning.pieces.astype(np.float16)
     return common if meaning.axes is None else {**common, "mean": meaning.mean, "axes": meaning.axes}
+
+
+def _schooling_arrays(schooling: Schooling | None) -> dict[str, Any]:
+    if schooling is None:
+        return {}
+    return {"seen": schooling.seen, "held": schooling.held, "answered": schooling.answered}
+
+
+def _schooling(arrays: Mapping[str, Any], labels: int) -> Schooling:
+    seen, held, answered = arrays["seen"], arrays["held"], arrays["answered"]
+    if any(np.any(keys[1:] <= keys[:-1]) for keys in (seen, held)) or np.any((answered < -1) | (answered >= labels)):
+        raise ModelFolderError("what the model has learnt is damaged: train the model again")
+    return Schooling(seen, held, answered)
 
 
 def _meaning(kind: str, arrays: Mapping[str, Any]) -> Meaning | None:
@@ -179,7 +202,7 @@ def _read_facts(folder: Path) -> tuple[dict[str, Any], ModelFacts]:
         body = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise ModelFolderError("model.json is not JSON: train the model again") from error
-    if not isinstance(body, dict) or body.get("format") not in (1, FORMAT) or body.get("kind") != KIND:
+    if not isinstance(body, dict) or body.get("format") not in (1, 2, FORMAT) or body.get("kind") != KIND:
         raise ModelFolderError(f"not a model of kind {KIND}, format {FORMAT}: train it with `make train`")
     version, labels = body.get("version"), body.get("labels")
     if not isinstance(version, str) or not 1 <= len(version) <= 120:

@@ -13,6 +13,7 @@ from services.classify.models.calibration import Calibrator
 from services.classify.models.evidence import deciding_words
 from services.classify.models.features import Floats, Vocabulary
 from services.classify.models.meaning import Meaning
+from services.classify.models.schooling import Schooling
 
 _BATCH = 512
 
@@ -20,7 +21,7 @@ _BATCH = 512
 @dataclass(frozen=True, slots=True)
 class LinearClassifier:
     """`weights` is (features × labels) float32, `bias` has one number for each label; without `meaning` words decide
-    alone."""
+    alone; without `schooling` it is unknown what was learnt."""
 
     version: str
     labels: tuple[str, ...]
@@ -30,6 +31,7 @@ class LinearClassifier:
     calibrator: Calibrator
     degraded: bool = False
     meaning: Meaning | None = None
+    schooling: Schooling | None = None
 
     def classify(self, texts: Sequence[str]) -> list[list[Candidate]]:
         answers: list[list[Candidate]] = []
@@ -71,4 +73,5 @@ class LinearClassifier:
             self.calibrator.restrict(kept),
             self.degraded,
             self.meaning.restrict(kept) if self.meaning is not None else None,
+            self.schooling.restrict(kept, len(self.labels)) if self.schooling is not None else None,
         )

@@ -36,6 +36,7 @@ from services.classify.models.meaning import (
     summarise,
     unit,
 )
+from services.classify.models.schooling import Schooling
 
 log = logging.getLogger(__name__)
 
@@ -148,6 +149,11 @@ def train(
         bias,
         calibrator,
         meaning=ground.meaning(dual, kept, options),
+        schooling=Schooling.of(
+            [*sample.texts, *(text for text, _ in sample.strangers)],
+            [sample.texts[place] for place in recent],
+            np.argmax(scores, axis=1),
+        ),
     )
     facts = {
         "texts": len(sample.texts),
