@@ -30,11 +30,13 @@ def main(
     label: Annotated[str, typer.Option(help="column with the label")],
     predictions: Annotated[Path, typer.Option(help="JSONL: {row, label, top} for each row")],
     date_column: Annotated[str | None, typer.Option("--date", help="column with the date, YYYY-MM-DD…")] = None,
+    until: Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="first day not used")] = None,
     since: Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="first day used")] = None,
 ) -> None:
     """Evaluate a model."""
     try:
-        examples = read_examples(data, Columns(text, label, date_column, since=since.date() if since else None))
+        window = {"until": until.date() if until else None, "since": since.date() if since else None}
+        examples = read_examples(data, Columns(text, label, date_column, **window))
         classifier, _ = load(model)
     except (DatasetError, ModelFolderError) as error:
         console.print(f"[red]Cannot evaluate:[/red] {error}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
+from dataclasses import replace
 from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, get_args
@@ -33,10 +34,14 @@ def main(
     out: Annotated[Path, typer.Option(help="folder for the model")],
     date_column: Annotated[str | None, typer.Option("--date", help="column with the date, YYYY-MM-DD…")] = None,
     until: Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="first day not used")] = None,
+    since: Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="first day used")] = None,
     min_count: Annotated[int, typer.Option(min=1, help="leave out labels with fewer texts")] = 2,
     config: Annotated[str, typer.Option(help="fast, best (encodes every text, slower) or words")] = (
         _DEFAULTS.configuration
     ),
+    corrections: Annotated[
+        Path | None, typer.Option(help="what persons decided, as `python -m services.classify corrections` writes it")
+    ] = None,
     ridge: Annotated[float, typer.Option(min=0.01, help="how much the fit is held back")] = _DEFAULTS.ridge,
     balance: Annotated[
         float, typer.Option(min=0, max=1, help="0: as counted, 1: all labels equal")
@@ -48,8 +53,10 @@ def main(
     """Train a model. Ctrl-C keeps what is finished; the same command goes on from there."""
     began = time.monotonic()
     try:
-        columns = Columns(text, label, date_column, until=until.date() if until else None)
-        everything = read_examples(data, columns)
+        window = {"until": until.date() if until else None, "since": since.date() if since else None}
+        everything = read_examples(data, Columns(text, label, date_column, **window))
+        if corrections is not None:
+            everything = corrected(everything, read_examples(corrections, Columns("text", "label", "date", **window)))
         examples = with_enough(everything, min_count)
         sample = sample_of(examples, everything)
         if config not in get_args(Configuration):
@@ -108,6 +115,16 @@ def sample_of(examples: list[Example], everything: list[Example]) -> Sample:
     group = np.array([group_of.setdefault(example.text, len(group_of)) for example in examples], dtype=np.int64)
     texts, labels = [example.text for example in examples], [example.label for example in examples]
     return Sample(texts, labels, age, group, strangers)
+
+
+def corrected(examples: list[Example], decisions: list[Example]) -> list[Example]:
+    """The cases with what persons decided: a decision takes the place of cases of the same text."""
+    decided = {decision.text for decision in decisions}
+    first = 1 + max(example.row for example in examples)
+    return [
+        *(example for example in examples if example.text not in decided),
+        *(replace(decision, row=first + decision.row) for decision in decisions),
+    ]
 
 
 def version_of(name: str, examples: list[Example]) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 import typer
 
 from services.classify.corrections import write_corrections
+from services.classify.knowledge import Library
 from shared.clock import SystemClock
 from shared.db.database import Database
 from shared.db.migrate import known_role
@@ -24,7 +25,7 @@ def corrections(out: Path) -> None:
         role = await known_role(settings.database_url, "classify")
         database = Database(settings.database_url, "classify", SystemClock(), platform=settings.platform, role=role)
         try:
-            return await write_corrections(database, out)
+            return await write_corrections(database, out, Library(settings.data_dir, ()))
         finally:
             await database.close()
 

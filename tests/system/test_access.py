@@ -86,6 +86,7 @@ MAY = {
     "GET /v1/models": EVERYBODY,
     "POST /v1/models": NOBODY,
     "POST /v1/models/{version}/activate": NOBODY,
+    "POST /v1/models/rollback": NOBODY,
     # dispatch
     "GET /v1/work-orders": STAFF,
     "GET /v1/work-orders/{order_id}": STAFF,

@@ -31,7 +31,8 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Which columns to read, and the window: `until` exclusive, `since` inclusive (api.md, Make targets)."""
+    """Which columns to read, and the window: `until` exclusive, `since` inclusive (api.md, Make targets). `text` and
+    `label` may name several columns with commas between: their texts become one, their labels a path."""
 
     text: str
     label: str
@@ -48,11 +49,13 @@ def read_examples(path: Path, columns: Columns) -> list[Example]:
     """Rows inside the window that have a text and a label. Raises DatasetError."""
     examples = []
     for row, record in enumerate(_records(path)):
-        missing = [name for name in (columns.text, columns.label, columns.day) if name and name not in record]
+        texts, labels = _named(columns.text, record), _named(columns.label, record)
+        missing = [name for name in (*texts, *labels, columns.day) if name and name not in record]
         if missing:
             has = ", ".join(str(name) for name in list(record)[:20])
             raise DatasetError(f"row {row}: no column {missing[0]!r}; the file has {has}")
-        text, label = str(record[columns.text] or ""), str(record[columns.label] or "").strip()
+        text = "。".join(str(record[name]) for name in texts if record[name])
+        label = "/".join(part for name in labels if (part := str(record[name] or "").strip()))
         day = None
         if columns.day:
             raw = str(record[columns.day] or "")
@@ -73,6 +76,11 @@ def with_enough(examples: list[Example], min_count: int) -> list[Example]:
     """Only the labels that have at least `min_count` examples."""
     counts = Counter(example.label for example in examples)
     return [example for example in examples if counts[example.label] >= min_count]
+
+
+def _named(columns: str, record: Mapping[str, Any]) -> list[str]:
+    """The columns that are meant: one whose name has commas in it, or several."""
+    return [columns] if columns in record else columns.split(",")
 
 
 def _records(path: Path) -> Iterator[Mapping[str, Any]]:

@@ -48,21 +48,17 @@ def report(
 ) -> dict[str, Any]:
     """The figures, all over all rows: a row whose label the model does not know counts as wrong.
 
-    `accuracy_known`, `top3_known` and `macro_f1` leave those rows out, `macro_f1_all_labels` has them in. `ece` is the
-    expected calibration error over 15 equal bins; `coverage_at_95` is the share of rows, the surest first, that can be
-    answered alone while 95 % of them are right.
+    `accuracy_known`, `top3_known`, `top5_known` and `macro_f1` leave those rows out, `macro_f1_all_labels` has them in.
+    `ece` is the expected calibration error over 15 equal bins; `coverage_at_95` is the share of rows, the surest first,
+    that can be answered alone while 95 % of them are right.
     """
     known_labels = frozenset(model.labels)
     truth = np.array([example.label for example in examples], dtype=object)
     first = np.array([answer[0].code if answer else "" for answer in answers], dtype=object)
     sure = np.array([answer[0].probability if answer else 0.0 for answer in answers])
     hit = first == truth
-    hit3 = np.array(
-        [
-            example.label in [candidate.code for candidate in answer[:3]]
-            for example, answer in zip(examples, answers, strict=True)
-        ]
-    )
+    ranks = np.array([_rank(example, answer) for example, answer in zip(examples, answers, strict=True)])
+    hit3, hit5 = ranks < 3, ranks < 5
     known = np.array([example.label in known_labels for example in examples])
     labels = sorted(set(truth.tolist()))
     per_class = {label: _class_figures(label, truth[known], first[known]) for label in labels if label in known_labels}
@@ -84,8 +80,10 @@ def report(
         "unknown_label_rows": int((~known).sum()),
         "accuracy": _share(hit),
         "top3": _share(hit3),
+        "top5": _share(hit5),
         "accuracy_known": _share(hit[known]),
         "top3_known": _share(hit3[known]),
+        "top5_known": _share(hit5[known]),
         "macro_f1": round(
             float(
                 np.mean([_class_figures(label, truth[known], first[known])["f1"] for label in predicted_known] or [0.0])
@@ -101,6 +99,12 @@ def report(
         "by_month": months,
         "per_class": per_class,
     }
+
+
+def _rank(example: Example, answer: Sequence[Candidate]) -> int:
+    """How many candidates stand before the right one; TOP when it is not among them."""
+    codes = [candidate.code for candidate in answer[:TOP]]
+    return codes.index(example.label) if example.label in codes else TOP
 
 
 def expected_calibration_error(sure: npt.NDArray[np.float64], hit: npt.NDArray[np.bool_]) -> float:

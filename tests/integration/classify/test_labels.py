@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from services.classify.corrections import write_corrections
+from services.classify.knowledge import Library
 from shared.events.catalog import appeals
 from shared.ids import uuid7
 from shared.testing.harness import Harness
@@ -249,7 +250,8 @@ async def test_corrections_become_training_texts_without_personal_data(hub: Harn
     for matter in ("13010201", "04010101"):
         await hub.http.post(f"/v1/reviews/{appeal_id}", json={"matter": matter}, headers=hub.admin)
     out = tmp_path / "corrections.jsonl"
-    count = await write_corrections(hub.runners["classify"].service.database, out)
+    library = Library(hub.settings.data_dir, ())
+    count = await write_corrections(hub.runners["classify"].service.database, out, library)
     rows = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
     assert len(rows) == count
     assert {"text": VAGUE, "label": "04010101", "date": "2026-11-02"} in rows
