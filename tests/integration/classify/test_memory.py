@@ -47,9 +47,9 @@ async def tried(http: httpx.AsyncClient, hub: Harness, text: str) -> dict[str, A
     return found
 
 
-async def decide(hub: Harness, appeal_id: str, matter: str, by: str = "wang", **more: str) -> None:
+async def decide(hub: Harness, appeal_id: str, matter: str, by: str = "wang") -> None:
     headers = hub.token("supervisor", sub=by)
-    answer = await hub.http.post(f"/v1/reviews/{appeal_id}", json={"matter": matter, **more}, headers=headers)
+    answer = await hub.http.post(f"/v1/reviews/{appeal_id}", json={"matter": matter}, headers=headers)
     assert answer.status_code == 200, answer.text
 
 
@@ -127,7 +127,7 @@ async def test_a_mass_of_one_persons_decisions_moves_only_that_text_and_not_agai
 
 async def test_safety_words_raise_the_class_whatever_is_remembered(hub: Harness) -> None:
     for name in ("wang", "li", "zhao"):
-        await decide(hub, await said(hub, LEAK), LAMP_MATTER, by=name, **{"class": "general"})
+        await decide(hub, await said(hub, LEAK), LAMP_MATTER, by=name)
     found = await tried(hub.http, hub, LEAK)
     assert (found["matter"]["code"], found["class"]) == (LAMP_MATTER, "urgent")
     assert found["needs_review"]
