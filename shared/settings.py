@@ -55,6 +55,10 @@ class Settings(BaseSettings):
     """bearer token of the language model named in the city's profile (section `classify`, `llm`)"""
     webhook_networks: str = ""
     """networks in CIDR notation, separated by commas, that webhooks may lie in beside the public internet"""
+    journal_url: str = ""
+    """where evaluate reads the journal's event feed to publish a month; default: the base URL"""
+    journal_token: str = Field(default="", repr=False)
+    """production: bearer token of a reader of the feed (role auditor); local stacks make their own"""
     log_level: str = "INFO"
     pool_size: int = Field(default=5, ge=1)
     """database connections of one service"""

@@ -1,65 +1,150 @@
-"""HTTP of evaluate: the rates of a month, the ranking, the formulas."""
+"""HTTP of evaluate: the rates of a month and what is behind them, the ranking, publication, the formulas."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Response
+from fastapi import APIRouter, Path, Query, Response
 
 from services.evaluate import repository
-from services.evaluate.domain import RATES, Counts, Formula, Level, Standing, period_of, quotient, rounded, sides
+from services.evaluate.behind import behind
+from services.evaluate.domain import RATES, Counts, Level, period_of
+from services.evaluate.formula import Formula, FormulaError
 from services.evaluate.handlers import Handlers, Month
-from services.evaluate.schemas import FormulaBody
+from services.evaluate.jobs import Jobs
+from services.evaluate.schemas import FormulaBody, PublishBody, RebuildBody
+from services.evaluate.snapshot import formula_facts, rate_of
+from services.evaluate.standings import Standing
+from services.evaluate.tables import LIVE
 from shared.clock import Clock
 from shared.db.database import Database
-from shared.errors import invalid
+from shared.errors import Problem, invalid, not_found
 from shared.http.auth import Caller, Idempotency, allowed
 from shared.http.commands import CommandQueue
-from shared.http.pages import Page, Paged, after_of, page_of
+from shared.http.pages import Page, Paged, after_of, cursor_of, page_of
 from shared.http.requests import StrictRoute
 from shared.security.principal import STAFF, Principal
 
 Reader = Annotated[Principal, allowed(*STAFF)]
+Leader = Annotated[Principal, allowed("leader")]
+Auditor = Annotated[Principal, allowed("leader", "auditor")]
 PeriodPath = Annotated[str, Path(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$", description="a month, YYYY-MM")]
+COUNTED = "|".join(asdict(Counts()))
+_READING: dict[int | str, dict[str, Any]] = {
+    202: {"description": "The journal is still being read: `{status: reading, position, of}`. Ask again"}
+}
+_JSON_FILE: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The published bytes", "content": {"application/json": {}}}
+}
 
 
 def router(
-    handlers: Handlers, database: Database, clock: Clock, formulas: CommandQueue[tuple[Formula, str]]
+    handlers: Handlers, database: Database, clock: Clock, formulas: CommandQueue[tuple[Formula, str]], jobs: Jobs
 ) -> APIRouter:
     """The routes of `evaluations`, `rankings` and `formulas` (api.md, "Routes")."""
     routes = APIRouter(tags=["evaluate"], route_class=StrictRoute)
 
     async def month(period: str, level: Level) -> Month:
-        if period.startswith("0000"):
-            raise invalid("/period", "years begin with 0001")
         async with database.read() as pg:
-            return await handlers.month(pg, database.platform, period, level)
+            return await handlers.month(pg, database.platform, _real(period), level)
 
     @routes.get("/v1/evaluations/{period}")
     async def evaluation(period: PeriodPath, who: Reader, asked: Paged, level: Level = Level.UNIT) -> dict[str, Any]:
-        """The rates of a month with the counts beside each, of those units (streets, …) that the caller may see."""
+        """The rates of a month with the counts beside each, of those units (streets, …) that the caller may see. Of a
+        published month: as published."""
         found = await month(period, level)
-        items = [_item(found, standing) for standing in sorted(found.standings, key=lambda s: s.name)]
-        visible = [item for item in items if _sees(who, level, item)]
+        items = [item_of(found, standing) for standing in sorted(found.standings, key=lambda s: s.name)]
+        visible = [item for item in items if sees(who, level, item)]
         after = after_of(asked, str)
         rows = [item for item in visible if after is None or item["id"] > after][: asked.limit + 1]
-        return _head(found) | page_of(rows, asked, lambda item: [item["id"]])
+        return head_of(found) | page_of(rows, asked, lambda item: [item["id"]])
+
+    @routes.get("/v1/evaluations/{period}/cases")
+    async def cases(
+        period: PeriodPath,
+        who: Reader,
+        asked: Paged,
+        unit: Annotated[str, Query(min_length=1, max_length=200)],
+        count: Annotated[str, Query(pattern=rf"^({COUNTED})$", description="a count of docs/evaluation.md")] = "closed",
+    ) -> dict[str, Any]:
+        """The cases behind one number of a unit, as they are known now."""
+        async with database.read() as pg:
+            regions = await repository.unit_facts(pg, LIVE, database.platform)
+            if not who.sees_unit(unit) or not who.sees_region(regions.get(unit, ("", ""))[1]):
+                raise not_found(f"The unit {unit}")
+            key = cursor_of(asked, str, str)
+            rows = await behind(pg, database.platform, _real(period), unit, count, key, asked.limit + 1)
+        return page_of(rows, asked, lambda row: [row["work_order_id"], row["appeal_id"] or str(row["sequence"])])
+
+    @routes.get("/v1/evaluations/{period}/snapshot", responses=_JSON_FILE, response_class=Response)
+    async def snapshot(period: PeriodPath, who: Auditor) -> Response:
+        """The bytes that were published: their SHA-256 is the digest. For those who may see every unit."""
+        _sees_everything(who)
+        found = await handlers.publisher.published(period)
+        if found is None:
+            raise not_found(f"A publication of {period}")
+        name = f"evaluation-{period}.json"
+        return Response(
+            found.body,
+            media_type="application/json",
+            headers={"ETag": f'"{found.digest}"', "Content-Disposition": f'attachment; filename="{name}"'},
+        )
+
+    @routes.post("/v1/evaluations/{period}/publish", responses=_READING)
+    async def publish(period: PeriodPath, body: PublishBody, who: Leader, response: Response) -> dict[str, Any]:
+        """Freeze a month that is over: snapshot, formula, position of the journal, digest. A published month answers
+        with what was published. The first call reads the journal, which may take minutes: then 202, ask again."""
+        period = _real(period)
+        done = await jobs.ask(
+            f"publish {period}",
+            lambda progress: handlers.publisher.publish(period, who.actor, body.reason, progress),
+        )
+        return _told(done, response)
+
+    @routes.post("/v1/evaluations/{period}/rebuild", responses=_READING)
+    async def rebuild(period: PeriodPath, body: RebuildBody, who: Auditor, response: Response) -> dict[str, Any]:
+        """Count a published month again from the journal's first event: `identical` when every byte is the same."""
+        done = await jobs.ask(f"rebuild {period}", lambda progress: handlers.publisher.rebuild(_real(period), progress))
+        return _told(done, response)
 
     @routes.get("/v1/rankings/{period}")
     async def ranking(period: PeriodPath, who: Reader, asked: Paged, level: Level = Level.UNIT) -> dict[str, Any]:
         """Best first; too few asked appeals: last, unranked. Ranks count units that the caller may not see too."""
         found = await month(period, level)
-        items = [_line(found, standing) for standing in found.standings]
-        visible = [item for item in items if _sees(who, level, item)]
-        return _head(found) | page_of(_after(visible, asked), asked, lambda item: [item["id"]])
+        items = [line_of(found, standing) for standing in found.standings]
+        visible = [item for item in items if sees(who, level, item)]
+        return head_of(found) | page_of(_after(visible, asked), asked, lambda item: [item["id"]])
 
     @routes.get("/v1/formulas")
     async def list_formulas(_: Caller) -> dict[str, Any]:
         """Every version of the score, the default first."""
         async with database.read() as pg:
             known = [handlers.default_formula, *await repository.list_formulas(pg)]
-        return {"items": [_formula(formula) for formula in known], "next": None}
+        return {"items": [formula_facts(formula) for formula in known], "next": None}
+
+    def wanted(body: FormulaBody) -> Formula:
+        try:
+            formula = body.formula()
+        except FormulaError as error:
+            raise Problem(
+                422,
+                "invalid_formula",
+                f"/expression: {error}",
+                errors=[{"pointer": "/expression", "detail": str(error)}],
+                position=error.position,
+            ) from error
+        except ValueError as error:
+            field, _, detail = str(error).partition(": ")
+            raise invalid(f"/{field}", detail) from error
+        if formula.effective_from < period_of(clock.now(), handlers.zone):
+            raise invalid("/effective_from", "lies in the past: months that are over keep their formula")
+        return formula
+
+    @routes.post("/v1/formulas/trial")
+    async def try_formula(body: FormulaBody, _: Leader) -> dict[str, Any]:
+        """What the formula would have made of last month, beside the present one; nothing is stored."""
+        return await handlers.trial(wanted(body))
 
     @routes.post(
         "/v1/formulas",
@@ -67,27 +152,49 @@ def router(
         responses={200: {"description": "The first answer to the same Idempotency-Key"}},
     )
     async def add_formula(
-        body: FormulaBody, who: Annotated[Principal, allowed("leader")], idempotency: Idempotency, response: Response
+        body: FormulaBody, who: Leader, idempotency: Idempotency, response: Response
     ) -> dict[str, Any]:
-        """A new version from a month that is not over; versions are never changed. 200 for a repeated call."""
-        try:
-            formula = body.formula()
-        except ValueError as error:
-            raise invalid("/" + str(error).partition(":")[0].split()[0], str(error)) from error
-        if formula.effective_from < period_of(clock.now(), handlers.zone):
-            raise invalid("/effective_from", "lies in the past: months that are over keep their formula")
+        """A new version from a month that is not over, and what it would have made of last month (`trial`).
+        Versions are never changed. 200 for a repeated call."""
+        formula = wanted(body)
         outcome = await formulas.submit((formula, who.actor), idempotency(who, body))
         response.status_code = 200 if outcome.repeated else 201
-        return outcome.answer
+        return outcome.answer | {"trial": await handlers.trial(formula)}
 
     return routes
 
 
-def _head(month: Month) -> dict[str, Any]:
-    return {"period": month.period, "level": month.level.value, "formula": month.formula.version}
+def _real(period: str) -> str:
+    if period.startswith("0000"):
+        raise invalid("/period", "years begin with 0001")
+    return period
 
 
-def _line(month: Month, standing: Standing) -> dict[str, Any]:
+def _sees_everything(who: Principal) -> None:
+    if "admin" not in who.roles and (who.units or who.regions):
+        raise Problem(403, "forbidden", "A snapshot shows every unit, and this token is limited to some of them.")
+
+
+def _told(done: dict[str, Any] | tuple[int, int], response: Response) -> dict[str, Any]:
+    if isinstance(done, dict):
+        return done
+    response.status_code = 202
+    return {"status": "reading", "position": done[0], "of": done[1]}
+
+
+def head_of(month: Month) -> dict[str, Any]:
+    """What stands above a list of a month."""
+    published = None if month.published is None else month.published.facts()
+    return {
+        "period": month.period,
+        "level": month.level.value,
+        "formula": month.formula.version,
+        "published": published,
+    }
+
+
+def line_of(month: Month, standing: Standing) -> dict[str, Any]:
+    """A line of the ranking."""
     name, region = month.names.get(standing.name, ("", standing.name))
     return {
         "id": standing.name,
@@ -99,24 +206,27 @@ def _line(month: Month, standing: Standing) -> dict[str, Any]:
     }
 
 
-def _item(month: Month, standing: Standing) -> dict[str, Any]:
-    return _line(month, standing) | {
+def item_of(month: Month, standing: Standing) -> dict[str, Any]:
+    """A line with every rate and count."""
+    return line_of(month, standing) | {
         "rates": {rate: _rate(standing.counts, rate) for rate in RATES},
         "counts": asdict(standing.counts),
     }
 
 
 def _rate(counts: Counts, rate: str) -> dict[str, Any]:
-    value = quotient(counts, rate)
-    numerator, denominator = sides(counts, rate)
+    found = rate_of(counts, rate)
+    interval = found["interval"]
     return {
-        "rate": float(rounded(value, 4)) if value is not None else None,
-        "numerator": numerator,
-        "denominator": denominator,
+        "rate": None if found["rate"] is None else float(found["rate"]),
+        "numerator": found["numerator"],
+        "denominator": found["denominator"],
+        "interval": None if interval is None else [float(end) for end in interval],
     }
 
 
-def _sees(who: Principal, level: Level, item: dict[str, Any]) -> bool:
+def sees(who: Principal, level: Level, item: dict[str, Any]) -> bool:
+    """Whether the caller may see a line."""
     if level is Level.UNIT:
         return who.sees_unit(item["id"]) and who.sees_region(item["region_code"])
     return who.sees_region(item["region_code"])
@@ -128,11 +238,3 @@ def _after(items: list[dict[str, Any]], asked: Page) -> list[dict[str, Any]]:
     if after is not None:
         start = next((n + 1 for n, item in enumerate(items) if item["id"] == after), len(items))
     return items[start : start + asked.limit + 1]
-
-
-def _formula(formula: Formula) -> dict[str, Any]:
-    return {
-        "version": formula.version,
-        "effective_from": formula.effective_from,
-        **repository.formula_body(formula),
-    }

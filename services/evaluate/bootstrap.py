@@ -1,17 +1,24 @@
 """Where the parts of evaluate meet."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
+import httpx
+
 from services.evaluate.api import router
 from services.evaluate.consumer import subscriptions
-from services.evaluate.domain import DEFAULT_FORMULA
+from services.evaluate.feed import PATIENCE_S, HttpFeed
+from services.evaluate.formula import DEFAULT_FORMULA
 from services.evaluate.handlers import Handlers
+from services.evaluate.jobs import Jobs
+from services.evaluate.publication import Publisher
 from shared import city, regions
 from shared.bus.records import Transport
 from shared.clock import ZONE, Clock
 from shared.db.database import Database
 from shared.http.commands import CommandQueue
+from shared.security.tokens import Tokens
 from shared.service.service import LATER_S, Service
 from shared.settings import Settings
 
@@ -19,15 +26,41 @@ from shared.settings import Settings
 def build(settings: Settings, clock: Clock, bus: Transport, database: Database) -> Service:
     """The service, ready to be run."""
     own = city.load(settings.city)
-    default = replace(DEFAULT_FORMULA, min_asked=own.min_asked)
-    handlers = Handlers(ZONE, default, regions.of_city(own.folder, clock.now().date()))
+    publisher, close = publisher_of(settings, database)
+    known = regions.of_city(own.folder, clock.now().date())
+    handlers = Handlers(ZONE, publisher.default_formula, known, publisher)
     formulas = CommandQueue(database, handlers.on_formulas)
+    jobs = Jobs()
+
+    async def stop() -> None:
+        await jobs.stop()
+        await close()
+
     return Service(
         name="evaluate",
         database=database,
-        router=router(handlers, database, clock, formulas),
+        router=router(handlers, database, clock, formulas, jobs),
         migrations=Path(__file__).parent / "migrations",
         subscriptions=subscriptions(handlers),
+        stop=stop,
+        reconcile=publisher.reconcile,
         pace_s=LATER_S,
         state=handlers,
     )
+
+
+def token_of(settings: Settings) -> Callable[[], str]:
+    """The token that opens the journal's feed: the one that was given, or one of the local stack."""
+    tokens = Tokens(settings)
+
+    def token() -> str:
+        return settings.journal_token or tokens.issue("evaluate", ["auditor"])[0]
+
+    return token
+
+
+def publisher_of(settings: Settings, database: Database) -> tuple[Publisher, Callable[[], Awaitable[None]]]:
+    """What publishes and rebuilds, and how to close its connections."""
+    client = httpx.AsyncClient(base_url=settings.journal_url or settings.url, timeout=PATIENCE_S, trust_env=False)
+    default = replace(DEFAULT_FORMULA, min_asked=city.load(settings.city).min_asked)
+    return Publisher(database, HttpFeed(client, token_of(settings)), ZONE, default), client.aclose

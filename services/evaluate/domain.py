@@ -6,10 +6,10 @@ rates are quotients of counts, scores a formula over rates. Fractions are exact 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from datetime import datetime
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from enum import StrEnum
 from fractions import Fraction
 from zoneinfo import ZoneInfo
@@ -93,6 +93,10 @@ RATES: Mapping[str, tuple[str, str]] = {
 """rate → (numerator, denominator), names of counts"""
 
 
+SCORED_COUNTS = tuple(f.name for f in fields(Counts) if f.name != "false_completions_suspected")
+"""the counts that a formula may name: a suspicion is a hint for the centre and never scored"""
+
+
 def sides(counts: Counts, rate: str) -> tuple[int, int]:
     """Numerator and denominator of a rate."""
     upper, lower = RATES[rate]
@@ -121,88 +125,25 @@ def period_bounds(period: str, zone: ZoneInfo) -> tuple[datetime, datetime]:
     return start, datetime(ends_year, ends_month + 1, 1, tzinfo=zone)
 
 
-@dataclass(frozen=True, slots=True)
-class Formula:
-    """A version of the score: weights of rates (adding up to 1), points deducted per count, capped; data, not code.
-
-    `effective_from` is the first period (YYYY-MM) it scores; units with fewer than `min_asked` asked are unranked.
-    """
-
-    version: str
-    effective_from: str
-    weights: Mapping[str, Decimal] = field(
-        default_factory=lambda: {
-            "response": Decimal("0.10"),
-            "solution": Decimal("0.45"),
-            "satisfaction": Decimal("0.45"),
-        }
-    )
-    deductions: Mapping[str, Decimal] = field(default_factory=lambda: {"shirked": Decimal(2), "late": Decimal("0.5")})
-    cap: Decimal = Decimal(20)
-    min_asked: int = 20
-
-    def __post_init__(self) -> None:
-        period_bounds(self.effective_from, ZoneInfo("UTC"))
-        if unknown := self.weights.keys() - RATES.keys():
-            raise ValueError(f"weights: {', '.join(sorted(unknown))} is no rate; rates are {', '.join(RATES)}")
-        names = {f.name for f in fields(Counts)}
-        if unknown := self.deductions.keys() - names:
-            raise ValueError(
-                f"deductions: {', '.join(sorted(unknown))} is no count; counts are {', '.join(sorted(names))}"
-            )
-        if sum(self.weights.values()) != 1 or any(w < 0 for w in self.weights.values()):
-            raise ValueError("weights are not negative and add up to 1")
-        if self.cap < 0 or self.min_asked < 1 or any(d < 0 for d in self.deductions.values()):
-            raise ValueError("deductions and cap are not negative, min_asked is at least 1")
-
-
-DEFAULT_FORMULA = Formula("default", "2000-01")
-"""domain.md, Evaluation. 虚假办结 is not deducted yet: the centre's confirmation of it is not recorded."""
-
-
-def formula_for(formulas: Iterable[Formula], period: str, default: Formula = DEFAULT_FORMULA) -> Formula:
-    """The formula with the latest `effective_from` not after the period; `default` when there is none."""
-    fitting = [f for f in formulas if f.effective_from <= period]
-    return max(fitting, key=lambda f: f.effective_from, default=default)
-
-
-def score(counts: Counts, formula: Formula) -> Decimal | None:
-    """0–100, two decimals: weighted rates × 100 minus deductions, not below 0. None when a weighted rate is missing."""
-    total = Fraction(0)
-    for rate, weight in formula.weights.items():
-        value = quotient(counts, rate)
-        if value is None:
-            return None
-        total += Fraction(weight) * value * 100
-    deducted = sum(
-        (Fraction(points) * getattr(counts, name) for name, points in formula.deductions.items()), Fraction(0)
-    )
-    return rounded(max(Fraction(0), total - min(deducted, Fraction(formula.cap))), 2)
-
-
 def rounded(value: Fraction, places: int) -> Decimal:
     """A value ≥ 0 rounded half up, as people round."""
     units = (2 * value.numerator * 10**places + value.denominator) // (2 * value.denominator)
     return Decimal(units).scaleb(-places)
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """One line of a ranking. `rank` None: fewer than `min_asked` asked, or no score."""
-
-    name: str
-    counts: Counts
-    score: Decimal | None
-    rank: int | None
-
-
-def ranking(totals: Mapping[str, Counts], formula: Formula) -> list[Standing]:
-    """Best first, unranked last, then by name. Equal shown scores share a rank, the next is skipped (1, 2, 2, 4)."""
-    scores = {name: score(counts, formula) for name, counts in totals.items()}
-    ranked = {name: s for name, s in scores.items() if s is not None and totals[name].asked >= formula.min_asked}
-    ranks = {name: 1 + sum(other > own for other in ranked.values()) for name, own in ranked.items()}
-    standings = [Standing(name, counts, scores[name], ranks.get(name)) for name, counts in totals.items()]
-    return sorted(standings, key=lambda s: (s.rank is None, s.rank or 0, s.name))
+def wilson(numerator: int, denominator: int) -> tuple[Decimal, Decimal] | None:
+    """The 95 % interval of a share, four decimals (Wilson 1927, "Probable inference"): what the rate would be if many
+    more had been asked. None when nothing was counted, and for quotients that are no share (more above than below)."""
+    if denominator <= 0 or not 0 <= numerator <= denominator:
+        return None
+    with localcontext(prec=40):
+        n, z = Decimal(denominator), Decimal("1.959963984540054")
+        share = Decimal(numerator) / n
+        centre = share + z * z / (2 * n)
+        spread = z * (share * (1 - share) / n + z * z / (4 * n * n)).sqrt()
+        below = 1 + z * z / n
+        low, high = max(Decimal(0), (centre - spread) / below), min(Decimal(1), (centre + spread) / below)
+        return rounded(Fraction(low), 4), rounded(Fraction(high), 4)
 
 
 def group_of(region_code: str, platform: str, level: Level) -> str | None:

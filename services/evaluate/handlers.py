@@ -2,24 +2,19 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from services.evaluate import repository
-from services.evaluate.domain import (
-    Closing,
-    Counts,
-    Formula,
-    Level,
-    Standing,
-    counted,
-    formula_for,
-    group_of,
-    period_of,
-    ranking,
-)
-from services.evaluate.tables import CASE_COUNTS
+from services.evaluate import facts, repository
+from services.evaluate.domain import Counts, Level, period_bounds, period_of
+from services.evaluate.formula import Formula, formula_for
+from services.evaluate.publication import Publication, Publisher
+from services.evaluate.snapshot import formula_facts, formula_of, rolled_up, standings_of
+from services.evaluate.standings import Standing, ranking
+from services.evaluate.tables import LIVE
 from shared.db import audit
 from shared.errors import Problem
 from shared.events.catalog import clocks, ratings, work_orders
@@ -27,7 +22,7 @@ from shared.events.event import Message
 from shared.outbox.uow import Uow
 from shared.regions import RegionDirectory
 
-CHEAP_S = 0.05
+CHEAP_S = 0.25
 STALE = 20
 MOST_MONTHS = 100
 """months whose sums are kept in memory"""
@@ -42,104 +37,40 @@ class Month:
     formula: Formula
     standings: list[Standing]
     names: Mapping[str, tuple[str, str]]
+    published: Publication | None
+    """None: nothing is frozen yet, the numbers are those of this moment"""
 
 
 class Handlers:
     """`zone`: the platform's, months are counted in it; `default_formula` scores until a version is added."""
 
-    def __init__(self, zone: ZoneInfo, default_formula: Formula, regions: RegionDirectory) -> None:
+    def __init__(
+        self, zone: ZoneInfo, default_formula: Formula, regions: RegionDirectory, publisher: Publisher
+    ) -> None:
         self.zone = zone
+        self.publisher = publisher
         self.default_formula = default_formula
         self.regions = regions
         self._sums: dict[tuple[str, str], tuple[float, float, dict[str, Counts]]] = {}
 
     async def on_ratings(self, batch: Sequence[Message[ratings.FeedbackEvent]], uow: Uow) -> None:
-        """The latest state of each feedback, with what it adds to the counts once it is closed."""
-        latest: dict[tuple[str, str], Message[ratings.FeedbackEvent]] = {}
-        for message in batch:
-            place = (message.platform, message.key)
-            if place not in latest or message.sequence > latest[place].sequence:
-                latest[place] = message
-        await repository.save_cases(uow.pg, [self._case(message) for message in latest.values()])
-
-    def _case(self, message: Message[ratings.FeedbackEvent]) -> dict[str, Any]:
-        after = message.data.after
-        closed_at = after.closed_at if after.status == "closed" else None
-        counts = counted(closing_of(after)) if closed_at else Counts()
-        return {
-            "platform": message.platform,
-            "appeal_id": after.appeal_id,
-            "sequence": message.sequence,
-            "work_order_id": after.work_order_id,
-            "unit": after.unit,
-            "closed_at": closed_at,
-            "period": period_of(closed_at, self.zone) if closed_at else None,
-            **{name: value for name, value in asdict(counts).items() if name in CASE_COUNTS},
-        }
+        """The latest state of each feedback."""
+        await facts.keep_ratings(uow.pg, LIVE, batch, self.zone)
 
     async def on_orders(self, batch: Sequence[Message[work_orders.WorkOrderEvent]], uow: Uow) -> None:
-        """Dispatches, returns and 推诿, each once by (order, sequence); repeats of closed cases; who the units are."""
-        moves: list[dict[str, Any]] = []
-        repeats: dict[tuple[str, str], dict[str, Any]] = {}
-        units: dict[tuple[str, str], tuple[str, str]] = {}
-        for message in batch:
-            order, platform = message.data.after, message.platform
-            period = period_of(message.time, self.zone)
-            if order.repeat_of is not None and order.appeal_ids:
-                appeal_id = order.appeal_ids[0]
-                repeats[(platform, appeal_id)] = {
-                    "platform": platform,
-                    "appeal_id": appeal_id,
-                    "repeat_of": order.repeat_of,
-                    "period": period_of(order.opened_at, self.zone),
-                }
-            match message.data:
-                case work_orders.WorkOrderDispatched():
-                    kind, unit = "dispatched", order.lead
-                    units[(platform, unit)] = (order.lead_name, order.lead_region)
-                case work_orders.WorkOrderReturned(unit=unit):
-                    kind = "returned"
-                case work_orders.WorkOrderShirked(unit=unit):
-                    kind = "shirked"
-                case _:
-                    continue
-            moves.append(
-                {
-                    "platform": platform,
-                    "work_order_id": order.id,
-                    "sequence": message.sequence,
-                    "kind": kind,
-                    "unit": unit,
-                    "period": period,
-                }
-            )
-        await repository.save_orders(uow.pg, moves, list(repeats.values()), units)
+        """Dispatches, returns, 推诿, repeats, who the units are."""
+        await facts.keep_orders(uow.pg, LIVE, batch, self.zone)
 
     async def on_clocks(self, batch: Sequence[Message[clocks.ClockEvent]], uow: Uow) -> None:
-        """Orders whose complete clock became due; the latest word of sla counts."""
-        newest: dict[tuple[str, str, int], tuple[int, bool]] = {}
-        for message in batch:
-            match message.data:
-                case (
-                    clocks.ClockTurnedRed(clock="complete", round=number, after=after)
-                    | clocks.ClockCorrected(clock="complete", round=number, after=after)
-                ):
-                    # a correction may take back a level only: what counts is whether the clock is red after it
-                    red = any(c.clock == "complete" and c.round == number and c.lamp == "red" for c in after.clocks)
-                    key = (message.platform, message.key, number)
-                    newest[key] = max(newest.get(key, (0, False)), (message.sequence, red))
-        await repository.save_late_rounds(uow.pg, newest)
+        """Orders that became late."""
+        await facts.keep_clocks(uow.pg, LIVE, batch)
 
     async def on_formulas(self, commands: Sequence[tuple[Formula, str]], uow: Uow) -> list[dict[str, Any] | Problem]:
         """Add versions of the score: (formula, who). A known version or start is refused."""
         answers: list[dict[str, Any] | Problem] = []
         for formula, actor in commands:
             if await repository.add_formula(uow.pg, formula, actor, uow.clock.now()):
-                body = {
-                    "version": formula.version,
-                    "effective_from": formula.effective_from,
-                    **repository.formula_body(formula),
-                }
+                body = formula_facts(formula)
                 await audit.record(uow, actor=actor, action="formula.added", subject=formula.version, detail=body)
                 answers.append(body)
             else:
@@ -153,7 +84,7 @@ class Handlers:
         made, took, sums = self._sums.get((platform, period), (0.0, 0.0, {}))
         if took > CHEAP_S and began - made < took * STALE:
             return sums
-        sums = await repository.totals(pg, platform, period)
+        sums = await repository.totals(pg, LIVE, platform, period)
         made = time.monotonic()
         self._sums[platform, period] = (made, made - began, sums)
         while len(self._sums) > MOST_MONTHS:
@@ -161,31 +92,52 @@ class Handlers:
         return sums
 
     async def month(self, pg: Any, platform: str, period: str, level: Level) -> Month:
-        """The standings of a month: counts by unit, rolled up by the units' regions, scored by the month's formula."""
+        """The standings of a month: as published, or else what is known now, scored by the month's formula."""
+        published = await self.publisher.published(period)
+        if published is not None:
+            document = published.document
+            lines = document["levels"][level.value]
+            names = {line["id"]: (line["name"], line["region_code"]) for line in lines}
+            if level is not Level.UNIT:
+                names = {code: self._place(code) for code in names}
+            return Month(period, level, formula_of(document), standings_of(document, level), names, published)
         by_unit = await self._totals(pg, platform, period)
-        facts = await repository.unit_facts(pg, platform)
+        names = await repository.unit_facts(pg, LIVE, platform)
         formula = formula_for(await repository.list_formulas(pg), period, self.default_formula)
-        if level is Level.UNIT:
-            return Month(period, level, formula, ranking(by_unit, formula), facts)
-        rolled: dict[str, Counts] = {}
-        for unit, counts in by_unit.items():
-            _, region = facts.get(unit, ("", ""))
-            group = group_of(region, platform, level)
-            if group is not None:
-                rolled[group] = rolled.get(group, Counts()) + counts
-        names = {code: (found.name if (found := self.regions.get(code)) else "", code) for code in rolled}
-        return Month(period, level, formula, ranking(rolled, formula), names)
+        totals = rolled_up(by_unit, names, platform, level)
+        if level is not Level.UNIT:
+            names = {code: self._place(code) for code in totals}
+        return Month(period, level, formula, ranking(totals, formula), names, None)
+
+    async def trial(self, formula: Formula) -> dict[str, Any]:
+        """What `formula` would have made of the month before this one, beside the formula that holds now: score and
+        rank of every unit by both, by its present rank."""
+        now = period_of(self.publisher.database.clock.now(), self.zone)
+        first, _ = period_bounds(now, self.zone)
+        last = period_of(first - timedelta(days=1), self.zone)
+        async with self.publisher.database.read() as pg:
+            platform = self.publisher.database.platform
+            month = await self.month(pg, platform, last, Level.UNIT)
+            present = formula_for(await repository.list_formulas(pg), now, self.default_formula)
+        totals = {standing.name: standing.counts for standing in month.standings}
+        new = {standing.name: standing for standing in ranking(totals, formula)}
+        items = [
+            {
+                "id": old.name,
+                "name": month.names.get(old.name, ("", ""))[0],
+                "old_score": _number(old.score),
+                "new_score": _number(new[old.name].score),
+                "old_rank": old.rank,
+                "new_rank": new[old.name].rank,
+            }
+            for old in ranking(totals, present)
+        ]
+        return {"period": last, "present": present.version, "items": items}
+
+    def _place(self, code: str) -> tuple[str, str]:
+        found = self.regions.get(code)
+        return (found.name if found else "", code)
 
 
-def closing_of(after: ratings.Feedback) -> Closing:
-    """How a feedback ended; the last answer counts (domain.md, "Evaluation")."""
-    answer = after.answers[-1] if after.answers else None
-    return Closing(
-        asked=after.reached,
-        contacted=answer.contacted if answer else None,
-        solved=answer.solved if answer else None,
-        satisfaction=answer.satisfaction if answer else None,
-        bad_ratings=after.bad_ratings,
-        excluded=after.exclusion == "granted",
-        false_completion_suspected=after.false_completion_suspected,
-    )
+def _number(score: Decimal | None) -> float | None:
+    return None if score is None else float(score)

@@ -7,17 +7,18 @@ from typing import Any
 
 import orjson
 
-from services.evaluate.domain import Counts, Formula
-from services.evaluate.tables import CASE_COUNTS, cases, formulas, late_rounds, moves, repeats, units
+from services.evaluate.domain import Counts
+from services.evaluate.formula import Formula, weighted
+from services.evaluate.tables import CASE_COUNTS, Facts, formulas
 from shared.db import bulk
 
 
-async def save_cases(pg: Any, rows: Sequence[Mapping[str, Any]]) -> None:
+async def save_cases(pg: Any, into: Facts, rows: Sequence[Mapping[str, Any]]) -> None:
     """Keep the state with the highest sequence."""
-    changing = [column.name for column in cases.columns if column.name not in ("platform", "appeal_id")]
+    changing = [column.name for column in into.cases.columns if column.name not in ("platform", "appeal_id")]
     await bulk.insert(
         pg,
-        cases,
+        into.cases,
         rows,
         conflict=("platform", "appeal_id"),
         update=changing,
@@ -27,31 +28,39 @@ async def save_cases(pg: Any, rows: Sequence[Mapping[str, Any]]) -> None:
 
 async def save_orders(
     pg: Any,
+    into: Facts,
     moved: Sequence[Mapping[str, Any]],
     repeated: Sequence[Mapping[str, Any]],
-    found: Mapping[tuple[str, str], tuple[str, str]],
+    found: Mapping[tuple[str, str], tuple[datetime, str, str, str]],
 ) -> None:
     """What orders say: moves, repeats, and name and region of units; sorted, so that two workers lock them in one
     order."""
     rows = [
-        {"platform": platform, "unit": unit, "name": name, "region_code": region}
-        for (platform, unit), (name, region) in sorted(found.items())
+        {"platform": platform, "unit": unit, "name": name, "region_code": region, "said_at": at, "said_by": order}
+        for (platform, unit), (at, order, name, region) in sorted(found.items())
     ]
     await bulk.write(
         pg,
-        bulk.insert_of(moves, moved, conflict=("platform", "work_order_id", "sequence")),
-        bulk.insert_of(repeats, repeated, conflict=("platform", "appeal_id")),
+        bulk.insert_of(into.moves, moved, conflict=("platform", "work_order_id", "sequence")),
         bulk.insert_of(
-            units,
+            into.repeats,
+            sorted(repeated, key=lambda row: (row["platform"], row["appeal_id"])),
+            conflict=("platform", "appeal_id"),
+            update=("repeat_of", "period", "work_order_id"),
+            where="excluded.work_order_id < t.work_order_id",
+        ),
+        bulk.insert_of(
+            into.units,
             rows,
             conflict=("platform", "unit"),
-            update=("name", "region_code"),
-            where="(excluded.name, excluded.region_code) <> (t.name, t.region_code)",
+            update=("name", "region_code", "said_at", "said_by"),
+            where="(excluded.said_at, excluded.said_by, excluded.name, excluded.region_code)"
+            " > (t.said_at, t.said_by, t.name, t.region_code)",
         ),
     )
 
 
-async def save_late_rounds(pg: Any, late: Mapping[tuple[str, str, int], tuple[int, bool]]) -> None:
+async def save_late_rounds(pg: Any, into: Facts, late: Mapping[tuple[str, str, int], tuple[int, bool]]) -> None:
     """(sequence of the event, whether the clock was red after it) by (platform, order, round); the latest wins."""
     rows = [
         {"platform": platform, "work_order_id": order, "round": number, "sequence": sequence, "late": red}
@@ -59,7 +68,7 @@ async def save_late_rounds(pg: Any, late: Mapping[tuple[str, str, int], tuple[in
     ]
     await bulk.insert(
         pg,
-        late_rounds,
+        into.late_rounds,
         rows,
         conflict=("platform", "work_order_id", "round"),
         update=("sequence", "late"),
@@ -67,22 +76,35 @@ async def save_late_rounds(pg: Any, late: Mapping[tuple[str, str, int], tuple[in
     )
 
 
-async def totals(pg: Any, platform: str, period: str) -> dict[str, Counts]:
+def last_of_its_order(of: Facts) -> str:
+    """SQL: `c` is the case whose feedback closed last among those of its order, so that the order counts there."""
+    return (
+        f"NOT EXISTS (SELECT FROM {of.cases.fullname} s WHERE s.platform = $1 AND s.work_order_id = c.work_order_id"
+        " AND s.appeal_id <> c.appeal_id AND (s.closed_at IS NULL OR s.closed_at > c.closed_at"
+        " OR (s.closed_at = c.closed_at AND s.appeal_id < c.appeal_id)))"
+    )
+
+
+def late_order(of: Facts) -> str:
+    """SQL: the complete clock of the order of `c` became due."""
+    return (
+        f"EXISTS (SELECT FROM {of.late_rounds.fullname} l WHERE l.platform = $1"
+        " AND l.work_order_id = c.work_order_id AND l.late)"
+    )
+
+
+async def totals(pg: Any, of: Facts, platform: str, period: str) -> dict[str, Counts]:
     """The counts of a month by unit."""
     sums = ", ".join(f"sum({name})::int AS {name}" for name in CASE_COUNTS)
     feedback = await pg.fetch(
-        f"SELECT unit, {sums} FROM {cases.fullname} WHERE platform = $1 AND period = $2 GROUP BY unit",
+        f"SELECT unit, {sums} FROM {of.cases.fullname} WHERE platform = $1 AND period = $2 GROUP BY unit",
         platform,
         period,
     )
     # an order counts in the month in which the last feedback of its appeals closed, for the unit of that one
     orders = await pg.fetch(
-        "SELECT unit, count(*)::int AS completed, count(*) FILTER (WHERE EXISTS ("
-        f"SELECT FROM {late_rounds.fullname} l WHERE l.platform = $1 AND l.work_order_id = c.work_order_id"
-        f" AND l.late))::int AS late FROM {cases.fullname} c WHERE platform = $1 AND period = $2 AND NOT EXISTS ("
-        f"SELECT FROM {cases.fullname} s WHERE s.platform = $1 AND s.work_order_id = c.work_order_id"
-        " AND s.appeal_id <> c.appeal_id AND (s.closed_at IS NULL OR s.closed_at > c.closed_at"
-        " OR (s.closed_at = c.closed_at AND s.appeal_id < c.appeal_id))) GROUP BY unit",
+        f"SELECT unit, count(*)::int AS completed, count(*) FILTER (WHERE {late_order(of)})::int AS late"
+        f" FROM {of.cases.fullname} c WHERE platform = $1 AND period = $2 AND {last_of_its_order(of)} GROUP BY unit",
         platform,
         period,
     )
@@ -90,12 +112,12 @@ async def totals(pg: Any, platform: str, period: str) -> dict[str, Counts]:
         "SELECT unit, count(*) FILTER (WHERE kind = 'dispatched')::int AS dispatched,"
         " count(*) FILTER (WHERE kind = 'returned')::int AS returned,"
         " count(*) FILTER (WHERE kind = 'shirked')::int AS shirked"
-        f" FROM {moves.fullname} WHERE platform = $1 AND period = $2 GROUP BY unit",
+        f" FROM {of.moves.fullname} WHERE platform = $1 AND period = $2 GROUP BY unit",
         platform,
         period,
     )
     repeated = await pg.fetch(
-        f"SELECT c.unit, count(*)::int AS repeats FROM {repeats.fullname} r JOIN {cases.fullname} c"
+        f"SELECT c.unit, count(*)::int AS repeats FROM {of.repeats.fullname} r JOIN {of.cases.fullname} c"
         " ON c.platform = r.platform AND c.appeal_id = r.repeat_of"
         " WHERE r.platform = $1 AND r.period = $2 GROUP BY c.unit",
         platform,
@@ -109,9 +131,9 @@ async def totals(pg: Any, platform: str, period: str) -> dict[str, Counts]:
     return found
 
 
-async def unit_facts(pg: Any, platform: str) -> dict[str, tuple[str, str]]:
+async def unit_facts(pg: Any, of: Facts, platform: str) -> dict[str, tuple[str, str]]:
     """Name and region code of every unit that was ever dispatched to."""
-    rows = await pg.fetch(f"SELECT unit, name, region_code FROM {units.fullname} WHERE platform = $1", platform)
+    rows = await pg.fetch(f"SELECT unit, name, region_code FROM {of.units.fullname} WHERE platform = $1", platform)
     return {row["unit"]: (row["name"], row["region_code"]) for row in rows}
 
 
@@ -138,22 +160,14 @@ async def add_formula(pg: Any, formula: Formula, actor: str, at: datetime) -> bo
 
 
 def formula_body(formula: Formula) -> dict[str, Any]:
-    """The formula's numbers as JSON; decimals are strings, so that nothing is rounded on the way."""
-    return {
-        "weights": {name: str(weight) for name, weight in formula.weights.items()},
-        "deductions": {name: str(points) for name, points in formula.deductions.items()},
-        "cap": str(formula.cap),
-        "min_asked": formula.min_asked,
-    }
+    """What of a version stands in `body`."""
+    return {"expression": formula.expression, "min_asked": formula.min_asked}
 
 
 def formula_from(version: str, effective_from: str, body: Mapping[str, Any]) -> Formula:
-    """The inverse of `formula_body`."""
-    return Formula(
-        version,
-        effective_from,
-        {name: Decimal(weight) for name, weight in body["weights"].items()},
-        {name: Decimal(points) for name, points in body["deductions"].items()},
-        Decimal(body["cap"]),
-        int(body["min_asked"]),
-    )
+    """The inverse of `formula_body`; versions from before there were expressions have weights."""
+    if "expression" not in body:
+        weights = {name: Decimal(weight) for name, weight in body["weights"].items()}
+        deductions = {name: Decimal(points) for name, points in body["deductions"].items()}
+        body = {"expression": weighted(weights, deductions, Decimal(body["cap"])), "min_asked": body["min_asked"]}
+    return Formula(version, effective_from, body["expression"], int(body["min_asked"]))

@@ -3,7 +3,9 @@
 All keyed by (platform, id): a province's node evaluates the events of its cities too (architecture.md, "Events").
 """
 
-from sqlalchemy import BigInteger, Boolean, Column, DateTime, Index, Integer, MetaData, Table, Text, text
+from dataclasses import dataclass
+
+from sqlalchemy import BigInteger, Boolean, Column, DateTime, Index, Integer, LargeBinary, MetaData, Table, Text, text
 from sqlalchemy.dialects.postgresql import JSONB
 
 SCHEMA = "evaluate"
@@ -22,67 +24,132 @@ CASE_COUNTS = (
 )
 """the counts of domain.Counts that one appeal's feedback adds"""
 
-cases = Table(
-    "cases",
-    metadata,
-    Column("platform", Text, primary_key=True),
-    Column("appeal_id", Text, primary_key=True),
-    Column("sequence", BigInteger, nullable=False),
-    Column("work_order_id", Text, nullable=False),
-    # the one that led at completion
-    Column("unit", Text, nullable=False),
-    # null while the citizen is still being asked
-    Column("closed_at", DateTime(timezone=True)),
-    Column("period", Text),
-    *(Column(name, Integer, nullable=False, server_default="0") for name in CASE_COUNTS),
-)
-Index("cases_by_period", cases.c.platform, cases.c.period, cases.c.unit, postgresql_where=text("period IS NOT NULL"))
-Index("cases_by_order", cases.c.platform, cases.c.work_order_id)
 
-moves = Table(
-    "moves",
-    metadata,
-    Column("platform", Text, primary_key=True),
-    Column("work_order_id", Text, primary_key=True),
-    Column("sequence", BigInteger, primary_key=True),
-    # dispatched, returned, shirked
-    Column("kind", Text, nullable=False),
-    Column("unit", Text, nullable=False),
-    Column("period", Text, nullable=False),
-)
-Index("moves_by_period", moves.c.platform, moves.c.period, moves.c.unit, moves.c.kind)
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """The tables of one count: what is known now, what had been written in the journal up to a position, or what a
+    rebuild has read so far. Same columns, same SQL."""
 
-late_rounds = Table(
-    "late_rounds",
-    metadata,
-    Column("platform", Text, primary_key=True),
-    Column("work_order_id", Text, primary_key=True),
-    Column("round", Integer, primary_key=True),
-    # of sla's latest event about this clock
-    Column("sequence", BigInteger, nullable=False),
-    # the complete clock became due, and that was not taken back
-    Column("late", Boolean, nullable=False),
-)
+    cases: Table
+    moves: Table
+    late_rounds: Table
+    repeats: Table
+    units: Table
 
-repeats = Table(
-    "repeats",
-    metadata,
-    Column("platform", Text, primary_key=True),
-    # the new appeal, and the closed one that it repeats
-    Column("appeal_id", Text, primary_key=True),
-    Column("repeat_of", Text, nullable=False),
-    Column("period", Text, nullable=False),
-)
-Index("repeats_by_period", repeats.c.platform, repeats.c.period)
 
-units = Table(
-    "units",
-    metadata,
-    Column("platform", Text, primary_key=True),
-    Column("unit", Text, primary_key=True),
-    Column("name", Text, nullable=False),
-    Column("region_code", Text, nullable=False),
-)
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """A count of the journal: its facts, how far it has read, and what was published of it."""
+
+    facts: Facts
+    reading: Table
+    publications: Table
+
+
+def _facts(prefix: str) -> Facts:
+    cases = Table(
+        f"{prefix}cases",
+        metadata,
+        Column("platform", Text, primary_key=True),
+        Column("appeal_id", Text, primary_key=True),
+        Column("sequence", BigInteger, nullable=False),
+        Column("work_order_id", Text, nullable=False),
+        # the one that led at completion
+        Column("unit", Text, nullable=False),
+        # null while the citizen is still being asked
+        Column("closed_at", DateTime(timezone=True)),
+        Column("period", Text),
+        *(Column(name, Integer, nullable=False, server_default="0") for name in CASE_COUNTS),
+    )
+    Index(
+        f"{prefix}cases_by_period",
+        cases.c.platform,
+        cases.c.period,
+        cases.c.unit,
+        postgresql_where=text("period IS NOT NULL"),
+    )
+    Index(f"{prefix}cases_by_order", cases.c.platform, cases.c.work_order_id)
+    moves = Table(
+        f"{prefix}moves",
+        metadata,
+        Column("platform", Text, primary_key=True),
+        Column("work_order_id", Text, primary_key=True),
+        Column("sequence", BigInteger, primary_key=True),
+        # dispatched, returned, shirked
+        Column("kind", Text, nullable=False),
+        Column("unit", Text, nullable=False),
+        Column("period", Text, nullable=False),
+    )
+    Index(f"{prefix}moves_by_period", moves.c.platform, moves.c.period, moves.c.unit, moves.c.kind)
+    late_rounds = Table(
+        f"{prefix}late_rounds",
+        metadata,
+        Column("platform", Text, primary_key=True),
+        Column("work_order_id", Text, primary_key=True),
+        Column("round", Integer, primary_key=True),
+        # of sla's latest event about this clock
+        Column("sequence", BigInteger, nullable=False),
+        # the complete clock became due, and that was not taken back
+        Column("late", Boolean, nullable=False),
+    )
+    repeats = Table(
+        f"{prefix}repeats",
+        metadata,
+        Column("platform", Text, primary_key=True),
+        # the new appeal, and the closed one that it repeats
+        Column("appeal_id", Text, primary_key=True),
+        Column("repeat_of", Text, nullable=False),
+        Column("period", Text, nullable=False),
+        # the first of the appeal's orders that says so
+        Column("work_order_id", Text, nullable=False),
+    )
+    Index(f"{prefix}repeats_by_period", repeats.c.platform, repeats.c.period)
+    units = Table(
+        f"{prefix}units",
+        metadata,
+        Column("platform", Text, primary_key=True),
+        Column("unit", Text, primary_key=True),
+        Column("name", Text, nullable=False),
+        Column("region_code", Text, nullable=False),
+        # the latest dispatch to it, which says so: one of several at the same instant is chosen by its order
+        Column("said_at", DateTime(timezone=True), nullable=False),
+        Column("said_by", Text, nullable=False),
+    )
+    return Facts(cases, moves, late_rounds, repeats, units)
+
+
+def _ledger(prefix: str, publications: str) -> Ledger:
+    reading = Table(
+        f"{prefix}reading",
+        metadata,
+        Column("platform", Text, primary_key=True),
+        # everything in the journal up to here is in its tables
+        Column("position", BigInteger, nullable=False),
+    )
+    published = Table(
+        publications,
+        metadata,
+        Column("platform", Text, primary_key=True),
+        Column("period", Text, primary_key=True),
+        # the last position of the journal that was counted
+        Column("position", BigInteger, nullable=False),
+        Column("formula", Text, nullable=False),
+        # SHA-256 of body
+        Column("digest", Text, nullable=False),
+        # the canonical bytes of the snapshot
+        Column("body", LargeBinary, nullable=False),
+        Column("published_at", DateTime(timezone=True), nullable=False),
+        Column("published_by", Text, nullable=False),
+    )
+    return Ledger(_facts(prefix), reading, published)
+
+
+LIVE = _facts("")
+"""what is known now, from the topics"""
+LEDGER = _ledger("ledger_", "publications")
+"""what the journal told up to the last publication, and the publications that count"""
+REBUILD = _ledger("rebuild_", "rebuild_publications")
+"""what a rebuild beside them has read and found so far; unlogged"""
 
 formulas = Table(
     "formulas",

@@ -128,9 +128,14 @@ MAY = {
     "POST /v1/exclusions/{exclusion_id}/decision": "supervisor leader",
     # evaluate
     "GET /v1/evaluations/{period}": STAFF,
+    "GET /v1/evaluations/{period}/cases": STAFF,
+    "GET /v1/evaluations/{period}/snapshot": "leader auditor",
+    "POST /v1/evaluations/{period}/publish": "leader",
+    "POST /v1/evaluations/{period}/rebuild": "leader auditor",
     "GET /v1/rankings/{period}": STAFF,
     "GET /v1/formulas": EVERYBODY,
     "POST /v1/formulas": "leader",
+    "POST /v1/formulas/trial": "leader",
     # journal
     "GET /v1/events": "platform auditor leader",
     "GET /v1/events/counts": "platform auditor leader",

@@ -50,8 +50,17 @@ PASSING: Final = {
     "intake": ("handoffs", "peer_messages", "peer_nonces"),
     "classify": ("recent", "review_leases", "second_opinions", "advice", "memory"),
     "journal": ("webhook_deliveries",),
+    "evaluate": (
+        "publications",
+        "rebuild_publications",
+        *(
+            f"{ledger}_{name}"
+            for ledger in ("ledger", "rebuild")
+            for name in ("reading", "cases", "moves", "late_rounds", "repeats", "units")
+        ),
+    ),
 }
-"""of the last days, or of what persons do just now"""
+"""of the last days, of what persons do just now, or read from the journal when a month is published"""
 
 NOT_SEEDED: Final = (
     "outbox",

@@ -7,10 +7,10 @@ from typing import Any
 
 import msgspec
 
-from shared.events.catalog import appeals, clocks, handoffs, labels, notices, peers, ratings, work_orders
+from shared.events.catalog import appeals, clocks, evaluations, handoffs, labels, notices, peers, ratings, work_orders
 from shared.events.event import Event
 
-_MODULES = (appeals, labels, work_orders, handoffs, peers, clocks, notices, ratings)
+_MODULES = (appeals, labels, work_orders, handoffs, peers, clocks, notices, ratings, evaluations)
 
 EVENTS: dict[str, type[Event]] = {
     kind.type: kind

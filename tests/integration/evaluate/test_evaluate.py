@@ -16,6 +16,21 @@ from shared.testing.harness import Harness
 from tests.integration.feedback.stories import Case
 
 GOOD: dict[str, object] = {"contacted": True, "solved": True, "satisfaction": 5}
+
+
+class RATE:
+    """Equal to a rate with these three, whatever its interval."""
+
+    def __init__(self, value: float | None, above: int, below: int) -> None:
+        self.expected = {"rate": value, "numerator": above, "denominator": below}
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, dict) and {name: other.get(name) for name in self.expected} == self.expected
+
+    def __repr__(self) -> str:
+        return str(self.expected)
+
+
 BAD: dict[str, object] = {"contacted": True, "solved": False, "satisfaction": 1}
 
 
@@ -141,12 +156,12 @@ async def test_an_excluded_rating_leaves_both_sides(hub: Harness) -> None:
     wish = {"appeal_id": case.id, "reason": "恶意评价"}
     asked = (await hub.http.post("/v1/exclusions", json=wish, headers=hub.admin)).json()
     await hub.settle()
-    assert (await unit(hub, "u1"))["rates"]["response"] == {"rate": 0.0, "numerator": 0, "denominator": 1}
+    assert (await unit(hub, "u1"))["rates"]["response"] == RATE(0.0, 0, 1)
     verdict = {"granted": True, "reason": "属实"}
     await hub.http.post(f"/v1/exclusions/{asked['id']}/decision", json=verdict, headers=hub.admin)
     await hub.settle()
     item = await unit(hub, "u1")
-    assert item["rates"]["response"] == {"rate": None, "numerator": 0, "denominator": 0}
+    assert item["rates"]["response"] == RATE(None, 0, 0)
     assert (item["counts"]["closed"], item["counts"]["excluded"], item["score"]) == (1, 1, None)
 
 
@@ -163,9 +178,9 @@ async def test_a_corrected_deadline_is_on_time_and_returns_belong_to_who_returne
     await hub.settle()
     await rate(hub, case, 1, GOOD)
     await hub.settle()
-    assert (await unit(hub, "u2"))["rates"]["return"] == {"rate": 1.0, "numerator": 1, "denominator": 1}
-    assert (await unit(hub, "u3"))["rates"]["return"] == {"rate": 0.0, "numerator": 0, "denominator": 1}
-    assert (await unit(hub, "u3"))["rates"]["on_time"] == {"rate": 1.0, "numerator": 1, "denominator": 1}
+    assert (await unit(hub, "u2"))["rates"]["return"] == RATE(1.0, 1, 1)
+    assert (await unit(hub, "u3"))["rates"]["return"] == RATE(0.0, 0, 1)
+    assert (await unit(hub, "u3"))["rates"]["on_time"] == RATE(1.0, 1, 1)
 
 
 async def test_an_order_stays_late_when_only_a_level_is_taken_back_or_it_turns_red_again(hub: Harness) -> None:
@@ -194,7 +209,7 @@ async def test_a_repeat_after_closing_counts_for_the_unit_of_the_closed_case(hub
     await again.dispatched(repeat_of=first.id)
     await again.dispatched(repeat_of=first.id)
     await hub.settle()
-    assert (await unit(hub, "u4"))["rates"]["repeat"] == {"rate": 1.0, "numerator": 1, "denominator": 1}
+    assert (await unit(hub, "u4"))["rates"]["repeat"] == RATE(1.0, 1, 1)
 
 
 async def test_a_month_begins_at_midnight_of_the_zone(hub: Harness) -> None:
@@ -307,7 +322,9 @@ async def test_a_formula_scores_from_its_month_on_and_is_never_changed(hub: Harn
     body = {"version": "v2", "effective_from": "2026-11", "weights": {"response": 0.5, "solution": 0.5}, "min_asked": 1}
     leader = hub.token("leader")
     assert (await hub.http.post("/v1/formulas", json=body, headers=hub.token("auditor"))).status_code == 403
-    assert (await hub.http.post("/v1/formulas", json=body, headers=leader)).status_code == 201
+    added = await hub.http.post("/v1/formulas", json=body, headers=leader)
+    assert added.status_code == 201
+    assert added.json()["expression"] == "100 * (0.5 * response + 0.5 * solution)"
     again = await hub.http.post("/v1/formulas", json=body | {"cap": 5}, headers=leader)
     assert (again.status_code, again.json()["code"]) == (409, "formula_exists")
     item = await unit(hub, "u1")
@@ -322,6 +339,9 @@ async def test_a_formula_scores_from_its_month_on_and_is_never_changed(hub: Harn
         ({"weights": {"kindness": 1.0}}, "/weights"),
         ({"weights": {"response": 0.5}}, "/weights"),
         ({"deductions": {"import os": 1.0}}, "/deductions"),
+        ({"weights": {}, "expression": "solution ** 9999"}, "/expression"),
+        ({"expression": "solution"}, "/weights"),
+        ({"weights": {}, "expression": "response / late"}, "/expression"),
         ({"effective_from": "2026-10"}, "/effective_from"),
         ({"effective_from": "soon"}, "/effective_from"),
         ({"min_asked": 0}, "/min_asked"),
@@ -340,3 +360,41 @@ async def test_a_wrong_formula_is_refused_with_its_place(
 async def test_a_wrong_period_is_refused(shared_hub: Harness, period: str) -> None:
     answer = await shared_hub.http.get(f"/v1/evaluations/{period}", headers=shared_hub.admin)
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid")
+
+
+async def test_a_refused_expression_names_its_place(shared_hub: Harness) -> None:
+    body = {"version": "v9", "effective_from": "2026-12", "expression": "100 * solution.__class__"}
+    for path in ("/v1/formulas", "/v1/formulas/trial"):
+        answer = await shared_hub.http.post(path, json=body, headers=shared_hub.admin)
+        assert answer.status_code == 422
+        told = answer.json()
+        assert (told["code"], told["position"]) == ("invalid_formula", 15)
+        assert told["errors"][0]["detail"].startswith("position 15: '.' has no meaning here: there are no attributes")
+
+
+async def test_a_formula_is_tried_on_last_month_beside_the_present_one(hub: Harness) -> None:
+    for code, solved in (("u1", True), ("u2", False)):
+        case = Case(hub, unit=code)
+        await case.ready_to_rate()
+        await rate(hub, case, 1, {"contacted": True, "solved": solved, "satisfaction": 5 if solved else 3})
+        if not solved:
+            await hub.settle()
+            await case.reopened()
+            await case.completed()
+            await hub.settle()
+            await rate(hub, case, 2, {"contacted": False, "solved": True, "satisfaction": 3})
+    await hub.settle()
+    hub.clock.set(datetime(2026, 12, 3, tzinfo=ZONE))
+    body = {"version": "v3", "effective_from": "2027-01", "expression": "60 * response + 40 * solution", "min_asked": 1}
+    tried = await hub.http.post("/v1/formulas/trial", json=body, headers=hub.admin)
+    assert tried.status_code == 200, tried.text
+    told = tried.json()
+    assert (told["period"], told["present"]) == ("2026-11", "default")
+    assert {item["id"]: (item["old_score"], item["new_score"], item["new_rank"]) for item in told["items"]} == {
+        "u1": (100.0, 100.0, 1),
+        "u2": (90.0, 40.0, 2),
+    }
+    assert [item["old_rank"] for item in told["items"]] == [None, None], "fewer than 20 asked"
+    assert [f["version"] for f in (await get(hub, "/v1/formulas"))["items"]] == ["default"], "nothing is stored"
+    added = await hub.http.post("/v1/formulas", json=body, headers=hub.admin)
+    assert added.json()["trial"] == told

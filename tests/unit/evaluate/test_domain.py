@@ -12,21 +12,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.evaluate.domain import (
-    DEFAULT_FORMULA,
     Closing,
     Counts,
-    Formula,
     Level,
     counted,
-    formula_for,
     group_of,
     period_bounds,
     period_of,
     quotient,
-    ranking,
     rounded,
-    score,
+    wilson,
 )
+from services.evaluate.formula import DEFAULT_FORMULA, Formula, formula_for, score, weighted
+from services.evaluate.standings import last_tenth, race, ranking, reasons
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 MAYBE = st.none() | st.booleans()
@@ -113,7 +111,7 @@ def test_ties_share_a_rank_and_small_samples_have_none() -> None:
 
 @given(st.dictionaries(st.text(min_size=1), st.lists(closings(), max_size=60), max_size=6))
 def test_rank_is_one_more_than_the_number_of_better_ranked_units(units: dict[str, list[Closing]]) -> None:
-    formula = Formula("t", "2026-01", min_asked=3)
+    formula = Formula("t", "2026-01", DEFAULT_FORMULA.expression, min_asked=3)
     places = ranking({u: reduce(add, map(counted, cs), Counts()) for u, cs in units.items()}, formula)
     ranked = [p for p in places if p.rank is not None]
     for place in places:
@@ -137,27 +135,75 @@ def test_a_wrong_period_is_refused(period: str) -> None:
 
 
 def test_the_latest_effective_formula_scores_a_month() -> None:
-    old, new = Formula("1", "2026-01"), Formula("2", "2026-06")
+    old, new = Formula("1", "2026-01", "response"), Formula("2", "2026-06", "solution")
     assert formula_for([new, old], "2026-05") == old
     assert formula_for([old, new], "2026-06") == new
     assert formula_for([old, new], "2025-12") == DEFAULT_FORMULA
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    ("weights", "deductions"),
     [
-        {"weights": {"response": Decimal("0.5")}},
-        {"weights": {"kindness": Decimal(1)}},
-        {"weights": {"response": Decimal(2), "solution": Decimal(-1)}},
-        {"deductions": {"rudeness": Decimal(1)}},
-        {"deductions": {"late": Decimal(-1)}},
-        {"min_asked": 0},
-        {"effective_from": "soon"},
+        ({"response": Decimal("0.5")}, {}),
+        ({"kindness": Decimal(1)}, {}),
+        ({"response": Decimal(2), "solution": Decimal(-1)}, {}),
+        ({"response": Decimal(1)}, {"rudeness": Decimal(1)}),
+        ({"response": Decimal(1)}, {"late": Decimal(-1)}),
+        ({"response": Decimal(1)}, {"false_completions_suspected": Decimal(1)}),
     ],
 )
-def test_a_wrong_formula_is_refused(wrong: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match=r"weights|deductions|period"):
-        Formula(**{"version": "x", "effective_from": "2026-01", **wrong})  # type: ignore[arg-type]
+def test_wrong_weights_are_refused(weights: dict[str, Decimal], deductions: dict[str, Decimal]) -> None:
+    with pytest.raises(ValueError, match=r"^(weights|deductions): "):
+        weighted(weights, deductions, Decimal(20))
+
+
+def test_weights_make_the_expression_that_scores_the_same() -> None:
+    weights = {"response": Decimal("0.10"), "solution": Decimal("0.45"), "satisfaction": Decimal("0.45")}
+    text = weighted(weights, {"shirked": Decimal(2), "late": Decimal("0.5")}, Decimal(20))
+    assert text == DEFAULT_FORMULA.expression
+
+
+def test_an_interval_is_that_of_wilson_and_wide_for_few() -> None:
+    # Brown, Cai, DasGupta 2001; R: binom.confint(c(8, 0, 5), c(10, 5, 5), methods = "wilson")
+    assert wilson(8, 10) == (Decimal("0.4902"), Decimal("0.9433"))
+    assert wilson(0, 5) == (Decimal("0.0000"), Decimal("0.4345"))
+    assert wilson(5, 5) == (Decimal("0.5655"), Decimal("1.0000"))
+    assert wilson(0, 0) is None
+    assert wilson(3, 2) is None
+
+
+def test_who_moved_and_why_names_the_rate() -> None:
+    before = Counts(asked=20, contacted=20, solved=20, answered=20, satisfied=20, completed=20)
+    after = Counts(asked=20, contacted=20, solved=10, answered=20, satisfied=20, completed=20, late=2)
+    assert reasons(before, after, DEFAULT_FORMULA) == [("solution", Decimal("-22.50")), ("late", Decimal("-1.00"))]
+    assert reasons(before, before, DEFAULT_FORMULA) == []
+    assert reasons(Counts(), after, DEFAULT_FORMULA) == []
+
+
+def test_race_tables_rank_each_rate_and_few_returns_are_better() -> None:
+    def unit(solved: int, returned: int) -> Counts:
+        return Counts(
+            asked=20, contacted=20, solved=solved, answered=20, satisfied=20, dispatched=10, returned=returned
+        )
+
+    tables = race(ranking({"a": unit(10, 5), "b": unit(20, 5), "c": unit(15, 0)}, DEFAULT_FORMULA))
+    assert tables["solution"] == {"b": 1, "c": 2, "a": 3}
+    assert tables["return"] == {"c": 1, "a": 2, "b": 2}
+    assert tables["response"] == {"a": 1, "b": 1, "c": 1}
+
+
+def test_the_last_tenth_is_whole_units_and_ties_are_in_it_together_or_not_at_all() -> None:
+    def places(*satisfied: int) -> set[str]:
+        totals = {
+            f"u{number:02d}": Counts(asked=20, contacted=20, solved=20, answered=20, satisfied=one)
+            for number, one in enumerate(satisfied)
+        }
+        return last_tenth(ranking(totals, DEFAULT_FORMULA))
+
+    assert places(*range(20, 0, -1)) == {"u18", "u19"}
+    assert places(*range(9)) == set(), "of nine there is no tenth"
+    assert places(*[9] * 18, 1, 1) == {"u18", "u19"}
+    assert places(*[9] * 17, 1, 1, 1) == set(), "three share rank 18, which is none of the last two"
 
 
 def test_rounding_is_half_up() -> None:

@@ -1,0 +1,123 @@
+"""What is kept of each event. The topics fill `LIVE`, the journal fills a `Ledger`: the same rows by the same rules.
+
+Every row is keyed by what the event says, and of two that speak of one row the higher sequence wins (of units: the
+later dispatch): events may come twice, and those of different keys in any order.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from services.evaluate import repository
+from services.evaluate.domain import Closing, Counts, counted, period_of
+from services.evaluate.tables import CASE_COUNTS, Facts
+from shared.events.catalog import clocks, ratings, work_orders
+from shared.events.event import Message
+
+TYPES = {
+    "feedback.ratings.v1": frozenset({"feedback.opened", "feedback.closed", "feedback.exclusion_decided"}),
+    "dispatch.work-orders.v1": frozenset(
+        {"work_order.opened", "work_order.dispatched", "work_order.returned", "work_order.shirked"}
+    ),
+    "sla.clocks.v1": frozenset({"clock.turned_red", "clock.corrected"}),
+}
+"""topic → the event types that change a count"""
+
+
+async def keep_ratings(pg: Any, into: Facts, batch: Sequence[Message[ratings.FeedbackEvent]], zone: ZoneInfo) -> None:
+    """The latest state of each feedback, with what it adds to the counts once it is closed."""
+    latest: dict[tuple[str, str], Message[ratings.FeedbackEvent]] = {}
+    for message in batch:
+        place = (message.platform, message.key)
+        if place not in latest or message.sequence > latest[place].sequence:
+            latest[place] = message
+    await repository.save_cases(pg, into, [_case(message, zone) for message in latest.values()])
+
+
+def _case(message: Message[ratings.FeedbackEvent], zone: ZoneInfo) -> dict[str, Any]:
+    after = message.data.after
+    closed_at = after.closed_at if after.status == "closed" else None
+    counts = counted(closing_of(after)) if closed_at else Counts()
+    return {
+        "platform": message.platform,
+        "appeal_id": after.appeal_id,
+        "sequence": message.sequence,
+        "work_order_id": after.work_order_id,
+        "unit": after.unit,
+        "closed_at": closed_at,
+        "period": period_of(closed_at, zone) if closed_at else None,
+        **{name: value for name, value in asdict(counts).items() if name in CASE_COUNTS},
+    }
+
+
+def closing_of(after: ratings.Feedback) -> Closing:
+    """How a feedback ended; the last answer counts (domain.md, "Evaluation")."""
+    answer = after.answers[-1] if after.answers else None
+    return Closing(
+        asked=after.reached,
+        contacted=answer.contacted if answer else None,
+        solved=answer.solved if answer else None,
+        satisfaction=answer.satisfaction if answer else None,
+        bad_ratings=after.bad_ratings,
+        excluded=after.exclusion == "granted",
+        false_completion_suspected=after.false_completion_suspected,
+    )
+
+
+async def keep_orders(
+    pg: Any, into: Facts, batch: Sequence[Message[work_orders.WorkOrderEvent]], zone: ZoneInfo
+) -> None:
+    """Dispatches, returns and 推诿, each once by (order, sequence); repeats of closed cases; who the units are."""
+    moves: dict[tuple[str, str, int], dict[str, Any]] = {}
+    repeats: dict[tuple[str, str], dict[str, Any]] = {}
+    units: dict[tuple[str, str], tuple[datetime, str, str, str]] = {}
+    for message in batch:
+        order, platform = message.data.after, message.platform
+        if order.repeat_of is not None and order.appeal_ids:
+            place = (platform, order.appeal_ids[0])
+            if place not in repeats or order.id < repeats[place]["work_order_id"]:
+                repeats[place] = {
+                    "platform": platform,
+                    "appeal_id": order.appeal_ids[0],
+                    "repeat_of": order.repeat_of,
+                    "period": period_of(order.opened_at, zone),
+                    "work_order_id": order.id,
+                }
+        match message.data:
+            case work_orders.WorkOrderDispatched():
+                kind, unit = "dispatched", order.lead
+                said = (message.time, order.id, order.lead_name, order.lead_region)
+                units[platform, unit] = max(units.get((platform, unit), said), said)
+            case work_orders.WorkOrderReturned(unit=unit):
+                kind = "returned"
+            case work_orders.WorkOrderShirked(unit=unit):
+                kind = "shirked"
+            case _:
+                continue
+        moves[platform, order.id, message.sequence] = {
+            "platform": platform,
+            "work_order_id": order.id,
+            "sequence": message.sequence,
+            "kind": kind,
+            "unit": unit,
+            "period": period_of(message.time, zone),
+        }
+    await repository.save_orders(pg, into, list(moves.values()), list(repeats.values()), units)
+
+
+async def keep_clocks(pg: Any, into: Facts, batch: Sequence[Message[clocks.ClockEvent]]) -> None:
+    """Orders whose complete clock became due; the latest word of sla counts."""
+    newest: dict[tuple[str, str, int], tuple[int, bool]] = {}
+    for message in batch:
+        match message.data:
+            case (
+                clocks.ClockTurnedRed(clock="complete", round=number, after=after)
+                | clocks.ClockCorrected(clock="complete", round=number, after=after)
+            ):
+                # a correction may take back a level only: what counts is whether the clock is red after it
+                red = any(c.clock == "complete" and c.round == number and c.lamp == "red" for c in after.clocks)
+                key = (message.platform, message.key, number)
+                newest[key] = max(newest.get(key, (0, False)), (message.sequence, red))
+    await repository.save_late_rounds(pg, into, newest)

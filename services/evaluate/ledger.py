@@ -1,0 +1,87 @@
+"""Counts the journal up to a position, piece by piece: it may be interrupted after any piece and goes on there."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from services.evaluate import facts
+from services.evaluate.feed import Feed
+from services.evaluate.tables import Ledger
+from shared.db.database import Database
+from shared.errors import Problem
+
+WANTED = frozenset().union(*facts.TYPES.values())
+Progress = Callable[[int, int], None]
+"""(position reached, position wanted)"""
+
+
+async def position_of(pg: Any, ledger: Ledger, platform: str, *, hold: bool = False) -> int:
+    """How far the journal was counted; `hold` keeps everybody else from counting on until the transaction ends."""
+    sql = f"SELECT position FROM {ledger.reading.fullname} WHERE platform = $1" + (" FOR UPDATE" if hold else "")
+    found: int | None = await pg.fetchval(sql, platform)
+    return found or 0
+
+
+async def read_up_to(
+    database: Database, feed: Feed, ledger: Ledger, zone: ZoneInfo, target: int, progress: Progress
+) -> None:
+    """Bring the ledger to position `target`, which the journal has. Raises `Problem` 503 while the journal is away, 409
+    when another process counts on at the same time."""
+    async with database.look_up() as pg:
+        at = await position_of(pg, ledger, database.platform)
+    if at >= target:
+        return
+    pieces = feed.parts(at, WANTED)
+    try:
+        async for part in pieces:
+            reached = min(part.position, target)
+            events = [message for position, message in part.events if position <= target]
+            await _count(database, ledger, zone, at, reached, [m for m in events if m.platform == database.platform])
+            at = reached
+            progress(at, target)
+            if at >= target:
+                return
+    finally:
+        if isinstance(pieces, AsyncIterator) and hasattr(pieces, "aclose"):
+            await pieces.aclose()
+    await _count(database, ledger, zone, at, target, [])  # the rest of it tells nothing that is counted
+
+
+async def _count(
+    database: Database, ledger: Ledger, zone: ZoneInfo, before: int, reached: int, messages: list[Any]
+) -> None:
+    by_topic: dict[str, list[Any]] = {}
+    for message in messages:
+        by_topic.setdefault(message.topic, []).append(message)
+    async with database.transaction() as uow:
+        if before == 0:
+            await uow.pg.execute(
+                f"INSERT INTO {ledger.reading.fullname} VALUES ($1, 0) ON CONFLICT DO NOTHING", database.platform
+            )
+        if await position_of(uow.pg, ledger, database.platform, hold=True) != before:
+            raise Problem(
+                409, "already_reading", "Another process counts the journal at this moment: ask again in a minute."
+            )
+        await facts.keep_ratings(uow.pg, ledger.facts, by_topic.get("feedback.ratings.v1", []), zone)
+        await facts.keep_orders(uow.pg, ledger.facts, by_topic.get("dispatch.work-orders.v1", []), zone)
+        await facts.keep_clocks(uow.pg, ledger.facts, by_topic.get("sla.clocks.v1", []))
+        await uow.pg.execute(
+            f"UPDATE {ledger.reading.fullname} SET position = $2 WHERE platform = $1", database.platform, reached
+        )
+
+
+async def clear(database: Database, ledger: Ledger) -> None:
+    """Forget what was read."""
+    tables = (
+        ledger.reading,
+        ledger.publications,
+        ledger.facts.cases,
+        ledger.facts.moves,
+        ledger.facts.late_rounds,
+        ledger.facts.repeats,
+        ledger.facts.units,
+    )
+    async with database.transaction() as uow:
+        await uow.pg.execute(f"TRUNCATE {', '.join(table.fullname for table in tables)}")

@@ -1,0 +1,1 @@
+"""Months whose truth is known beforehand, and what evaluate makes of their events."""
