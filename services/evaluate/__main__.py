@@ -17,7 +17,7 @@ def rebuild(
         Path | None, typer.Option(help="events of the feed, one a line (.gz too); default: SUSHU_JOURNAL_URL")
     ] = None,
 ) -> None:
-    """Count a published month again from the journal, on the database of DATABASE_URL: identical bytes, or exit status 1.
+    """Count a published month again from the journal, on the database of DATABASE_URL. Exit status 1: other bytes.
 
     On a fresh database the publications are put back. Interrupt it at will: the same command goes on where it stopped.
     """

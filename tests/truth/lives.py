@@ -192,7 +192,11 @@ class _Life:
             if number == 1:
                 break
             at += timedelta(minutes=self.chance.randrange(1, 200))
-            facts: dict[str, Any] = {"actor": f"unit:{self.lead}", "unit": self.lead, "after": self._snapshot(status="pending")}
+            facts: dict[str, Any] = {
+                "actor": f"unit:{self.lead}",
+                "unit": self.lead,
+                "after": self._snapshot(status="pending"),
+            }
             yield self._tell(WorkOrderReturned(reason_code="not_my_duty", **facts), self.order, at)
             self.world.truth.moves.append((self.lead, month_of(at), "returned"))
             if self.chance.random() < 0.3:
