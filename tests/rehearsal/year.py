@@ -68,6 +68,7 @@ class Year:
     def __post_init__(self) -> None:
         self.city = _city(self.start, self.ledger)
         self._after = ""
+        self._acted = True
         self._due: list[tuple[datetime, int, Life, dict[str, Any] | None]] = []
         self._count = 0
 
@@ -122,6 +123,7 @@ class Year:
             while self._due and self._due[0][0] <= self.city.now:
                 lives.append(heapq.heappop(self._due)[2])
             began = time.monotonic()
+            self._acted = True
             await asyncio.gather(*(self._go_on(life) for life in lives))
             self.seconds["acts"] += time.monotonic() - began
 
@@ -155,6 +157,9 @@ class Year:
         self.fired += told["fired"]
         between = time.monotonic()
         self.seconds["turns"] += between - began
+        if not told["fired"] and not self._acted:
+            return  # nobody did anything
+        self._acted = False
         while True:
             query = f"after={self._after}&limit=1000&types={','.join(EVENTS)}"
             page = await self._call("GET", f"/v1/events?{query}")

@@ -83,15 +83,34 @@ async def _until_known(hub: Harness, what: str, version: str) -> None:
         ({"effective_from": "2020-01-01T00:00:00+08:00"}, "/effective_from"),
         ({"effective_from": "2027-01-01T00:00:00"}, "/effective_from"),
         ({"rules": [{"when": {"class": "none"}}]}, "/rules/0/when/class"),
+        ({"classes/urgent/complete": None}, "/classes/urgent/complete"),
+        ({"classes/urgent/complete": {"natural": "-PT2H"}}, "/classes/urgent/complete/natural"),
+        ({"classes/general/accept": {"working": "P-1D"}}, "/classes/general/accept/working"),
+        ({"classes/general/accept": {"natural": "PT0S"}}, "/classes/general/accept"),
     ],
 )
 async def test_a_policy_with_a_fault_is_refused_with_its_place(
     hub: Harness, change: dict[str, Any], pointer: str
 ) -> None:
-    data = await _policy(hub) | {"version": "wrong"} | change
-    answer = await hub.http.post("/v1/sla/policies", json=data, headers=hub.admin)
-    assert answer.status_code == 422
-    assert answer.json()["errors"][0]["pointer"] == pointer
+    data = await _policy(hub) | {"version": "wrong"}
+    for path, value in change.items():
+        *way, name = path.split("/")
+        place = data
+        for step in way:
+            place = place[step]
+        place[name] = value
+        if value is None:
+            del place[name]
+    doors = (
+        {"policies": data}
+        if change.keys() & {"version", "effective_from"}
+        else {"policies": data, "what-if": {"policy": data}}
+    )
+    for door, body in doors.items():
+        answer = await hub.http.post(f"/v1/sla/{door}", json=body, headers=hub.admin)
+        assert answer.status_code == 422, f"{door}: {answer.text}"
+        places = [error["pointer"] for error in answer.json()["errors"]]
+        assert any(place.endswith(pointer) for place in places), f"{door}: {places}"
 
 
 @pytest.mark.parametrize(
