@@ -51,7 +51,7 @@ down: $(LOCAL)  ## stop what `make up` started; clean=1 also deletes the data
 	@exec $(PY) -m deploy.local down $(if $(clean),--clean)
 
 ##@ Develop
-.PHONY: test test-unit test-kafka test-chaos test-simulation rehearsal check new-service
+.PHONY: test test-unit test-kafka test-chaos test-simulation rehearsal check new-service new-rule
 test: $(DEV)  ## every test; the Kafka part is skipped, loudly, where Java is missing
 	@$(PY) -m pytest
 
@@ -76,6 +76,9 @@ check: $(DEV)  ## format, types, import rules, freshness of generated files: wha
 
 new-service: $(DEV)  ## write a consumer service of your own that works at once: name=rain [segment=rain-days]
 	@$(call need,name)$(PY) -m tools.new_service '$(name)' $(if $(segment),--segment '$(segment)')
+
+new-rule: $(DEV)  ## write a routing rule of your own that works at once, with its tests: name=school_zone [into=DIR]
+	@$(call need,name)$(PY) -m tools.new_rule '$(name)' $(if $(into),--into '$(into)')
 
 # one target for each file of tests/bench whose first line says `bench-<name>: …`
 BENCHES := $(subst _,-,$(patsubst tests/bench/%.py,%,$(shell grep -ls '^"""bench-' tests/bench/*.py)))

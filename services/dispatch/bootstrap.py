@@ -1,8 +1,10 @@
 """Where the parts of dispatch meet."""
 
+import asyncio
+from functools import partial
 from pathlib import Path
 
-from services.dispatch import tables
+from services.dispatch import repository, tables
 from services.dispatch.api import router
 from services.dispatch.book import SUSPENSION_END
 from services.dispatch.consumer import subscriptions
@@ -13,6 +15,8 @@ from services.dispatch.handlers.linking import LINK
 from services.dispatch.handlers.registers import Job, run_jobs
 from services.dispatch.platforms import keep_current, neighbours, seen_from
 from services.dispatch.reconcile import Reconciliation
+from services.dispatch.replay import Replays
+from services.dispatch.rules import BUILT_IN
 from services.dispatch.rules.loading import RulesError, load_rules
 from services.dispatch.working_time import after_working_time
 from shared import city as cities
@@ -26,6 +30,8 @@ from shared.http.commands import CommandQueue
 from shared.plugins.registry import PluginMissing
 from shared.service.service import SOON_S, Service
 from shared.settings import Settings
+
+STORE_S = 5.0
 
 
 def build(settings: Settings, clock: Clock, bus: Transport, database: Database) -> Service:
@@ -62,6 +68,7 @@ def build(settings: Settings, clock: Clock, bus: Transport, database: Database) 
     registers = Registers(desk, database)
     acts: CommandQueue[Act] = CommandQueue(database, Actions(desk).act)
     jobs: CommandQueue[Job] = CommandQueue(database, run_jobs, largest=1)
+    replays = Replays(desk, database)
     units_csv = city.file("units.csv").read_bytes()
     duties = city.folder / "duties.csv"
     duties_csv = duties.read_bytes() if duties.is_file() else None
@@ -70,18 +77,42 @@ def build(settings: Settings, clock: Clock, bus: Transport, database: Database) 
         await registers.set_up(units_csv, duties_csv)
 
     partitions = Partitions(database, [tables.order_words])
+
+    async def start() -> None:
+        await partitions.make()
+        if any(type(rule) not in BUILT_IN for rule in rules):
+            desk.guard.watch_from_outside(partial(_store_off, database))
+
     return Service(
         name="dispatch",
         pace_s=SOON_S,
         database=database,
-        router=router(desk, registers, acts, jobs, database, clock, file),
+        router=router(desk, registers, acts, jobs, database, clock, file, replays),
         migrations=Path(__file__).parent / "migrations",
         subscriptions=subscriptions(reactions, handovers),
         timers={SUSPENSION_END: reactions.on_suspension_end, LINK: reactions.on_link},
         setup=setup,
-        start=partitions.make,
-        background=(partitions.care, lambda: keep_current(file, desk)),
+        start=start,
+        background=(
+            partitions.care,
+            lambda: keep_current(file, desk),
+            lambda: desk.keep_rules_off(database),
+            replays.run,
+        ),
         not_ready=lambda: [desk.trouble] if desk.trouble else [],
         reconcile=Reconciliation(database),
         state=desk,
     )
+
+
+def _store_off(database: Database, rule: str, why: str) -> None:
+    """Store that a rule is off from a thread of its own, while the event loop hangs in that very rule."""
+
+    async def store() -> None:
+        own = Database(
+            database.url, database.schema, database.clock, platform=database.platform, role=database.role, pool_size=1
+        )
+        async with asyncio.timeout(STORE_S), own.transaction() as uow:
+            await repository.switch_off(uow.pg, rule, why, uow.clock.now())
+
+    asyncio.run(store())

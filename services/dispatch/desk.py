@@ -4,6 +4,7 @@ Units and duties are read again when their version in the database changed, so e
 force, and a batch costs one small query instead of many.
 """
 
+import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -29,7 +30,9 @@ from services.dispatch.domain.commands import Dispatch, Relabel
 from services.dispatch.domain.regions import Regions
 from services.dispatch.domain.units import UnitKind
 from services.dispatch.domain.work_order import WorkingTime
+from services.dispatch.rules.guard import Guard
 from shared.clock import ZONE
+from shared.db.database import Database
 from shared.errors import Transient
 from shared.ids import uuid7
 
@@ -49,6 +52,7 @@ class RoutingDesk:
     regions: Regions
     rules: Sequence[RoutingRule]
     working_time: WorkingTime
+    guard: Guard = field(default_factory=Guard)
     trouble: str | None = None
     """why routing must not be done: the rules or the platform directory cannot be used"""
     rules_trouble: str | None = None
@@ -59,6 +63,7 @@ class RoutingDesk:
     _limited: tuple[str, ...] = ()
     _looked_at: float = 0.0
     _counted_at: float = 0.0
+    _rules_off: int = 0
 
     @property
     def platform(self) -> str:
@@ -94,27 +99,62 @@ class RoutingDesk:
                 self._limited = tuple(unit.code for unit in units if unit.capacity is not None)
         if versions.get("duties", 0) != self.duties.version:
             self.duties = DutyList(await repository.read_duties(pg), versions.get("duties", 0))
+        if versions.get("rules_off", 0) != self._rules_off:
+            await self._read_rules_off(pg)
+            self._rules_off = versions["rules_off"]
         if not self.ready:
             raise _no_units()
         if self._limited and time.monotonic() - self._counted_at > LOAD_AGE_S:
             self._counted_at = time.monotonic()
             self.open_orders = await repository.open_orders(pg, self._limited)
 
+    async def _read_rules_off(self, pg: Any) -> None:
+        """Somebody switched a rule off, or on again."""
+        off = await repository.rules_off(pg)
+        for name in self.guard.off.keys() - off.keys() - self.guard.unsaved.keys():
+            del self.guard.off[name]
+            self.guard.turned_on(name)
+        self.guard.off.update(off)
+
+    async def keep_rules_off(self, database: Database) -> None:
+        """Store which rules were switched off here, so that every replica knows; until cancelled."""
+        while True:
+            await self.guard.news.wait()
+            self.guard.news.clear()
+            for name, why in list(self.guard.unsaved.items()):
+                try:
+                    async with database.transaction() as uow:
+                        await repository.switch_off(uow.pg, name, why, uow.clock.now())
+                except Transient:
+                    self.guard.news.set()
+                    await asyncio.sleep(1)
+                    break
+                self.guard.unsaved.pop(name, None)
+
     def decide(
-        self, case: Case, at: datetime, without: frozenset[str] = frozenset(), units: UnitDirectory | None = None
+        self,
+        case: Case,
+        at: datetime,
+        without: frozenset[str] = frozenset(),
+        units: UnitDirectory | None = None,
+        *,
+        rules: Sequence[RoutingRule] | None = None,
+        duties: DutyList | None = None,
     ) -> Decision:
-        """The chain's decision at `at`; `without` are units that returned the case, `units` another version to try."""
+        """The chain's decision at `at`; `without` are units that returned the case. `units`, `rules` and `duties` are
+        others to try."""
         context = Context(
             now=at,
             zone=ZONE,
             regions=self.regions,
             units=units or self.units,
-            duties=self.duties,
+            duties=self.duties if duties is None else duties,
             platforms=self.platforms,
             without=without,
             open_orders=self.open_orders,
         )
-        decision = decide(self.rules, case, context)
+        with self.guard.watching():
+            decision = decide(self.rules if rules is None else rules, case, context, self.guard.ask)
         for rule in decision.failures:
             RULE_FAILURES.labels(rule).inc()
         return decision

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field
 from services.dispatch.domain.case import HandlingClass
 from services.dispatch.domain.duties import DutyKind
 from services.dispatch.domain.work_order import ReturnReason
-from shared.http.bodies import Body, Code, Note
+from shared.http.bodies import Body, Code, Instant, Note
 
 
 def _text(what: str) -> Callable[[Any], Any]:
@@ -104,6 +104,20 @@ class CodesBody(Body):
 
     codes: Annotated[dict[MatterPrefix, MatterPrefix], Field(max_length=20_000)]
     units_version: Annotated[int | None, Field(ge=1, lt=1 << 62)] = None
+
+
+class ReplayBody(Body):
+    """A chain that is only tried on the orders of a time: what would be otherwise, the rest as it is."""
+
+    since: Annotated[Instant, Field(alias="from")]
+    until: Annotated[Instant, Field(alias="to")]
+    rules: Annotated[list[Code], Field(min_length=1, max_length=100)] | None = None
+    """names of installed rules in their order"""
+    add_duties: Annotated[list[DutyBody], Field(max_length=5_000)] = Field(default_factory=list)
+    without_duties: Annotated[list[Code], Field(max_length=5_000)] = Field(default_factory=list)
+    """ids of GET /v1/duties"""
+    units_version: Annotated[int | None, Field(ge=1, lt=1 << 62)] = None
+    """an imported version"""
 
 
 class PreviewBody(Body):

@@ -97,6 +97,48 @@ lamps = Table(
     Column("complete_due_at", DateTime(timezone=True)),
 )
 
+# rules that were slow or stuck: not asked until a person switches them on
+rules_off = Table(
+    "rules_off",
+    metadata,
+    Column("rule", Text, primary_key=True),
+    Column("reason", Text, nullable=False),
+    Column("since", DateTime(timezone=True), nullable=False),
+)
+
+# past orders decided again by changed rules or duties, and which of them would have had another lead
+replays = Table(
+    "replays",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("state", Text, nullable=False),
+    Column("change", JSONB, nullable=False),
+    Column("opened_from", DateTime(timezone=True), nullable=False),
+    Column("opened_to", DateTime(timezone=True), nullable=False),
+    Column("cursor", Text, nullable=False),
+    Column("total", BigInteger, nullable=False),
+    Column("examined", BigInteger, nullable=False),
+    Column("moved", BigInteger, nullable=False),
+    Column("error", Text),
+    Column("lease", Text),
+    Column("leased_until", DateTime(timezone=True)),
+    Column("asked_by", Text, nullable=False),
+    Column("asked_at", DateTime(timezone=True), nullable=False),
+    Column("ended_at", DateTime(timezone=True)),
+)
+
+replay_moves = Table(
+    "replay_moves",
+    metadata,
+    Column("replay_id", Text, primary_key=True),
+    Column("work_order_id", Text, primary_key=True),
+    Column("lead", Text, nullable=False),
+    Column("lead_now", Text, nullable=False),
+    Column("lead_then", Text, nullable=False),
+    Column("rule_now", Text, nullable=False),
+    Column("rule_then", Text, nullable=False),
+)
+
 disputes = Table(
     "disputes",
     metadata,

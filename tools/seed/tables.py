@@ -39,7 +39,7 @@ REGISTERS: Final = {
         "tag_proposals",
         "models",
     ),
-    "dispatch": ("registries", "unit_versions", "duties"),
+    "dispatch": ("registries", "unit_versions", "duties", "rules_off"),
     "sla": ("policies", "calendars"),
     "evaluate": ("formulas",),
     "journal": ("webhooks",),
@@ -49,6 +49,7 @@ REGISTERS: Final = {
 PASSING: Final = {
     "intake": ("handoffs", "peer_messages", "peer_nonces"),
     "classify": ("recent", "review_leases", "second_opinions", "advice", "memory"),
+    "dispatch": ("replays", "replay_moves"),
     "journal": ("webhook_deliveries",),
     "evaluate": (
         "publications",

@@ -3,10 +3,12 @@
 from fastapi import APIRouter
 
 from services.dispatch.api import registers as registers_api
+from services.dispatch.api import routing as routing_api
 from services.dispatch.api import work_orders as work_orders_api
 from services.dispatch.desk import RoutingDesk
 from services.dispatch.handlers import Act, Registers
 from services.dispatch.handlers.registers import Job
+from services.dispatch.replay import Replays
 from shared.clock import Clock
 from shared.db.database import Database
 from shared.federation.directory import DirectoryFile
@@ -22,9 +24,11 @@ def router(
     database: Database,
     clock: Clock,
     file: DirectoryFile,
+    replays: Replays,
 ) -> APIRouter:
     """The routes of `work-orders`, `disputes`, `approvals`, `duties`, `routing`, `units` and `platforms`."""
     routes = APIRouter(tags=["dispatch"], route_class=StrictRoute)
     work_orders_api.add_routes(routes, desk, acts, database, clock)
     registers_api.add_routes(routes, desk, registers, jobs, database, clock, file)
+    routing_api.add_routes(routes, desk, replays, jobs, database)
     return routes

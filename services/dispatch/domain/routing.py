@@ -4,7 +4,7 @@ A rule is pure: it reads the case and the context and answers a `Proposal` or a 
 citizen could read, in Chinese. `docs/writing-a-routing-rule.md` shows how to write one.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, tzinfo
 from enum import StrEnum
@@ -100,6 +100,8 @@ class Outcome(StrEnum):
     PROPOSED = "proposed"
     PASSED = "passed"
     FAILED = "failed"
+    OFF = "off"
+    """not asked: it was slow or stuck before"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +126,19 @@ class Decision:
     def failures(self) -> tuple[str, ...]:
         """Names of the rules that raised or answered nonsense."""
         return tuple(answer.rule for answer in self.answers if answer.outcome is Outcome.FAILED)
+
+
+class SwitchedOff(Exception):
+    """A rule that is not asked; the text says why."""
+
+
+Ask = Callable[[RoutingRule, Case, Context], Proposal | Pass]
+"""how a rule is asked: may raise `SwitchedOff`, and whatever the rule raises"""
+
+
+def asked(rule: RoutingRule, case: Case, context: Context) -> Proposal | Pass:
+    """Ask without a guard."""
+    return rule.propose(case, context)
 
 
 def nonsense(answer: object, context: Context) -> str | None:
@@ -153,7 +168,7 @@ def nonsense(answer: object, context: Context) -> str | None:
     return None
 
 
-def decide(rules: Sequence[RoutingRule], case: Case, context: Context) -> Decision:
+def decide(rules: Sequence[RoutingRule], case: Case, context: Context, ask: Ask = asked) -> Decision:
     """Asks every rule in order; the first lead wins, later ones are kept as `proposed`.
 
     Fields beside the lead are taken from whoever names them first. A rule that raises or answers nonsense is recorded
@@ -165,8 +180,11 @@ def decide(rules: Sequence[RoutingRule], case: Case, context: Context) -> Decisi
         if agreed is not context.so_far:
             context = replace(context, so_far=agreed)
         try:
-            answer = rule.propose(case, context)
+            answer = ask(rule, case, context)
             problem = nonsense(answer, context)  # may raise too: an answer can hold anything
+        except SwitchedOff as off:
+            answers.append(RuleAnswer(rule.name, Outcome.OFF, str(off)))
+            continue
         except Exception as error:  # a plug-in may fail in any way; the case must not wait for its author
             problem = f"raised {type(error).__name__}: {error}"
         if problem is not None:

@@ -43,6 +43,10 @@ from services.dispatch.repository.registers import (
     read_duties,
     read_units,
     registry_versions,
+    rules_off,
+    rules_off_since,
+    switch_off,
+    switch_on,
 )
 
 __all__ = [
@@ -78,8 +82,12 @@ __all__ = [
     "remember_appeals",
     "remember_feedback",
     "remember_labels",
+    "rules_off",
+    "rules_off_since",
     "save_handoff",
     "save_lamps",
+    "switch_off",
+    "switch_on",
     "unfinished_orders",
     "waiting_orders",
 ]

@@ -112,6 +112,36 @@ async def add_duties(pg: Any, duties: Sequence[Duty], by: str, at: datetime) -> 
     await set_registry(pg, "duties")
 
 
+async def rules_off(pg: Any) -> dict[str, str]:
+    """Rules that are not asked, and why."""
+    rows = await pg.fetch(f"SELECT rule, reason FROM {tables.rules_off.fullname}")
+    return {row["rule"]: row["reason"] for row in rows}
+
+
+async def switch_off(pg: Any, rule: str, reason: str, at: datetime) -> None:
+    """Ask `rule` no more; the first reason stays."""
+    await pg.execute(
+        f"INSERT INTO {tables.rules_off.fullname} (rule, reason, since) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+        rule,
+        reason,
+        at,
+    )
+    await set_registry(pg, "rules_off")
+
+
+async def switch_on(pg: Any, rule: str) -> bool:
+    """Ask `rule` again; False when it was not off."""
+    gone = await pg.fetchval(f"DELETE FROM {tables.rules_off.fullname} WHERE rule = $1 RETURNING true", rule)
+    if gone:
+        await set_registry(pg, "rules_off")
+    return gone is not None
+
+
+async def rules_off_since(pg: Any) -> dict[str, datetime]:
+    rows = await pg.fetch(f"SELECT rule, since FROM {tables.rules_off.fullname}")
+    return {row["rule"]: row["since"] for row in rows}
+
+
 async def list_duties(
     pg: Any, matter: str | None, region: str | None, kind: str | None, after: str | None, limit: int
 ) -> list[dict[str, Any]]:
