@@ -8,7 +8,6 @@ from services.classify import repository
 from services.classify.domain.catalogue import Matter
 from services.classify.domain.labels import Link
 from services.classify.domain.recollection import Recollection
-from services.classify.knowledge import Knowledge
 from shared.clock import rfc3339
 from shared.events.catalog import labels as catalog
 
@@ -88,39 +87,3 @@ def recollection_answer(recollection: Recollection | None) -> dict[str, Any] | N
     if recollection is None:
         return None
     return {"persons": recollection.persons, "similarity": round(recollection.similarity, 4)}
-
-
-def quality_answer(figures: dict[str, Any], knowledge: Knowledge) -> dict[str, Any]:
-    """Agreement of persons with labels, each rate beside its counts."""
-    models: dict[str, dict[str, Any]] = {}
-    for row in figures["counted"]:
-        counts = {name: row[name] for name in ("labelled", "in_review", "degraded", "urgent")}
-        models[row["model"]] = {"model": row["model"], **counts, "reviewed": 0, "confirmed": 0}
-    matters = []
-    for row in figures["judged"]:
-        empty = {"model": row["model"], "labelled": 0, "in_review": 0, "degraded": 0, "urgent": 0}
-        model = models.setdefault(row["model"], {**empty, "reviewed": 0, "confirmed": 0})
-        model["reviewed"] += row["reviewed"]
-        model["confirmed"] += row["confirmed"]
-        matter = knowledge.catalogue.get(row["matter"])
-        matters.append(
-            {
-                "model": row["model"],
-                "matter": row["matter"],
-                "name": matter.name if matter else None,
-                "reviewed": row["reviewed"],
-                "confirmed": row["confirmed"],
-                "accuracy": round(row["confirmed"] / row["reviewed"], 4),
-                "mean_probability": round(row["promised"], 4),
-            }
-        )
-    for model in models.values():
-        model["accuracy"] = round(model["confirmed"] / model["reviewed"], 4) if model["reviewed"] else None
-    agreement = figures["agreement"]
-    share = round(agreement["agreed"] / agreement["pairs"], 4) if agreement["pairs"] else None
-    return {
-        "models": list(models.values()),
-        "matters": matters,
-        "agreement": {**agreement, "share": share},
-        "advice": figures["advised"],
-    }

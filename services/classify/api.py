@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query
@@ -13,7 +13,6 @@ from services.classify.answers import (
     catalogue_matter_answer,
     link_answer,
     matter_answer,
-    quality_answer,
     recollection_answer,
     review_answer,
 )
@@ -40,6 +39,7 @@ from services.classify.jobs import Job
 from services.classify.knowledge import Knowledge, Library
 from services.classify.labelling import Case, matter_of
 from services.classify.places import Places
+from services.classify.quality import figures
 from services.classify.reviewing import Decision
 from services.classify.schemas import (
     ActivateModelBody,
@@ -134,12 +134,11 @@ def router(
 
     @routes.get("/v1/classify/quality")
     async def quality(who: Reader, days: Annotated[int, Query(ge=1, le=3_660)] = 30) -> dict[str, Any]:
-        """How often persons agreed with the labels of the last `days`, per model and matter, with the counts."""
+        """How often persons agreed with the labels of the last `days`, by model (with calibration and coverage), matter
+        and month (with drift), each rate beside its counts."""
         now = clock.now()
         async with database.read() as pg:
-            knowledge = await library.present(pg, now)
-            figures = await review_queue.quality(pg, now - timedelta(days=days))
-        return {"days": days, **quality_answer(figures, knowledge)}
+            return await figures(pg, now, days, await library.present(pg, now))
 
     @routes.get("/v1/classify/safety-examples")
     async def list_safety_examples(who: Reader, page: Paged) -> dict[str, Any]:

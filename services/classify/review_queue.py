@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from services.classify.domain.catalogue import HandlingClass
-from services.classify.tables import advice, label_counts, labels, review_leases, reviews, second_opinions
+from services.classify.tables import advice, labels, review_leases, reviews, second_opinions
 from shared.db import bulk
 from shared.db.where import Where
 from shared.security.scope import Scope
@@ -138,42 +138,3 @@ async def asked_again(pg: Any, ids: Sequence[str]) -> dict[str, str]:
 async def add_opinions(pg: Any, rows: Sequence[Mapping[str, Any]]) -> None:
     """Second opinions: they change no label."""
     await bulk.update(pg, second_opinions, rows, key=["appeal_id"])
-
-
-async def quality(pg: Any, since: datetime) -> dict[str, Any]:
-    """Counts of labels and of persons' decisions since `since`, per model and per matter.
-
-    Only the first decision about a label judges the model: later ones are changes of mind. `agreement`: second
-    opinions, and how many chose the first one's matter.
-    """
-    counted = await pg.fetch(
-        "SELECT model, sum(labelled)::bigint AS labelled, sum(in_review)::bigint AS in_review,"
-        " sum(degraded)::bigint AS degraded, sum(urgent)::bigint AS urgent"
-        f" FROM {label_counts.fullname} WHERE day >= $1 GROUP BY model ORDER BY model",
-        since.date(),
-    )
-    judged = await pg.fetch(
-        "SELECT model, matter_before AS matter, count(*) AS reviewed,"
-        " count(*) FILTER (WHERE matter_before = matter_after) AS confirmed,"
-        " avg(probability)::float8 AS promised"
-        f" FROM {reviews.fullname} WHERE at >= $1 AND sequence = 2 GROUP BY model, matter_before"
-        " ORDER BY model, matter_before",
-        since,
-    )
-    agreed = await pg.fetchrow(
-        "SELECT count(*) AS pairs, count(*) FILTER (WHERE matter = first_matter) AS agreed"
-        f" FROM {second_opinions.fullname} WHERE actor IS NOT NULL AND at >= $1",
-        since,
-    )
-    advised = await pg.fetch(
-        "SELECT v.model, count(*) AS given, count(*) FILTER (WHERE v.matter = r.matter_after) AS agreed"
-        f" FROM {reviews.fullname} r JOIN {advice.fullname} v USING (appeal_id)"
-        " WHERE r.at >= $1 AND r.sequence = 2 AND v.state = 'given' AND v.at <= r.at GROUP BY v.model ORDER BY v.model",
-        since,
-    )
-    return {
-        "advised": [dict(row) for row in advised],
-        "counted": [dict(row) for row in counted],
-        "judged": [dict(row) for row in judged],
-        "agreement": dict(agreed),
-    }

@@ -170,6 +170,9 @@ async def test_a_person_corrects_a_label(hub: Harness) -> None:
     assert appeal_id not in await queue(hub)
     quality = (await hub.http.get("/v1/classify/quality", headers=hub.admin)).json()
     assert sum(row["reviewed"] for row in quality["models"]) >= 1
+    assert {"accuracy", "coverage", "calibration", "mean_probability"} <= quality["models"][0].keys()
+    assert quality["matters"][0]["reviewed"] >= 1
+    assert {"month", "accuracy", "ece", "coverage", "drift", "models"} <= quality["months"][-1].keys()
 
 
 async def test_urgent_by_words_stays_urgent_until_a_person_lowers_it(hub: Harness) -> None:
