@@ -9,10 +9,10 @@
     python -m tests.bench.quality catalogue data=F text=COL[,COL] label=COL catalogue=F path=COL,COL,COL
 
 `month`: trained before a day, judged after it, as `make train` and `make evaluate` do. `folds`: k-fold macro-F1,
-copies of one text in one fold. `online`: the fit that learns from every single case, from nothing, in time order, judged
-before it learns. `flag`: recall and precision of one label, threshold from the other folds; `lead=no` leaves out the
-phrase that opens a call (it names the kind). `catalogue`: the first level of a catalogue by its own names alone. The
-last line is one JSON object.
+copies of one text in one fold. `online`: the fit that learns from every single case, from nothing, in time order,
+judged before it learns. `flag`: recall and precision of one label, threshold from the other folds; `lead=no` leaves out
+the phrase that opens a call (it names the kind). `catalogue`: the first level of a catalogue by its own names alone.
+The last line is one JSON object.
 """
 
 import csv
