@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import httpx
@@ -115,13 +116,19 @@ def test_the_judge_finds_what_cannot_be() -> None:
     assert anomalies(first, [told("read", (0, 1), 200, "accepted", 2), told("accept", (2, 3), 200, "accepted", 2)])
 
 
+def orders_of(http: httpx.Client, path: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = http.get(path).json()["work_orders"]
+    return found
+
+
 @pytest.fixture
 def orders(http: httpx.Client) -> list[dict[str, Any]]:
     found = []
     for number in range(ORDERS):
         body = {"channel": "web", "text": f"路灯不亮 {uuid.uuid4().hex}", "location": {"region_code": "460106"}}
         appeal = http.post("/v1/appeals", json=body).json()["id"]
-        order = until(lambda appeal=appeal: http.get(f"/v1/appeals/{appeal}").json()["work_orders"], f"order {number}")
+        path = f"/v1/appeals/{appeal}"
+        order = until(partial(orders_of, http, path), f"order {number}")
         found.append(order[0]["id"])
     units = [unit["code"] for unit in http.get("/v1/units", params={"region": "460106", "limit": 5}).json()["items"]]
     ready = []
