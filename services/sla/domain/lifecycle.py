@@ -59,6 +59,18 @@ def dispatched(clock_set: ClockSet, at: datetime, terms: Terms, *, round_: int) 
     return clock_set, ended + started
 
 
+def offered(clock_set: ClockSet, at: datetime, terms: Terms, *, round_: int) -> Change:
+    """Another platform is asked to take the order: it has half an hour to say anything."""
+    clock_set, ended = _stop(clock_set, ClockName.HANDOFF, at, "dispatched")
+    clock_set, started = _start(clock_set, ClockName.HANDOFF, round_, at, at, terms)
+    return clock_set, ended + started
+
+
+def answered(clock_set: ClockSet, at: datetime) -> Change:
+    """The other platform said something, or is asked no longer."""
+    return _stop(clock_set, ClockName.HANDOFF, at, "answered")
+
+
 def accepted(clock_set: ClockSet, at: datetime) -> Change:
     return _stop(clock_set, ClockName.ACCEPT, at, "accepted")
 
@@ -69,7 +81,7 @@ def returned(clock_set: ClockSet, at: datetime) -> Change:
 
 
 def disputed(clock_set: ClockSet, at: datetime, terms: Terms) -> Change:
-    clock_set, ended = _stop(clock_set, ClockName.ACCEPT, at, "disputed")
+    clock_set, ended = _stop_each(clock_set, (ClockName.ACCEPT, ClockName.RULING), at, "disputed")
     clock_set, started = _start(clock_set, ClockName.RULING, _next_round(clock_set, ClockName.RULING), at, at, terms)
     return clock_set, ended + started
 
