@@ -51,7 +51,7 @@ down: $(LOCAL)  ## stop what `make up` started; clean=1 also deletes the data
 	@exec $(PY) -m deploy.local down $(if $(clean),--clean)
 
 ##@ Develop
-.PHONY: test test-unit test-kafka test-chaos test-simulation rehearsal check new-service new-rule
+.PHONY: test test-unit test-kafka test-chaos test-federation test-simulation rehearsal check new-service new-rule
 test: $(DEV)  ## every test; the Kafka part is skipped, loudly, where Java is missing
 	@$(PY) -m pytest
 
@@ -64,6 +64,9 @@ test-kafka: $(DEV)  ## the tests that need Apache Kafka
 
 test-chaos: $(DEV)  ## nothing lost, nothing twice, under kills of everything (20 min) [rounds=N] [transport=embedded] [seed=N]
 	@$(PY) -m tests.chaos $(foreach word,rounds transport seed rate only,$(if $($(word)),'$(word)=$($(word))'))
+
+test-federation: $(DEV)  ## three platforms hand cases over while lines break and one is killed (20 min) [n=2000] [rate=50] [down=600] [seed=1]
+	@$(PY) -m tests.federation $(foreach word,n rate down seed,$(if $($(word)),'$(word)=$($(word))'))
 
 test-simulation: $(DEV)  ## the runtime in 100,000 schedules, each chosen by its seed [schedules=N] [seed=N] [processes=N] [trace=1]
 	@$(PY) -m tests.simulation schedules=$(or $(schedules),100000) processes=$(or $(processes),4) $(if $(seed),seed=$(seed)) $(if $(trace),trace=$(trace) processes=1)

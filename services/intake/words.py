@@ -37,6 +37,7 @@ CLOCKS: Final = {
     "review": "复核",
     "ruling": "裁定",
     "rating": "评价",
+    "handoff": "移交回执",
 }
 RETURN_REASONS: Final = {
     "not_my_duty": "不属本单位职责",

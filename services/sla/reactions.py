@@ -24,6 +24,10 @@ IGNORED = (
 """facts that move no clock (domain.md: "Nothing else moves a clock")"""
 
 
+OFFERED = ("dispatched", "accepted")
+"""where an order stands while another platform is asked to take it"""
+
+
 @dataclass(frozen=True, slots=True)
 class FeedbackFact:
     """What a feedback event says to the clocks; it holds once the completion at `asked_at` is applied."""
@@ -87,7 +91,15 @@ def on_order_event(clock_set: ClockSet | None, event: work_orders.WorkOrderEvent
         clock_set, more = lifecycle.reclassed(clock_set, at, terms, case)
         facts += more
     clock_set, more = _by_type(clock_set, event, at, terms)
-    return clock_set, facts + more
+    facts += more
+    asked = order.handoff is not None and order.handoff.state == "offered" and order.status in OFFERED
+    if asked and isinstance(event, work_orders.WorkOrderDispatched):
+        clock_set, more = lifecycle.offered(clock_set, at, terms, round_=order.dispatch_no)
+        facts += more
+    elif not asked:
+        clock_set, more = lifecycle.answered(clock_set, at)
+        facts += more
+    return clock_set, facts
 
 
 def _by_type(clock_set: ClockSet, event: work_orders.WorkOrderEvent, at: datetime, terms: Terms) -> Change:

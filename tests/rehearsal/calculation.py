@@ -25,6 +25,7 @@ TABLE: dict[str, dict[str, Rule]] = {
         "callback": NATURAL_DAY,
         "review": ("natural", 2 * HOUR),
         "ruling": ("natural", 30 * MINUTE),
+        "handoff": ("natural", 30 * MINUTE),
     },
     "livelihood": {
         "accept": ("natural", 30 * MINUTE),
@@ -33,6 +34,7 @@ TABLE: dict[str, dict[str, Rule]] = {
         "callback": NATURAL_DAY,
         "review": ("natural", 15 * MINUTE),
         "ruling": ("working", 4 * HOUR),
+        "handoff": ("natural", 30 * MINUTE),
     },
     "general": {
         "accept": ("working", 4 * HOUR),
@@ -41,6 +43,7 @@ TABLE: dict[str, dict[str, Rule]] = {
         "callback": ("natural", 48 * HOUR),
         "review": ("natural", 2 * HOUR),
         "ruling": ("working", 4 * HOUR),
+        "handoff": ("natural", 30 * MINUTE),
     },
     "complex": {
         "accept": ("working", 4 * HOUR),
@@ -49,6 +52,7 @@ TABLE: dict[str, dict[str, Rule]] = {
         "callback": ("natural", 48 * HOUR),
         "review": ("natural", 2 * HOUR),
         "ruling": ("working", 4 * HOUR),
+        "handoff": ("natural", 30 * MINUTE),
     },
 }
 CONSULT: Rule = ("working", 5)

@@ -13,7 +13,7 @@ from tests.rehearsal.calculation import Watch
 
 KEPT = (
     *("id", "status", "lead", "class", "kind", "in_review", "round", "dispatch_no", "received_at", "taken_at"),
-    *("opened_at", "region_code", "dispute_id", "matter", "appeal_ids", "version"),
+    *("opened_at", "region_code", "dispute_id", "matter", "appeal_ids", "version", "handoff"),
 )
 
 
@@ -171,6 +171,12 @@ class _Order:
                 self._start("complete", order["round"], at, at, halved=True)
             case "closed" | "cancelled" | "handed_off":
                 self._stop(at, *{watch.clock for watch in self.watches})
+        offer = order["handoff"]
+        asked = bool(offer) and offer["state"] == "offered" and order["status"] in ("dispatched", "accepted")
+        if not asked or entry.type == "work_order.dispatched":
+            self._stop(at, "handoff")
+        if asked and entry.type == "work_order.dispatched":
+            self._start("handoff", order["dispatch_no"], at, at)
 
     def _open(self, order: dict[str, Any], at: datetime) -> None:
         self._class(order, at)

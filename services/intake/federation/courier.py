@@ -228,7 +228,7 @@ class Courier:
             elif _is_silence(status):
                 waits[letter.id] = (0.0, answer.error)
             elif status in _LATER:
-                waits[letter.id] = (_backoff(REFUSED_S, letter.attempts), _words(answer))
+                waits[letter.id] = (_backoff(REFUSED_S, letter.attempts - 1), _words(answer))
             elif 200 <= status < 300 and not _matters(letter, answer):
                 outcome = "delivered"
                 done.append(letter.id)

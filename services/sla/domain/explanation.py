@@ -21,6 +21,7 @@ CLOCK_WORDS = {
     ClockName.REVIEW: "人工复核",
     ClockName.RULING: "争议裁定",
     ClockName.RATING: "评价督办",
+    ClockName.HANDOFF: "移交回执",
 }
 
 _WEEKDAYS = ("周一", "周二", "周三", "周四", "周五", "周六", "周日")

@@ -36,7 +36,8 @@ class HandlingClass(StrEnum):
 
 
 class ClockName(StrEnum):
-    """What is timed. `rating` carries levels only and has no budget."""
+    """What is timed. `rating` carries levels only and has no budget; that of `handoff`, an offer to another platform
+    without a receipt, is the same everywhere."""
 
     ACCEPT = "accept"
     FIRST_CONTACT = "first_contact"
@@ -45,9 +46,11 @@ class ClockName(StrEnum):
     REVIEW = "review"
     RULING = "ruling"
     RATING = "rating"
+    HANDOFF = "handoff"
 
 
-BUDGETED = tuple(name for name in ClockName if name is not ClockName.RATING)
+BUDGETED = tuple(name for name in ClockName if name not in (ClockName.RATING, ClockName.HANDOFF))
+"""those whose budgets a city chooses"""
 
 
 class Counting(StrEnum):
@@ -133,6 +136,9 @@ class Allowance:
         return {self.counting.value: duration_text(self.amount)}
 
 
+UNANSWERED = Allowance(Counting.NATURAL, timedelta(minutes=30))
+"""how long a hand-over may be without a receipt (domain.md, Dispatch 6: fixed)"""
+
 _DURATION = re.compile(
     r"P(?:(\d{1,9})D)?(?:T(?=\d)(?:(\d{1,9})H)?(?:(\d{1,9})M)?(?:(\d{1,9}(?:\.\d{1,6})?)S)?)?", re.ASCII
 )
@@ -206,6 +212,8 @@ class Policy:
 
     def allowance(self, clock: ClockName, case: Case) -> tuple[Allowance, ...]:
         """What the clock may use: the first is granted, further ones are caps; the earliest deadline counts."""
+        if clock is ClockName.HANDOFF:
+            return (UNANSWERED,)
         granted = self.table[case.handling_class][clock]
         caps: list[Allowance] = []
         for rule in self.rules:

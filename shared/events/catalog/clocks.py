@@ -12,7 +12,7 @@ class ClockState(Snapshot, frozen=True, kw_only=True):
     """One clock of one round."""
 
     clock: str
-    """accept, first_contact, complete, callback, review, ruling, rating"""
+    """accept, first_contact, complete, callback, review, ruling, rating, handoff"""
     round: int
     started_at: datetime
     due_at: datetime

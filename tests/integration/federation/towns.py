@@ -6,7 +6,7 @@ import contextlib
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -95,12 +95,17 @@ class _Server(uvicorn.Server):
         yield
 
 
-@asynccontextmanager
-async def serving(hub: Harness, url: str) -> AsyncIterator[None]:
+def serving(hub: Harness, url: str) -> AbstractAsyncContextManager[None]:
     """The hub behind its address."""
+    return serving_app(hub._route, url)
+
+
+@asynccontextmanager
+async def serving_app(app: Any, url: str) -> AsyncIterator[None]:
+    """An application behind its address."""
     port = int(url.rpartition(":")[2])
     config = uvicorn.Config(
-        hub._route,
+        app,
         host="127.0.0.1",
         port=port,
         log_config=None,
