@@ -141,7 +141,7 @@ async def test_receipts_that_repeat_or_come_in_disorder_change_nothing(
     posted, offer = await offered(hub, stranger)
     clocks = [{"clock": "complete", "used_s": 60, "allowed_s": 3600, "due_at": AT}]
     rating = {"contacted": True, "solved": True, "satisfaction": 4}
-    sent = [
+    sent: list[tuple[int, str, dict[str, Any]]] = [
         (3, "completed", {"status": "answered", "result": "已清运", "rating": rating, "final": True}),
         (1, "accepted", {}),
         (2, "accepted", {"status": "in_progress", "clocks": clocks}),
