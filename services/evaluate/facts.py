@@ -5,7 +5,6 @@ later dispatch): events may come twice, and those of different keys in any order
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -48,7 +47,7 @@ def _case(message: Message[ratings.FeedbackEvent], zone: ZoneInfo) -> dict[str, 
         "unit": after.unit,
         "closed_at": closed_at,
         "period": period_of(closed_at, zone) if closed_at else None,
-        **{name: value for name, value in asdict(counts).items() if name in CASE_COUNTS},
+        **{name: getattr(counts, name) for name in CASE_COUNTS},
     }
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -60,7 +60,7 @@ class Feed(Protocol):
         """The last position there is."""
         ...
 
-    def parts(self, after: int, types: Iterable[str]) -> AsyncIterator[Part]:
+    def parts(self, after: int, types: Iterable[str]) -> AsyncGenerator[Part]:
         """Everything behind position `after` of these types, to the end of what is there."""
         ...
 
@@ -76,7 +76,7 @@ class HttpFeed:
         answer = msgspec.json.decode(await self._get("/v1/events/counts", {"after": "latest"}))
         return int(answer["next"])
 
-    async def parts(self, after: int, types: Iterable[str]) -> AsyncIterator[Part]:
+    async def parts(self, after: int, types: Iterable[str]) -> AsyncGenerator[Part]:
         wanted = ",".join(sorted(types))
 
         def ask(position: int) -> asyncio.Task[bytes]:
@@ -118,7 +118,7 @@ class FileFeed:
             last = part.position
         return last
 
-    async def parts(self, after: int, types: Iterable[str]) -> AsyncIterator[Part]:
+    async def parts(self, after: int, types: Iterable[str]) -> AsyncGenerator[Part]:
         wanted = frozenset(types)
         lines = self._lines()
         while part := await asyncio.to_thread(self._part, lines, after, wanted):

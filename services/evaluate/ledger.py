@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
+from contextlib import aclosing
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -11,8 +12,11 @@ from services.evaluate.feed import Feed
 from services.evaluate.tables import Ledger
 from shared.db.database import Database
 from shared.errors import Problem
+from shared.events.event import Message
 
 WANTED = frozenset().union(*facts.TYPES.values())
+PIECE = 4_000
+"""events of one transaction"""
 Progress = Callable[[int, int], None]
 """(position reached, position wanted)"""
 
@@ -33,20 +37,20 @@ async def read_up_to(
         at = await position_of(pg, ledger, database.platform)
     if at >= target:
         return
-    pieces = feed.parts(at, WANTED)
-    try:
+    gathered: list[Message[Any]] = []
+    async with aclosing(feed.parts(at, WANTED)) as pieces:
         async for part in pieces:
             reached = min(part.position, target)
-            events = [message for position, message in part.events if position <= target]
-            await _count(database, ledger, zone, at, reached, [m for m in events if m.platform == database.platform])
-            at = reached
-            progress(at, target)
-            if at >= target:
-                return
-    finally:
-        if isinstance(pieces, AsyncIterator) and hasattr(pieces, "aclose"):
-            await pieces.aclose()
-    await _count(database, ledger, zone, at, target, [])  # the rest of it tells nothing that is counted
+            events = (message for position, message in part.events if position <= target)
+            gathered += [message for message in events if message.platform == database.platform]
+            if len(gathered) >= PIECE or reached - at >= 20 * PIECE or reached >= target:
+                await _count(database, ledger, zone, at, reached, gathered)
+                at, gathered = reached, []
+                progress(at, target)
+                if at >= target:
+                    return
+    await _count(database, ledger, zone, at, target, gathered)  # the rest of it tells nothing that is counted
+    progress(target, target)
 
 
 async def _count(

@@ -12,6 +12,8 @@ from rich.console import Console
 
 from services.evaluate.bootstrap import publisher_of
 from services.evaluate.feed import FileFeed
+from services.evaluate.ledger import position_of
+from services.evaluate.tables import LEDGER
 from shared.clock import SystemClock
 from shared.db.database import Database
 from shared.db.migrate import known_role
@@ -28,14 +30,15 @@ async def _rebuild(settings: Settings, period: str, journal: Path | None) -> dic
     if journal is not None:
         publisher.feed = FileFeed(journal)
     began = time.monotonic()
-    first: int | None = None
-    last = 0
+    async with database.look_up() as pg:
+        start = await position_of(pg, LEDGER, settings.platform)
+    last = start
     try:
         with Console(stderr=True).status("reading what was published …") as line:
 
             def show(at: int, of: int) -> None:
-                nonlocal first, last
-                first, last = at if first is None else first, at
+                nonlocal last
+                last = at
                 line.update(f"position {at:,} of {of:,}")
 
             answer = await publisher.rebuild(period, show)
@@ -43,7 +46,9 @@ async def _rebuild(settings: Settings, period: str, journal: Path | None) -> dic
         await close()
         await database.close()
     seconds = time.monotonic() - began
-    return answer | {"seconds": round(seconds, 1), "events_per_second": round((last - (first or 0)) / seconds)}
+    # of a rebuild beside publications that stand: from the first event, whatever the ledger had
+    start = start if answer["restored"] else 0
+    return answer | {"seconds": round(seconds, 1), "events_per_second": round((last - start) / seconds)}
 
 
 def main(period: str, journal: Path | None) -> int:

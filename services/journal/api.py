@@ -82,7 +82,7 @@ async def _read(
     handlers: Handlers, after: int, types: list[str], limit: int, view: View
 ) -> tuple[list[Any], int | None]:
     async with handlers.database.read() as raw:
-        return await repository.read(raw, after, types, limit, view.regions)
+        return await repository.read(raw, after, types, limit, view.regions, whole=not view.withheld)
 
 
 def _position(after: str) -> int:

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import orjson
+
 from services.journal.domain import Entry
 from shared.db.months import month_of
 from shared.db.where import Where, prefixed
@@ -51,10 +53,10 @@ async def append(pg: Any, platform: str, messages: Sequence[Message[Event]]) -> 
 
 
 async def read(
-    pg: Any, after: int, types: Sequence[str], limit: int, regions: Sequence[str] | None = None
+    pg: Any, after: int, types: Sequence[str], limit: int, regions: Sequence[str] | None = None, *, whole: bool = False
 ) -> tuple[list[Entry], int | None]:
     """Entries behind position `after` in order (`types` empty = all; of events in `regions`, None = all), and where to
-    go on; None at the end.
+    go on; None at the end. `whole`: nobody will look into their data, which is handed on as the text that it is.
 
     One call looks at no more than `LOOK_AT` positions: of a rare type a page may be short, or empty, and not the last.
     """
@@ -68,14 +70,15 @@ async def read(
     chosen = bool(types) or regions is not None
     end = await last_position(pg) if chosen else 0  # before the look: what is appended meanwhile must not be skipped
     rows = await pg.fetch(
-        "SELECT position, id, type, source, subject, sequence, time, traceparent, data FROM journal.events"
+        "SELECT position, id, type, source, subject, sequence, time, traceparent,"
+        f" data{'::text AS data' if whole else ''} FROM journal.events"
         f" WHERE {where} ORDER BY position LIMIT {where.parameter(limit)}",
         *where.values,
     )
     upcoming: int | None = rows[-1]["position"] if rows else None
     if len(rows) < limit and end > after + LOOK_AT:
         upcoming = after + LOOK_AT
-    return [_entry(row) for row in rows], upcoming
+    return [_entry(row, whole=whole) for row in rows], upcoming
 
 
 async def last_position(pg: Any) -> int:
@@ -84,7 +87,7 @@ async def last_position(pg: Any) -> int:
     return found
 
 
-def _entry(row: Any) -> Entry:
+def _entry(row: Any, *, whole: bool = False) -> Entry:
     return Entry(
         row["position"],
         row["id"],
@@ -93,7 +96,7 @@ def _entry(row: Any) -> Entry:
         row["subject"],
         row["sequence"],
         row["time"],
-        row["data"],
+        orjson.Fragment(row["data"]) if whole else row["data"],
         row["traceparent"],
     )
 

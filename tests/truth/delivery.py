@@ -6,26 +6,33 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from random import Random
 
+import msgspec
+
 from shared.bus.records import Record
-from shared.events.event import Message, encode
+from shared.events.event import Event, Message, encode
 from tests.truth.lives import PLATFORM, Told
+
+
+def message_of(told: Told) -> Message[Event]:
+    """As its owner sends it, with the bytes of its body."""
+    topic = told.event.topic
+    return Message(
+        id=told.id,
+        type=told.event.type,
+        source=f"/{PLATFORM}/{topic.split('.')[0]}",
+        key=told.key,
+        sequence=told.sequence,
+        time=told.time,
+        data=told.event,
+        topic=topic,
+        raw=msgspec.json.encode(told.event),
+    )
 
 
 def record_of(told: Told) -> Record:
     """As its owner's relay would send it."""
-    topic = told.event.topic
-    headers, value = encode(
-        Message(
-            id=told.id,
-            type=told.event.type,
-            source=f"/{PLATFORM}/{topic.split('.')[0]}",
-            key=told.key,
-            sequence=told.sequence,
-            time=told.time,
-            data=told.event,
-        )
-    )
-    return Record(topic, told.key, headers, value)
+    headers, value = encode(message_of(told))
+    return Record(told.event.topic, told.key, headers, value)
 
 
 def badly(told: Iterable[Told], chance: Random, window: int = 2_000) -> Iterator[Told]:

@@ -16,6 +16,7 @@ import orjson
 import pytest
 import pytest_asyncio
 
+from services.evaluate import feed, ledger
 from services.evaluate.feed import FileFeed
 from services.evaluate.publication import Publisher
 from shared.events.catalog.ratings import Feedback, FeedbackClosed, FeedbackExclusionDecided
@@ -152,7 +153,12 @@ async def test_repeats_and_disorder_give_the_same_bytes(scene: Scene, server_url
             assert answer["digest"] == scene.digests[period], period
 
 
-async def test_an_interrupted_rebuild_goes_on_where_it_stopped(scene: Scene, server_url: str) -> None:
+async def test_an_interrupted_rebuild_goes_on_where_it_stopped(
+    scene: Scene, server_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger, "PIECE", 100)
+    monkeypatch.setattr(feed, "PAGE", 100)
+
     class Enough(Exception):
         pass
 
