@@ -70,6 +70,21 @@ class TransferBody(Body):
     reason: Reason
 
 
+class OneOfManyBody(Body):
+    """An order of a bulk action; with `version` only while it is at that version."""
+
+    id: Annotated[str, Field(min_length=1, max_length=64)]
+    version: Annotated[int, Field(ge=1, lt=1 << 62)] | None = None
+
+
+class BulkBody(Body):
+    """The same action on many orders. `body` is that of the action."""
+
+    action: Annotated[str, Field(min_length=1, max_length=40)]
+    orders: Annotated[list[OneOfManyBody], Field(min_length=1, max_length=200)]
+    body: dict[str, Any] = Field(default_factory=dict)
+
+
 class RulingBody(Body):
     lead: UnitCode
     co_handlers: Annotated[list[UnitCode], Field(max_length=50)] | None = None

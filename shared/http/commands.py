@@ -54,6 +54,10 @@ class IdempotencyKey:
         scope = hashlib.sha256("\x1f".join((subject, method, path, key)).encode()).digest()
         return cls(scope, body_digest(body))
 
+    def part(self, name: str) -> "IdempotencyKey":
+        """The key of one of several writes that a request asks for."""
+        return IdempotencyKey(hashlib.sha256(self.scope + name.encode()).digest(), self.body_digest)
+
 
 def body_digest(body: Any) -> bytes:
     """SHA-256 of a validated body in canonical JSON (sorted keys)."""

@@ -91,6 +91,7 @@ MAY = {
     "GET /v1/work-orders": STAFF,
     "GET /v1/work-orders/{order_id}": STAFF,
     **{f"POST /v1/work-orders/{{order_id}}/{action}": "seat handler supervisor leader" for action in ACTIONS},
+    "POST /v1/work-orders/bulk": "seat handler supervisor leader",
     "GET /v1/disputes": STAFF,
     "POST /v1/disputes/{dispute_id}/ruling": "seat supervisor leader",
     "GET /v1/approvals": STAFF,

@@ -1,9 +1,11 @@
 """Work orders and what people do with them; disputes and approvals."""
 
+import asyncio
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Response
 from fastapi import Body as JsonBody
+from pydantic import ValidationError
 
 from services.dispatch import repository
 from services.dispatch.api.parameters import (
@@ -26,13 +28,14 @@ from services.dispatch.events import view
 from services.dispatch.handlers import Act, actor_of, sees
 from services.dispatch.handlers.action_table import ACTIONS, Action
 from services.dispatch.repository import Wanted
-from services.dispatch.schemas import NoteBody, RulingBody
+from services.dispatch.schemas import BulkBody, NoteBody, OneOfManyBody, RulingBody
 from shared.clock import Clock, rfc3339
 from shared.db.database import Database
-from shared.errors import not_found
+from shared.errors import Problem, invalid, not_found
 from shared.http.auth import Idempotency
 from shared.http.commands import CommandQueue, IdempotencyKey
 from shared.http.pages import Paged, after_of, page_of
+from shared.http.problems import validation_problem
 
 
 def add_routes(routes: APIRouter, desk: RoutingDesk, acts: CommandQueue[Act], database: Database, clock: Clock) -> None:
@@ -124,6 +127,37 @@ def add_routes(routes: APIRouter, desk: RoutingDesk, acts: CommandQueue[Act], da
 
     for action in ACTIONS.values():
         add_action(action)
+
+    @routes.post("/v1/work-orders/bulk")
+    async def bulk(body: BulkBody, who: Handling, idempotency: Idempotency) -> dict[str, Any]:
+        """One action on up to 200 orders: each is done or refused by itself, as if it were sent alone. With an
+        Idempotency-Key those done before answer as then, and those refused are tried again."""
+        action = ACTIONS.get(body.action)
+        if action is None:
+            raise invalid("/action", f"{body.action!r} is none of {', '.join(ACTIONS)}")
+        try:
+            what = action.body.model_validate(body.body)
+        except ValidationError as error:
+            faults = error.errors(include_input=False, include_url=False)
+            raise validation_problem([fault | {"loc": ("body", "body", *fault["loc"])} for fault in faults]) from None
+        named = [one.id for one in body.orders]
+        twice = next((place for place, one in enumerate(named) if one in named[:place]), None)
+        if twice is not None:
+            raise invalid(f"/orders/{twice}/id", "stands twice")
+        key = idempotency(who, body)
+
+        async def one(order: OneOfManyBody) -> dict[str, Any]:
+            try:
+                act = Act(uuid_of(order.id, "The work order"), action.name, what, who, version=order.version)
+                answer = (await acts.submit(act, key.part(order.id) if key else None)).answer
+            except Problem as problem:
+                if problem.status >= 500:
+                    raise
+                refused = {"id": order.id, "status": problem.status, "code": problem.code, "detail": problem.detail}
+                return refused | {name: problem.extra[name] for name in ("present", "actions") if name in problem.extra}
+            return {"id": order.id, "status": 200, "state": answer["status"], "version": answer["version"]}
+
+        return {"items": list(await asyncio.gather(*(one(order) for order in body.orders)))}
 
     @routes.get("/v1/disputes")
     async def list_disputes(

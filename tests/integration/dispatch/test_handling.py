@@ -315,3 +315,55 @@ async def test_the_centre_cannot_return_what_it_owns_as_the_last_resort(hub: Har
     assert "return" not in order["actions"]
     assert (await act(hub, order["id"], "return", {"reason": "other"})).status_code == 409
     assert (await act(hub, order["id"], "accept", headers=hub.token("seat"))).status_code == 200
+
+
+async def test_a_bulk_action_does_each_order_by_itself(hub: Harness) -> None:
+    orders = [await new_order(hub) for _ in range(4)]
+    await act(hub, orders[1]["id"], "accept")  # is past it already
+    unknown = uuid7()
+    body = {
+        "action": "accept",
+        "orders": [
+            {"id": orders[0]["id"]},
+            {"id": orders[1]["id"]},
+            {"id": orders[2]["id"], "version": 7},
+            {"id": orders[3]["id"], "version": 1},
+            {"id": unknown},
+        ],
+        "body": {"note": "一起接单"},
+    }
+    headers = hub.admin | {"Idempotency-Key": f"bulk-{unknown}"}
+    answer = await hub.http.post("/v1/work-orders/bulk", json=body, headers=headers)
+    assert answer.status_code == 200, answer.text
+    told = [(item["status"], item.get("state") or item["code"]) for item in answer.json()["items"]]
+    assert told == [
+        (200, "accepted"),
+        (409, "invalid_transition"),
+        (412, "stale"),
+        (200, "accepted"),
+        (404, "not_found"),
+    ]
+    assert answer.json()["items"][1]["present"]["status"] == "accepted"
+    # sent again: what was done answers as then, and is not done twice; what was refused is tried again
+    again = await hub.http.post("/v1/work-orders/bulk", json=body, headers=headers)
+    assert again.json() == answer.json()
+    assert (await order_of(hub, orders[0]["appeal_ids"][0]))["version"] == 2
+    # row scope is that of single orders
+    stranger = await hub.http.post("/v1/work-orders/bulk", json=body, headers=handler(hub, "460100-roads"))
+    assert {item["status"] for item in stranger.json()["items"]} == {404}
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        ({"action": "dance", "orders": [{"id": "x"}]}, "/action"),
+        ({"action": "complete", "orders": [{"id": "x"}], "body": {"result": "好"}}, "/body/solved"),
+        ({"action": "accept", "orders": []}, "/orders"),
+        ({"action": "accept", "orders": [{"id": "x"}, {"id": "x"}]}, "/orders/1/id"),
+        ({"action": "accept", "orders": [{"id": str(n)} for n in range(201)]}, "/orders"),
+    ],
+)
+async def test_a_bulk_action_of_nonsense_is_refused_whole(hub: Harness, body: dict[str, Any], pointer: str) -> None:
+    answer = await hub.http.post("/v1/work-orders/bulk", json=body, headers=hub.admin)
+    assert answer.status_code == 422, answer.text
+    assert answer.json()["errors"][0]["pointer"] == pointer
