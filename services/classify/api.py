@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Path, Query
 from fastapi.responses import JSONResponse
 
-from services.classify import catalogue_api, repository, review_queue, safety_examples
+from services.classify import catalogue_api, repository, review_queue, safety_examples, tags_api
 from services.classify.answers import (
     catalogue_matter_answer,
     link_answer,
@@ -17,16 +17,9 @@ from services.classify.answers import (
     review_answer,
 )
 from services.classify.domain.catalogue import HandlingClass
-from services.classify.domain.labels import TagDefinition, TagFamily, TagTier
 from services.classify.domain.likeness import Said
 from services.classify.handlers.appeals import Appeals
 from services.classify.handlers.catalogues import Catalogues
-from services.classify.handlers.imports import (
-    Command,
-    DecideProposal,
-    PutTag,
-    tag_answer,
-)
 from services.classify.handlers.models import (
     ActivateModel,
     ModelCommand,
@@ -49,8 +42,8 @@ from services.classify.schemas import (
     ModelBody,
     ReviewBody,
     RollBackBody,
-    TagBody,
 )
+from services.classify.tag_care.keeping import Tags
 from shared.clock import Clock, rfc3339
 from shared.db import audit
 from shared.db.database import Database
@@ -78,9 +71,9 @@ def router(
     database: Database,
     clock: Clock,
     reviews: CommandQueue[ReviewCommand],
-    imports: CommandQueue[Command],
     jobs: CommandQueue[Job],
     models: CommandQueue[ModelCommand],
+    tags: Tags,
 ) -> APIRouter:
     """The routes of `classify`, `reviews`, `matters`, `catalogue`, `tags` and `models`."""
     routes = APIRouter(tags=["classify"], route_class=StrictRoute)
@@ -243,47 +236,7 @@ def router(
 
     catalogue_api.add_routes(routes, Catalogues(library, database), library, jobs, database, clock)
 
-    @routes.get("/v1/tags")
-    async def list_tags(who: Caller, page: Paged, family: TagFamily | None = None) -> dict[str, Any]:
-        """The tag dictionary by code."""
-        after = after_of(page, str)
-        knowledge = await knowledge_now()
-        rows = [
-            tag_answer(tag)
-            for code, tag in sorted(knowledge.tags.items())
-            if (after is None or code > after) and (family is None or tag.family is family)
-        ]
-        return page_of(rows[: page.limit + 1], page, lambda row: [row["code"]])
-
-    @routes.post(
-        "/v1/tags", status_code=201, responses={200: {"description": "the answer of an equal call with the same key"}}
-    )
-    async def put_tag(body: TagBody, who: Keeper, idempotency: Idempotency) -> JSONResponse:
-        """Add a tag, or replace the one of the same code; its words are looked for from now on."""
-        words = tuple(dict.fromkeys(word.strip() for word in body.words if word.strip()))
-        if not words:
-            raise invalid("/words", "needs at least one word that is not white space")
-        definition = TagDefinition(body.code, body.name, TagFamily(body.family), TagTier(body.tier), words)
-        return await _stored(imports, PutTag(definition, who.actor), idempotency(who, body))
-
-    @routes.get("/v1/tags/proposals")
-    async def list_proposals(who: Reader, page: Paged) -> dict[str, Any]:
-        """Words that reviewers' decisions suggest for a tag."""
-        async with database.read() as pg:
-            rows = await repository.proposal_list(pg, after_of(page, str), page.limit + 1)
-        answer = page_of(rows, page, lambda row: [row["id"]])
-        return {
-            **answer,
-            "items": [{**row, "created_at": rfc3339(row["created_at"])} for row in answer["items"]],
-        }
-
-    @routes.post("/v1/tags/proposals/{proposal_id}/{decision}")
-    async def decide_proposal(
-        proposal_id: Name, decision: Literal["accept", "reject"], who: Keeper, idempotency: Idempotency
-    ) -> dict[str, Any]:
-        """Accept a proposed word into its tag, or reject it for good."""
-        command = DecideProposal(proposal_id, decision == "accept", who.actor)
-        return (await imports.submit(command, idempotency(who, None))).answer
+    tags_api.add_routes(routes, tags, jobs, database, clock)
 
     @routes.get("/v1/models")
     async def list_models(who: Caller, page: Paged) -> dict[str, Any]:
@@ -331,7 +284,7 @@ def router(
     return routes
 
 
-async def _stored(queue: CommandQueue[Any], command: Command | ModelCommand, key: Any) -> JSONResponse:
+async def _stored(queue: CommandQueue[ModelCommand], command: ModelCommand, key: Any) -> JSONResponse:
     outcome = await queue.submit(command, key)
     repeated = outcome.repeated or outcome.answer.get("repeated", False)
     answer = {name: value for name, value in outcome.answer.items() if name != "repeated"}

@@ -8,7 +8,6 @@ from services.classify.advice.endpoint import Endpoint
 from services.classify.api import router
 from services.classify.consumer import subscriptions
 from services.classify.handlers.appeals import Appeals
-from services.classify.handlers.imports import Imports
 from services.classify.handlers.models import Models
 from services.classify.handlers.reviews import Reviews
 from services.classify.jobs import run_jobs
@@ -17,6 +16,7 @@ from services.classify.memory import rows as memory_rows
 from services.classify.places import Places
 from services.classify.settings import RECENT_DAYS, ClassifySettings
 from services.classify.setup import Setup
+from services.classify.tag_care.keeping import Tags
 from shared.bus.records import Transport
 from shared.clock import Clock
 from shared.db.care import hourly
@@ -34,7 +34,6 @@ def build(settings: Settings, clock: Clock, bus: Transport, database: Database) 
     library = Library(own.data_dir, own.classifiers, own.remembered)
     appeals = Appeals(own, library)
     reviews = CommandQueue(database, Reviews(library).on_commands)
-    imports = CommandQueue(database, Imports().on_commands, largest=10)
     jobs = CommandQueue(database, run_jobs, largest=1)
     models = CommandQueue(database, Models(own.data_dir, library).on_commands, largest=1)
     setup = Setup(own, database)
@@ -44,7 +43,8 @@ def build(settings: Settings, clock: Clock, bus: Transport, database: Database) 
         async with database.transaction() as uow:
             await memory_rows.forget_oldest(uow.pg, own.remembered)
 
-    background = [lately.care, lambda: hourly(forget)]
+    tags = Tags(library, database, clock)
+    background = [lately.care, lambda: hourly(forget), tags.run]
     if own.llm is not None:
         background.append(Adviser(database, Endpoint(own.llm, settings.llm_key), own.llm).run)
 
@@ -77,12 +77,12 @@ def build(settings: Settings, clock: Clock, bus: Transport, database: Database) 
             database,
             clock,
             reviews,
-            imports,
             jobs,
             models,
+            tags,
         ),
         migrations=Path(__file__).parent / "migrations",
-        subscriptions=subscriptions(appeals),
+        subscriptions=subscriptions(appeals, tags),
         setup=setup.run,
         start=start,
         background=background,

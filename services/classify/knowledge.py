@@ -15,7 +15,7 @@ from typing import Any
 from services.classify import catalogues, repository, safety_examples
 from services.classify.domain.catalogue import Catalogue, parse_catalogue
 from services.classify.domain.crosswalk import along, codes_between, inverse, way
-from services.classify.domain.labels import TagDefinition
+from services.classify.domain.labels import TagDefinition, TagState
 from services.classify.domain.recollection import Remembered
 from services.classify.memory import rows as memory_rows
 from services.classify.memory.index import Index
@@ -26,6 +26,7 @@ from services.classify.models.protocol import Classifier
 from services.classify.models.renamed import Renamed
 from services.classify.models.rules import rules_classifier
 from services.classify.settings import REMEMBERED
+from services.classify.tag_care import rows as tag_rows
 from services.classify.tagger import DictionaryTagger
 from shared.errors import Transient
 from shared.plugins import registry
@@ -189,7 +190,7 @@ class Library:
         in_force, until = await repository.catalogue_in_force(pg, now)
         if in_force is None:
             raise Transient("there is no catalogue yet: run `python -m services.classify setup`")
-        definitions = await repository.tag_definitions(pg)
+        definitions = [tag for tag in await tag_rows.definitions(pg) if tag.state is TagState.ACTIVE]
         active = await repository.active_model(pg)
         lowered = await safety_examples.in_use(pg)
         codes: Mapping[str, str] | None = None

@@ -24,11 +24,12 @@ MEMORY = "+memory"
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What is read of one appeal: redacted words, and the kind that its channel gave."""
+    """What is read of one appeal: redacted words, the kind that its channel gave, and when it happened (None: now)."""
 
     title: str | None
     text: str
     kind: str | None = None
+    happened_at: datetime | None = None
 
     @property
     def words(self) -> str:
@@ -72,16 +73,18 @@ def label_all(
             )
             if recollection is not None:
                 prediction = replace(prediction, candidates=candidates, version=prediction.version + MEMORY)
-        label = _label(case, text, prediction, knowledge, threshold)
+        label = _label(case, text, prediction, knowledge, threshold, now)
         found.append(Labelled(label, recollection, drawn, keys(case.text, drawn)))
     return found
 
 
-def _label(case: Case, words: str, prediction: Prediction, knowledge: Knowledge, threshold: float) -> Label:
+def _label(
+    case: Case, words: str, prediction: Prediction, knowledge: Knowledge, threshold: float, now: datetime
+) -> Label:
     return decide(
         words,
         prediction.candidates,
-        knowledge.tagger.tags_of(words),
+        knowledge.tagger.tags_of(words, case.happened_at or now),
         catalogue=knowledge.catalogue,
         threshold=threshold,
         model=prediction.version,

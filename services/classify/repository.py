@@ -11,7 +11,6 @@ import msgspec
 import orjson
 
 from services.classify import recent
-from services.classify.domain.labels import TagDefinition, TagFamily, TagTier
 from services.classify.domain.likeness import Said
 from services.classify.tables import (
     catalogue_versions,
@@ -20,7 +19,6 @@ from services.classify.tables import (
     models,
     reviews,
     tag_proposals,
-    tags,
 )
 from shared.db import bulk
 from shared.events.catalog.labels import Label
@@ -144,35 +142,6 @@ async def impact_of(pg: Any, removed: Sequence[str], changed: Sequence[str], sin
         since,
     )
     return dict(row)
-
-
-async def tag_definitions(pg: Any) -> list[TagDefinition]:
-    rows = await pg.fetch(f"SELECT code, name, family, tier, words FROM {tags.fullname} ORDER BY code")
-    return [
-        TagDefinition(row["code"], row["name"], TagFamily(row["family"]), TagTier(row["tier"]), tuple(row["words"]))
-        for row in rows
-    ]
-
-
-async def put_tags(pg: Any, definitions: Sequence[TagDefinition], at: datetime, by: str) -> dict[str, int]:
-    """Add or replace tags (each code once); returns the version of each."""
-    rows = await pg.fetch(
-        f"INSERT INTO {tags.fullname} AS t (code, name, family, tier, words, version, updated_at, updated_by)"
-        " SELECT code, name, family, tier, words, 1, $2, $3 FROM json_to_recordset($1::json)"
-        " AS r(code text, name text, family text, tier text, words text[]) ORDER BY code"
-        " ON CONFLICT (code) DO UPDATE SET name = excluded.name, family = excluded.family, tier = excluded.tier,"
-        " words = excluded.words, version = t.version + 1, updated_at = excluded.updated_at,"
-        " updated_by = excluded.updated_by RETURNING code, version",
-        orjson.dumps(
-            [
-                {"code": one.code, "name": one.name, "family": one.family, "tier": one.tier, "words": list(one.words)}
-                for one in definitions
-            ]
-        ).decode(),
-        at,
-        by,
-    )
-    return {row["code"]: row["version"] for row in rows}
 
 
 async def active_model(pg: Any) -> ModelRow | None:
@@ -353,33 +322,6 @@ async def propose_words(pg: Any, rows: Sequence[Mapping[str, Any]]) -> None:
         " AS r(id text, tag text, word text, created_at timestamptz)"
         " ORDER BY tag, word ON CONFLICT (tag, word) DO UPDATE SET seen = t.seen + 1",
         orjson.dumps(list(rows)).decode(),
-    )
-
-
-async def proposal_list(pg: Any, after: str | None, limit: int) -> list[dict[str, Any]]:
-    rows = await pg.fetch(
-        f"SELECT id, tag, word, seen, created_at FROM {tag_proposals.fullname} WHERE status = 'open'"
-        " AND ($1::text IS NULL OR id > $1) ORDER BY id LIMIT $2",
-        after,
-        limit,
-    )
-    return [dict(row) for row in rows]
-
-
-async def lock_proposal(pg: Any, proposal_id: str) -> Mapping[str, Any] | None:
-    row: Mapping[str, Any] | None = await pg.fetchrow(
-        f"SELECT * FROM {tag_proposals.fullname} WHERE id = $1 FOR UPDATE", proposal_id
-    )
-    return row
-
-
-async def decide_proposal(pg: Any, proposal_id: str, status: str, at: datetime, by: str) -> None:
-    await pg.execute(
-        f"UPDATE {tag_proposals.fullname} SET status = $2, decided_at = $3, decided_by = $4 WHERE id = $1",
-        proposal_id,
-        status,
-        at,
-        by,
     )
 
 

@@ -84,6 +84,18 @@ class TagBody(Body):
     family: Literal["spacetime", "subject", "nature", "governance"]
     tier: Literal["base", "extended", "custom"] = "custom"
     words: Annotated[list[Annotated[str, Field(min_length=1, max_length=40)]], Field(min_length=1, max_length=500)]
+    valid_from: Instant | None = None
+    valid_to: Instant | None = None
+
+
+class PromoteBody(Body):
+    """What a promoted phrase is called; what is left out follows from the proposal."""
+
+    code: Annotated[str | None, Field(min_length=1, max_length=60, pattern=r"^[\w.\-:]+$")] = None
+    name: Annotated[str | None, Field(min_length=1, max_length=80)] = None
+    family: Literal["spacetime", "subject", "nature", "governance"] = "nature"
+    valid_from: Instant | None = None
+    valid_to: Instant | None = None
 
 
 class ModelBody(Body):

@@ -20,6 +20,7 @@ from services.classify.models.linear import LinearClassifier
 from services.classify.models.training import Options, Progress, Sample, quiet, train
 from services.classify.progress import shown
 from services.classify.settings import ClassifySettings
+from services.classify.tag_care import rows as tag_rows
 from shared.db.database import Database
 
 log = logging.getLogger(__name__)
@@ -54,8 +55,8 @@ class Setup:
                 version = await repository.add_catalogue(uow.pg, csv, len(matters), now, ACTOR)
                 await repository.activate_catalogue(uow.pg, version, now, now, ACTOR)
                 changed = True
-            if tags_file.is_file() and not await repository.tag_definitions(uow.pg):
-                await repository.put_tags(uow.pg, parse_tags(tags_file.read_text(encoding="utf-8-sig")), now, ACTOR)
+            if tags_file.is_file() and not await tag_rows.definitions(uow.pg):
+                await tag_rows.put(uow.pg, parse_tags(tags_file.read_text(encoding="utf-8-sig")), now, ACTOR)
                 changed = True
             if changed:
                 await repository.restamp(uow.pg)

@@ -66,6 +66,12 @@ tags = Table(
     Column("family", Text, nullable=False),
     Column("tier", Text, nullable=False),
     Column("words", ARRAY(Text), nullable=False),
+    # active; retired (and merged into another)
+    Column("state", Text, nullable=False),
+    # the appeals that it is for, by when they happened
+    Column("valid_from", DateTime(timezone=True)),
+    Column("valid_to", DateTime(timezone=True)),
+    Column("merged_into", Text),
     Column("version", BigInteger, nullable=False),
     Column("updated_at", DateTime(timezone=True), nullable=False),
     Column("updated_by", Text, nullable=False),
@@ -74,13 +80,40 @@ tag_proposals = Table(
     "tag_proposals",
     metadata,
     Column("id", Text, primary_key=True),
+    # word, merge, retire, promote
+    Column("kind", Text, nullable=False),
+    # the tag that stays; empty for a new one
     Column("tag", Text, nullable=False),
+    # the word, the other tag's code, the phrase
     Column("word", Text, nullable=False),
+    Column("score", REAL),
+    Column("detail", JSONB),
+    Column("examples", JSONB),
+    # the tags that the acceptance changed, as they were
+    Column("before", JSONB),
     Column("seen", Integer, nullable=False),
     Column("status", Text, nullable=False),
     Column("created_at", DateTime(timezone=True), nullable=False),
     Column("decided_at", DateTime(timezone=True)),
     Column("decided_by", Text),
+)
+# months of labels that were looked through for proposals
+tag_months = Table(
+    "tag_months",
+    metadata,
+    Column("month", Date, primary_key=True),
+    Column("at", DateTime(timezone=True), nullable=False),
+    Column("labels", Integer, nullable=False),
+    Column("proposals", Integer, nullable=False),
+)
+# the unit that an appeal's order was dispatched to last
+appeal_units = Table(
+    "appeal_units",
+    metadata,
+    Column("appeal_id", Text, primary_key=True),
+    Column("unit", Text, nullable=False),
+    Column("order_id", Text, nullable=False),
+    Column("sequence", BigInteger, nullable=False),
 )
 models = Table(
     "models",

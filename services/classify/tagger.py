@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 
 import ahocorasick
 
@@ -28,8 +29,9 @@ class DictionaryTagger:
             self._automaton.make_automaton()
         self._empty = not tags_of_word
 
-    def tags_of(self, text: str) -> tuple[Tag, ...]:
-        """Tags in the order of the dictionary, each with the words that set it."""
+    def tags_of(self, text: str, at: datetime) -> tuple[Tag, ...]:
+        """Tags in the order of the dictionary, each with the words that set it; those of events only where they are for
+        what happened `at`."""
         if self._empty:
             return ()
         found: dict[str, dict[str, None]] = {}
@@ -45,5 +47,5 @@ class DictionaryTagger:
                 evidence=tuple(found[code])[:4],
             )
             for code, definition in self._definitions.items()
-            if code in found
+            if code in found and definition.holds(at)
         )

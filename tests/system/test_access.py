@@ -81,6 +81,8 @@ MAY = {
     "GET /v1/catalogue/versions/{version}/history": "seat supervisor leader auditor",
     "GET /v1/tags": EVERYBODY,
     "POST /v1/tags": "supervisor",
+    "GET /v1/tags/quality": "seat supervisor leader auditor",
+    "POST /v1/tags/proposals": "supervisor",
     "GET /v1/tags/proposals": "seat supervisor leader auditor",
     "POST /v1/tags/proposals/{proposal_id}/{decision}": "supervisor",
     "GET /v1/models": EVERYBODY,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 from services.classify.domain.catalogue import HandlingClass, Kind
@@ -49,15 +50,29 @@ class Candidate:
     evidence: tuple[str, ...] = ()
 
 
+class TagState(StrEnum):
+    ACTIVE = "active"
+    RETIRED = "retired"
+
+
 @dataclass(frozen=True, slots=True)
 class TagDefinition:
-    """One entry of the tag dictionary: the words that set it."""
+    """One entry of the tag dictionary: the words that set it. A tag of an event is for what happened from `valid_from`
+    to before `valid_to`; a retired one may have gone into another (`merged_into`)."""
 
     code: str
     name: str
     family: TagFamily
     tier: TagTier
     words: tuple[str, ...]
+    state: TagState = TagState.ACTIVE
+    valid_from: datetime | None = None
+    valid_to: datetime | None = None
+    merged_into: str | None = None
+
+    def holds(self, at: datetime) -> bool:
+        """Whether it is for something that happened `at`."""
+        return (self.valid_from is None or self.valid_from <= at) and (self.valid_to is None or at < self.valid_to)
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,7 +65,9 @@ class Appeals:
         appeals = [message.data.after for message in messages]
         seen, earlier = await repository.seen_and_earlier(uow.pg, _reporters(appeals), self.settings.repeat_days)
         knowledge = await self.library.present(uow.pg, now, seen)
-        found = await self.label_cases([Case(one.title, one.text, one.kind) for one in appeals], knowledge, now)
+        found = await self.label_cases(
+            [Case(one.title, one.text, one.kind, one.occurred_at or one.received_at) for one in appeals], knowledge, now
+        )
         said = [_said(appeal, one) for appeal, one in zip(appeals, found, strict=True)]
         likenesses = await self.compare(uow.pg, said, earlier)
         rows, events = [], {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from datetime import date
+from datetime import UTC, date, datetime
 from itertools import pairwise
 from pathlib import Path
 
@@ -242,6 +242,9 @@ def test_coverage_counts_the_surest_rows_and_keeps_ties_together() -> None:
     assert coverage_at(0.75, sure, np.array([True, False, True, True, True])) == 1.0
 
 
+NOW = datetime(2026, 7, 1, tzinfo=UTC)
+
+
 def test_tags_carry_the_words_that_set_them() -> None:
     tagger = DictionaryTagger(
         [
@@ -249,11 +252,11 @@ def test_tags_carry_the_words_that_set_them() -> None:
             TagDefinition("who.child", "未成年人", TagFamily.SUBJECT, TagTier.BASE, ("孩子",)),
         ]
     )
-    night, child = tagger.tags_of("工地半夜施工到凌晨，孩子睡不着")
+    night, child = tagger.tags_of("工地半夜施工到凌晨，孩子睡不着", NOW)
     assert (night.code, night.evidence, night.source) == ("time.night", ("半夜", "凌晨"), "rule")
     assert child.confidence < night.confidence
-    assert tagger.tags_of("") == ()
-    assert DictionaryTagger([]).tags_of("孩子") == ()
+    assert tagger.tags_of("", NOW) == ()
+    assert DictionaryTagger([]).tags_of("孩子", NOW) == ()
 
 
 def test_examples_are_read_inside_their_window(tmp_path: Path) -> None:
