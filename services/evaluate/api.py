@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query, Response
 
 from services.evaluate import repository
 from services.evaluate.behind import behind
-from services.evaluate.domain import RATES, Counts, Level, period_of
+from services.evaluate.bulletin.content import compose
+from services.evaluate.bulletin.markdown import markdown
+from services.evaluate.bulletin.pdf import pdf
+from services.evaluate.domain import RATES, Counts, Level, before, period_of
 from services.evaluate.formula import Formula, FormulaError
 from services.evaluate.handlers import Handlers, Month
 from services.evaluate.jobs import Jobs
+from services.evaluate.publication import publications
+from services.evaluate.review import Review
 from services.evaluate.schemas import FormulaBody, PublishBody, RebuildBody
 from services.evaluate.snapshot import formula_facts, rate_of
 from services.evaluate.standings import Standing
-from services.evaluate.tables import LIVE
+from services.evaluate.tables import LEDGER, LIVE
 from shared.clock import Clock
 from shared.db.database import Database
 from shared.errors import Problem, invalid, not_found
@@ -28,11 +34,15 @@ from shared.security.principal import STAFF, Principal
 
 Reader = Annotated[Principal, allowed(*STAFF)]
 Leader = Annotated[Principal, allowed("leader")]
+Office = Annotated[Principal, allowed("seat", "supervisor", "leader", "auditor")]
 Auditor = Annotated[Principal, allowed("leader", "auditor")]
 PeriodPath = Annotated[str, Path(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$", description="a month, YYYY-MM")]
 COUNTED = "|".join(asdict(Counts()))
 _READING: dict[int | str, dict[str, Any]] = {
     202: {"description": "The journal is still being read: `{status: reading, position, of}`. Ask again"}
+}
+_BULLETIN: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The bulletin", "content": {"text/markdown": {}, "application/pdf": {}}}
 }
 _JSON_FILE: dict[int | str, dict[str, Any]] = {
     200: {"description": "The published bytes", "content": {"application/json": {}}}
@@ -110,11 +120,44 @@ def router(
 
     @routes.get("/v1/rankings/{period}")
     async def ranking(period: PeriodPath, who: Reader, asked: Paged, level: Level = Level.UNIT) -> dict[str, Any]:
-        """Best first; too few asked appeals: last, unranked. Ranks count units that the caller may not see too."""
+        """Best first; too few asked appeals: last, unranked. Beside score and rank: the trend against the month before,
+        the peers' median, the rank in each rate (赛马), what moved the score. Ranks count units that the caller may not
+        see too."""
         found = await month(period, level)
-        items = [line_of(found, standing) for standing in found.standings]
+        review = Review(level, found.formula, found.standings, (await month(before(period), level)).standings)
+        more = review.lines()
+        items = [line_of(found, standing) | more[standing.name] for standing in found.standings]
         visible = [item for item in items if sees(who, level, item)]
-        return head_of(found) | page_of(_after(visible, asked), asked, lambda item: [item["id"]])
+        page = page_of(_after(visible, asked), asked, lambda item: [item["id"]])
+        for item in page["items"]:
+            item["reasons"] = review.reasons(item["id"])
+        return head_of(found) | page
+
+    @routes.get("/v1/bulletins")
+    async def bulletins(_: Office, asked: Paged) -> dict[str, Any]:
+        """The published months, the latest first, each with the address of its bulletin."""
+        after = after_of(asked, str)
+        async with database.read() as pg:
+            known = await publications(pg, LEDGER, database.platform)
+        items = [
+            one.facts() | {"url": f"/v1/bulletins/{one.period}"}
+            for one in reversed(known)
+            if after is None or one.period < after
+        ]
+        return page_of(items[: asked.limit + 1], asked, lambda item: [item["period"]])
+
+    @routes.get("/v1/bulletins/{period}", responses=_BULLETIN, response_class=Response)
+    async def bulletin(period: PeriodPath, who: Office, format: Literal["markdown", "pdf"] = "markdown") -> Response:
+        """通报 of a month in Chinese: rates, ranking, who moved and why, intervals, corrections. A month that is not
+        published gives a draft. For those who may see every unit."""
+        _sees_everything(who)
+        async with database.read() as pg:
+            made = compose(await handlers.material(pg, database.platform, _real(period)))
+        name = f"bulletin-{period}.{'pdf' if format == 'pdf' else 'md'}"
+        shown = {"Content-Disposition": f'inline; filename="{name}"'}
+        if format == "pdf":
+            return Response(await asyncio.to_thread(pdf, made), media_type="application/pdf", headers=shown)
+        return Response(markdown(made), media_type="text/markdown; charset=utf-8", headers=shown)
 
     @routes.get("/v1/formulas")
     async def list_formulas(_: Caller) -> dict[str, Any]:

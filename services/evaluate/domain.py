@@ -131,6 +131,12 @@ def rounded(value: Fraction, places: int) -> Decimal:
     return Decimal(units).scaleb(-places)
 
 
+def before(period: str, months: int = 1) -> str:
+    """The period so many months earlier (not before 0001-01)."""
+    year, month = divmod(max(12, int(period[:4]) * 12 + int(period[5:]) - 1 - months), 12)
+    return f"{year:04d}-{month + 1:02d}"
+
+
 def wilson(numerator: int, denominator: int) -> tuple[Decimal, Decimal] | None:
     """The 95 % interval of a share, four decimals (Wilson 1927, "Probable inference"): what the rate would be if many
     more had been asked. None when nothing was counted, and for quotients that are no share (more above than below)."""

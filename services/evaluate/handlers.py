@@ -3,15 +3,16 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from services.evaluate import facts, repository
-from services.evaluate.domain import Counts, Level, period_bounds, period_of
+from services.evaluate.bulletin.content import Material
+from services.evaluate.domain import Counts, Level, before, period_of
 from services.evaluate.formula import Formula, formula_for
 from services.evaluate.publication import Publication, Publisher
+from services.evaluate.review import Review
 from services.evaluate.snapshot import formula_facts, formula_of, rolled_up, standings_of
 from services.evaluate.standings import Standing, ranking
 from services.evaluate.tables import LIVE
@@ -24,6 +25,8 @@ from shared.regions import RegionDirectory
 
 CHEAP_S = 0.25
 STALE = 20
+SHOWN_MONTHS = 6
+"""months of the trend in a bulletin"""
 MOST_MONTHS = 100
 """months whose sums are kept in memory"""
 
@@ -109,12 +112,32 @@ class Handlers:
             names = {code: self._place(code) for code in totals}
         return Month(period, level, formula, ranking(totals, formula), names, None)
 
+    async def material(self, pg: Any, platform: str, period: str) -> Material:
+        """What the bulletin of a month is made of."""
+        found = await self.month(pg, platform, period, Level.UNIT)
+        then = await self.month(pg, platform, before(period), Level.UNIT)
+        months: list[tuple[str, Counts]] = []
+        for number in reversed(range(SHOWN_MONTHS)):
+            other = before(period, number)
+            city = (await self.month(pg, platform, other, Level.CITY)).standings
+            if city and (city[0].counts.closed or number == 0):
+                months.append((other, city[0].counts))
+        return Material(
+            period=period,
+            place=self._place(platform)[0],
+            formula=found.formula,
+            review=Review(Level.UNIT, found.formula, found.standings, then.standings),
+            names={unit: name for unit, (name, _) in {**then.names, **found.names}.items()},
+            months=months or [(period, Counts())],
+            corrections=found.published.document["corrections"] if found.published else [],
+            published=found.published.facts() if found.published else None,
+        )
+
     async def trial(self, formula: Formula) -> dict[str, Any]:
         """What `formula` would have made of the month before this one, beside the formula that holds now: score and
         rank of every unit by both, by its present rank."""
         now = period_of(self.publisher.database.clock.now(), self.zone)
-        first, _ = period_bounds(now, self.zone)
-        last = period_of(first - timedelta(days=1), self.zone)
+        last = before(now)
         async with self.publisher.database.read() as pg:
             platform = self.publisher.database.platform
             month = await self.month(pg, platform, last, Level.UNIT)

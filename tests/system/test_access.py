@@ -141,6 +141,8 @@ MAY = {
     "POST /v1/evaluations/{period}/publish": "leader",
     "POST /v1/evaluations/{period}/rebuild": "leader auditor",
     "GET /v1/rankings/{period}": STAFF,
+    "GET /v1/bulletins": "seat supervisor leader auditor",
+    "GET /v1/bulletins/{period}": "seat supervisor leader auditor",
     "GET /v1/formulas": EVERYBODY,
     "POST /v1/formulas": "leader",
     "POST /v1/formulas/trial": "leader",
