@@ -11,9 +11,9 @@ from services.dispatch import repository, tables
 from services.dispatch.desk import NAMES_AGE_S, RoutingDesk
 from services.dispatch.domain.case import Case
 from services.dispatch.domain.command import Command, Fact
-from services.dispatch.domain.commands import open_dispatched, open_pending
+from services.dispatch.domain.commands import Cancel, NotePart, open_dispatched, open_part, open_pending, part_of
 from services.dispatch.domain.machine import Refused, step
-from services.dispatch.domain.work_order import Actor, Status, WorkOrder
+from services.dispatch.domain.work_order import SYSTEM, UNFINISHED, Actor, Status, SubOrder, WorkOrder
 from services.dispatch.events import event_of, handoff_of
 from services.dispatch.known import KnownCase
 from shared.db import bulk
@@ -23,6 +23,7 @@ from shared.ids import uuid7
 from shared.outbox.uow import Timer, Uow
 from shared.telemetry.tracing import current_traceparent
 
+_ENDED = (Status.CANCELLED, Status.HANDED_OFF)
 SUSPENSION_END = "suspension-end"
 """timer of an order: its suspension ends"""
 
@@ -105,6 +106,35 @@ class Book:
         self._changes.append(Change(None, order, fact, "system:dispatch", at))
         return order
 
+    def open_part(self, parent: WorkOrder, part: SubOrder, allowed_s: int | None, actor: Actor, at: datetime) -> None:
+        """A sub-order of `parent` with its unit."""
+        until = self.desk.return_until(parent.handling_class, at)
+        order, fact = open_part(parent, part, self.desk.units.name(parent.lead), allowed_s, until, at)
+        self.orders[order.id] = order
+        self._new.add(order.id)
+        self._changes.append(Change(None, order, fact, actor.name, at))
+
+    async def _join_parts(self) -> None:
+        """A parent learns what became of its parts, and parts end with their parent."""
+        ended = {
+            part.id: change.at
+            for change in self._changes
+            if change.before is not None and change.after.status in _ENDED
+            for part in change.before.open_parts
+        }
+        await self.lock(ended)
+        for part_id, at in ended.items():
+            if part_id in self.orders:
+                self.attempt(part_id, Cancel(reason="主办工单已结束"), SYSTEM, at)
+        parts = [change for change in self._changes if change.after.parent_id is not None and change.before is not None]
+        await self.lock(change.after.parent_id for change in parts if change.after.parent_id)
+        for change in parts:
+            order = self.orders[change.after.id]
+            parent = order.parent_id or ""
+            if parent in self.orders and (order.status not in UNFINISHED or change.fact.name == "dispatched"):
+                note = NotePart(part=part_of(order), reason=change.fact.reason)
+                self.attempt(parent, note, SYSTEM, change.at)
+
     def assign(self, case: KnownCase, order_id: str) -> None:
         """From now on this order answers the appeal."""
         case.work_order_id = order_id
@@ -139,6 +169,8 @@ class Book:
         """Write the orders and everything that follows from their changes, and publish the facts."""
         if not self._changes:
             return
+        if any(change.after.parent_id or change.after.sub_orders for change in self._changes):
+            await self._join_parts()
         pg, at = self.uow.pg, self._changes[-1].at
         await self.desk.refresh(pg, NAMES_AGE_S)  # events name the units
         touched = dict.fromkeys(change.after.id for change in self._changes)

@@ -59,6 +59,12 @@ def snapshot(order: WorkOrder, platform: str, units: UnitDirectory) -> work_orde
         ],
         handoff=_handoff(order.handoff),
         parent_id=order.parent_id,
+        task=order.task,
+        allowed_s=order.allowed_s,
+        sub_orders=[
+            work_orders.SubOrder(id=part.id, unit=part.unit, task=part.task, status=part.status)
+            for part in order.sub_orders
+        ],
         repeat_of=order.repeat_of,
         suspended_until=order.suspended_until,
     )

@@ -65,6 +65,18 @@ class CoHandlersBody(Body):
     units: Annotated[list[UnitCode], Field(min_length=1, max_length=50)]
 
 
+class PartBody(Body):
+    """A part of the work for another unit; `allowed_s` inside what is left, all of that if left out."""
+
+    unit: UnitCode
+    task: Reason
+    allowed_s: Annotated[int, Field(ge=60, le=366 * 86400)] | None = None
+
+
+class SplitBody(Body):
+    parts: Annotated[list[PartBody], Field(min_length=1, max_length=20)]
+
+
 class TransferBody(Body):
     lead: UnitCode
     reason: Reason

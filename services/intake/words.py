@@ -215,6 +215,17 @@ def _co_handlers(event: work_orders.WorkOrderCoHandlersAdded) -> str:
     return f"增加 {len(event.units)} 个协办单位"
 
 
+def _split(event: work_orders.WorkOrderSplit) -> str:
+    return f"由{event.after.lead_name}牵头，{len(event.parts)} 个单位联合处置"
+
+
+_PART = {"completed": "已办结", "returned": "退回", "cancelled": "已取消", "open": "改由其他单位承办"}
+
+
+def _part_changed(event: work_orders.WorkOrderPartChanged) -> str:
+    return f"联合处置的一项任务{_PART.get(event.outcome, '有变化')}"
+
+
 def _reopened(event: work_orders.WorkOrderReopened) -> str:
     return f"市民不满意，由{event.after.lead_name}二次办理"
 
@@ -376,6 +387,8 @@ WORDS: Final[dict[type[Event], Callable[[Any], str]]] = {
     work_orders.WorkOrderResumed: _resumed,
     work_orders.WorkOrderExtended: _extended,
     work_orders.WorkOrderCoHandlersAdded: _co_handlers,
+    work_orders.WorkOrderSplit: _split,
+    work_orders.WorkOrderPartChanged: _part_changed,
     work_orders.WorkOrderReopened: _reopened,
     work_orders.WorkOrderAppealJoined: _joined,
     work_orders.WorkOrderAppealParted: _parted,

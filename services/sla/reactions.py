@@ -19,6 +19,8 @@ IGNORED = (
     work_orders.WorkOrderApprovalRequested,
     work_orders.WorkOrderApprovalRejected,
     work_orders.WorkOrderCoHandlersAdded,
+    work_orders.WorkOrderSplit,
+    work_orders.WorkOrderPartChanged,
     work_orders.WorkOrderShirked,
 )
 """facts that move no clock (domain.md: "Nothing else moves a clock")"""
@@ -65,6 +67,7 @@ def on_order_event(clock_set: ClockSet | None, event: work_orders.WorkOrderEvent
         frozenset(order.reporter_groups),
         order.matter,
         order.region_code,
+        None if order.allowed_s is None else timedelta(seconds=order.allowed_s),
     )
     if clock_set is None:
         clock_set, facts = lifecycle.open_set(

@@ -39,7 +39,7 @@ TOKENLESS = {
 SIGNED = {"POST /v1/handoffs", "GET /v1/handoffs/{handoff_id}", "POST /v1/handoffs/{handoff_id}/receipts"}
 """between platforms: no token opens them"""
 
-LEADS = ["accept", "contact", "progress", "complete", "return", "suspend", "extend", "resume", "co-handlers"]
+LEADS = ["accept", "contact", "progress", "complete", "return", "suspend", "extend", "resume", "co-handlers", "split"]
 ACTIONS = [*LEADS, "transfer"]
 
 MAY = {

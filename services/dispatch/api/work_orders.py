@@ -106,7 +106,8 @@ def add_routes(routes: APIRouter, desk: RoutingDesk, acts: CommandQueue[Act], da
             found = await repository.read_order(pg, uuid_of(order_id, "The work order"))
             if found is None or not sees(who, found[0]):
                 raise not_found(f"The work order {order_id}")
-            cases = (await repository.cases_of_orders(pg, [order_id])).get(order_id, [])
+            answered = found[0].parent_id or found[0].id  # a part has its parent's appeals
+            cases = (await repository.cases_of_orders(pg, [answered])).get(answered, [])
         order, lamp = found
         response.headers["ETag"] = f'"{order.version}"'
         return view(order, desk.platform, desk.units, lamp=lamp) | {

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from services.dispatch.domain.command import Command, Fact
-from services.dispatch.domain.commands import ACTIONS, Dispatch, GiveRuling, OpenDispute, Transfer
+from services.dispatch.domain.commands import ACTIONS, Cancel, Dispatch, GiveRuling, OpenDispute, Transfer
 from services.dispatch.domain.work_order import Actor, Status, WorkOrder
 
 
@@ -54,12 +54,15 @@ def following(
     order: WorkOrder, dispute_id: str, name_of: Callable[[str], str], dispatch: Callable[[WorkOrder], Dispatch]
 ) -> Command | None:
     """What dispatch does at once with an order that was returned (domain.md, Return): the chain runs again without the
-    units that returned it; the second return, or two units that name each other, open a dispute.
+    units that returned it; the second return, or two units that name each other, open a dispute. A sub-order ends: its
+    parent's lead sees to the work.
 
     None when it stayed with its lead. `name_of` gives the name of a unit, `dispatch` runs the chain.
     """
     if order.status is not Status.PENDING:
         return None
+    if order.parent_id is not None:
+        return Cancel(reason="承办单位退回，由主办单位另行安排")
     if not order.must_be_ruled:
         return dispatch(order)
     units = dict.fromkeys(name_of(entry.unit) for entry in order.returns)

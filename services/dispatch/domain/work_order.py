@@ -1,7 +1,7 @@
 """工单: the state of one work order and who may act on it (domain.md, Dispatch; api.md, dispatch)."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -115,6 +115,16 @@ class Handoff:
 
 
 @dataclass(frozen=True, slots=True)
+class SubOrder:
+    """A part of an order as its parent knows it; `status`: open, completed, returned, cancelled."""
+
+    id: str
+    unit: str
+    task: str
+    status: str = "open"
+
+
+@dataclass(frozen=True, slots=True)
 class WorkOrder:
     """One work order. Every change makes a new value with `version` + 1; `lead` is never empty.
 
@@ -165,6 +175,12 @@ class WorkOrder:
     decision: tuple[RuleAnswer, ...] = ()
     handoff: Handoff | None = None
     parent_id: str | None = None
+    """of a sub-order: the order that it is a part of"""
+    task: str | None = None
+    """of a sub-order: what is to be done, redacted"""
+    allowed_s: int | None = None
+    """of a sub-order: how long it may take from `received_at`, in natural seconds"""
+    sub_orders: tuple[SubOrder, ...] = ()
     repeat_of: str | None = None
 
     def parts_of(self, actor: Actor) -> frozenset[Part]:
@@ -183,6 +199,16 @@ class WorkOrder:
         if actor.centre or self.centre in actor.units:
             parts.add(Part.CENTRE)
         return frozenset(parts)
+
+    @property
+    def open_parts(self) -> tuple[SubOrder, ...]:
+        """Sub-orders that nobody has ended."""
+        return tuple(part for part in self.sub_orders if part.status == "open")
+
+    @property
+    def parts_ended(self) -> tuple[SubOrder, ...]:
+        """Its sub-orders once it has ended itself."""
+        return tuple(replace(part, status="cancelled") if part in self.open_parts else part for part in self.sub_orders)
 
     def as_case(self, text: str = "", came_by: tuple[str, ...] = ()) -> Case:
         """The case as the chain sees it when it runs again; `text` is the redacted text of the appeal, `came_by` the

@@ -19,16 +19,18 @@ from services.dispatch.domain.commands import (
     Progress,
     Resume,
     ReturnOrder,
+    Split,
     Suspend,
     Transfer,
 )
-from services.dispatch.domain.work_order import WorkOrder
+from services.dispatch.domain.work_order import SubOrder, WorkOrder
 from services.dispatch.schemas import (
     CoHandlersBody,
     CompleteBody,
     ExtendBody,
     NoteBody,
     ReturnBody,
+    SplitBody,
     SuspendBody,
     TransferBody,
 )
@@ -53,6 +55,13 @@ class Setting:
     def return_until(self) -> datetime:
         """The end of the return window of who gets the order now."""
         return self.desk.return_until(self.order.handling_class, self.at)
+
+    @property
+    def left_s(self) -> int | None:
+        """Natural seconds until the order is due, at least a minute; None while sla has not said."""
+        if self.complete_due_at is None:
+            return None
+        return max(60, int((self.complete_due_at - self.at).total_seconds()))
 
     def unit(self, code: str, pointer: str) -> str:
         """The unit that a person named. Raises Problem 422 for one that cannot handle orders."""
@@ -86,6 +95,17 @@ def _return(body: ReturnBody, setting: Setting) -> Command:
     if body.suggested_unit is not None:
         setting.unit(body.suggested_unit, "/suggested_unit")
     return ReturnOrder(reason=body.reason, suggested_unit=body.suggested_unit, note=clean(body.note))
+
+
+def _split(body: SplitBody, setting: Setting) -> Command:
+    left = setting.left_s
+    parts = tuple(
+        SubOrder(uuid7(), setting.unit(part.unit, f"/parts/{index}/unit"), clean(part.task))
+        for index, part in enumerate(body.parts)
+    )
+    given = zip(parts, body.parts, strict=True)
+    allowed = {part.id: left if one.allowed_s is None else one.allowed_s for part, one in given}
+    return Split(into=parts, allowed_s=allowed, left_s=left)
 
 
 def _evidence(body: CompleteBody | SuspendBody) -> tuple[str, ...]:
@@ -141,6 +161,13 @@ _ROWS: tuple[Action[Any], ...] = (
         CoHandlersBody,
         "协办: other units help.",
         lambda body, setting: AddCoHandlers(units=setting.units(body.units, "/units")),
+        routes=True,
+    ),
+    Action(
+        Split,
+        SplitBody,
+        "联合处置: parts of the work go to other units as sub-orders; the lead answers when all are done.",
+        _split,
         routes=True,
     ),
     Action(

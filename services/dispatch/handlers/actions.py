@@ -8,7 +8,7 @@ from typing import Any
 from services.dispatch import repository
 from services.dispatch.book import Book, Trail, present
 from services.dispatch.desk import NAMES_AGE_S, RoutingDesk
-from services.dispatch.domain.commands import Approve, Dispatch, DispatchRuled, GiveRuling, Reject, ReturnOrder
+from services.dispatch.domain.commands import Approve, Dispatch, DispatchRuled, GiveRuling, Reject, ReturnOrder, Split
 from services.dispatch.domain.duties import Duty, DutyKind
 from services.dispatch.domain.machine import allowed_actions, following, preceding
 from services.dispatch.domain.routing import Outcome, RuleAnswer
@@ -145,6 +145,9 @@ class Actions:
         if (first := preceding(trail.order, wanted)) is not None:
             trail.step(first, actor, batch.at)
         trail.step(wanted, actor, batch.at)
+        if isinstance(wanted, Split):
+            for part in wanted.into:
+                batch.book.open_part(trail.order, part, wanted.allowed_s.get(part.id), actor, batch.at)
         if isinstance(wanted, ReturnOrder):
             then = following(
                 trail.order, uuid7(), self.desk.units.name, lambda order: self._dispatch_again(order, batch)

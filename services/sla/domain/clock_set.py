@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from msgspec import Struct
@@ -48,11 +48,13 @@ class ClockSet(Struct, frozen=True):
     legs: tuple[Leg, ...] = ()
     rules: int = 0
     earlier: tuple[Earlier, ...] = ()
+    allowed: timedelta | None = None
+    """of a sub-order: what its parent's lead gave it"""
 
     @property
     def case(self) -> Case:
         """What the policy asks for."""
-        return Case(self.handling_class, self.kind, self.groups, self.matter, self.region_code)
+        return Case(self.handling_class, self.kind, self.groups, self.matter, self.region_code, self.allowed)
 
     def of_case(self, case: Case) -> "ClockSet":
         """The same clocks of an order of another class, kind, group, matter or region."""
@@ -63,6 +65,7 @@ class ClockSet(Struct, frozen=True):
             groups=case.groups,
             matter=case.matter,
             region_code=case.region_code,
+            allowed=case.allowed,
         )
 
     def latest(self, name: ClockName) -> Clock | None:

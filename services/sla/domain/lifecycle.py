@@ -43,8 +43,11 @@ def open_set(
         region_code=case.region_code,
         unit=unit,
         rules=terms.number,
+        allowed=case.allowed,
     )
-    clock_set, contact = _start(clock_set, ClockName.FIRST_CONTACT, 1, begin, at, terms)
+    contact: tuple[Fact, ...] = ()
+    if case.allowed is None:  # the citizen is spoken to by the lead of the whole, not by each part
+        clock_set, contact = _start(clock_set, ClockName.FIRST_CONTACT, 1, begin, at, terms)
     if emergency_taken_at is not None:
         clock_set, met = _stop(clock_set, ClockName.FIRST_CONTACT, emergency_taken_at, "emergency_action")
         contact += met

@@ -170,6 +170,8 @@ class Case:
     groups: frozenset[str] = frozenset()
     matter: str = ""
     region_code: str = ""
+    allowed: timedelta | None = None
+    """of a sub-order of joint handling: natural time for it, inside its parent's deadline (domain.md, Dispatch 5)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +227,8 @@ class Policy:
 
     def choose(self, clock: ClockName, case: Case, start: datetime, calendar: Calendar) -> Allowance:
         """The allowance whose undisturbed deadline from `start` is the earliest."""
+        if clock is ClockName.COMPLETE and case.allowed is not None:
+            return Allowance(Counting.NATURAL, case.allowed)
         candidates = self.allowance(clock, case)
         if len(candidates) == 1:
             return candidates[0]

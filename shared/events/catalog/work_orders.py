@@ -38,6 +38,17 @@ class Return(Snapshot, frozen=True, kw_only=True):
     at: datetime
 
 
+class SubOrder(Snapshot, frozen=True, kw_only=True):
+    """A part of an order of joint handling."""
+
+    id: str
+    unit: str
+    task: str
+    """redacted"""
+    status: str
+    """open, completed, returned, cancelled"""
+
+
 class WorkOrder(Snapshot, frozen=True, kw_only=True):
     """Public state of a work order. It carries what clocks need, so that sla asks nobody."""
 
@@ -85,6 +96,11 @@ class WorkOrder(Snapshot, frozen=True, kw_only=True):
     decision: list[RuleAnswer] = msgspec.field(default_factory=list)
     handoff: HandoffState | None = None
     parent_id: str | None = None
+    """of a sub-order: the order that it is a part of"""
+    task: str | None = None
+    allowed_s: int | None = None
+    """of a sub-order: the budget of its complete clock from `received_at`, in natural seconds"""
+    sub_orders: list[SubOrder] = msgspec.field(default_factory=list)
     repeat_of: str | None = None
     """the closed appeal that this order's first appeal repeats (a repeat after closing opens a new order)"""
     suspended_until: datetime | None = None
@@ -108,7 +124,7 @@ class WorkOrderDispatched(WorkOrderEvent, frozen=True, kw_only=True):
 
     type: ClassVar[str] = "work_order.dispatched"
     cause: str
-    """routing, review, return, ruling, transfer"""
+    """routing, review, return, ruling, transfer, split"""
 
 
 class WorkOrderAccepted(WorkOrderEvent, frozen=True, kw_only=True):
@@ -219,6 +235,24 @@ class WorkOrderCoHandlersAdded(WorkOrderEvent, frozen=True, kw_only=True):
 
     type: ClassVar[str] = "work_order.co_handlers_added"
     units: list[str]
+
+
+class WorkOrderSplit(WorkOrderEvent, frozen=True, kw_only=True):
+    """联合处置: parts of the work went to other units as sub-orders."""
+
+    type: ClassVar[str] = "work_order.split"
+    parts: list[str]
+    """ids of the sub-orders"""
+
+
+class WorkOrderPartChanged(WorkOrderEvent, frozen=True, kw_only=True):
+    """A sub-order ended, or went to another unit."""
+
+    type: ClassVar[str] = "work_order.part_changed"
+    part_id: str
+    unit: str
+    outcome: str
+    """open, completed, returned, cancelled"""
 
 
 class WorkOrderReopened(WorkOrderEvent, frozen=True, kw_only=True):

@@ -40,6 +40,7 @@ from services.dispatch.domain.commands import (
     GiveRuling,
     HandOff,
     JoinAppeal,
+    NotePart,
     OpenDispute,
     PartAppeal,
     Progress,
@@ -48,13 +49,14 @@ from services.dispatch.domain.commands import (
     Reopen,
     Resume,
     ReturnOrder,
+    Split,
     Suspend,
     Transfer,
     open_dispatched,
     open_pending,
 )
 from services.dispatch.domain.machine import following, preceding
-from services.dispatch.domain.work_order import ApprovalKind, ReturnReason
+from services.dispatch.domain.work_order import ApprovalKind, ReturnReason, SubOrder
 from services.dispatch.handlers.action_table import ACTIONS as TABLE_OF_ACTIONS
 
 NOW = datetime(2026, 11, 20, 2, 0, tzinfo=UTC)
@@ -267,6 +269,7 @@ TABLE = {
     "extend": {"accepted", "reopened"},
     "resume": {"suspended"},
     "co-handlers": {"accepted", "reopened"},
+    "split": {"accepted", "reopened"},
     "transfer": {"pending", "dispatched", "accepted", "disputed"},
 }
 
@@ -306,6 +309,8 @@ COMMANDS: st.SearchStrategy[Command] = st.one_of(
     st.builds(JoinAppeal, appeal_id=st.sampled_from(["a1", "a2"]), relation=st.just("repeat")),
     st.builds(PartAppeal, appeal_id=st.sampled_from(["a1", "a2"])),
     st.builds(HandOff),
+    st.builds(Split, into=st.tuples(st.builds(SubOrder, _text, _units, _text)), left_s=st.none() | st.just(60)),
+    st.builds(NotePart, part=st.builds(SubOrder, _text, _units, _text, st.sampled_from(["open", "completed"]))),
 )
 ACTORS = st.sampled_from([UNIT_A, UNIT_B, HEAD_A, CENTRE, ADMIN, SYSTEM, Actor("unit:nobody")])
 
@@ -335,6 +340,8 @@ def test_any_sequence_keeps_one_owner_and_counts_every_change(
             assert after.lead == "c", "what nobody has belongs to the centre"
         assert (after.status is Status.DISPUTED) == (after.dispute_id is not None)
         assert (after.status is Status.SUSPENDED) == (after.suspended_until is not None)
+        if after.status in {Status.COMPLETED, Status.CLOSED, Status.CANCELLED, Status.HANDED_OFF}:
+            assert not after.open_parts, "the whole ends after its parts"
         if command.action:
             assert str(order.status) in TABLE[command.action], "only what the contract allows"
             assert command.action in allowed_actions(order, actor, at), "what succeeds was offered"

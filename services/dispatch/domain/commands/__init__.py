@@ -15,6 +15,7 @@ from services.dispatch.domain.commands.case_changes import (
 from services.dispatch.domain.commands.dispatching import Dispatch, Transfer, open_dispatched, open_pending
 from services.dispatch.domain.commands.disputes import DispatchRuled, GiveRuling, OpenDispute
 from services.dispatch.domain.commands.handling import Accept, AddCoHandlers, Complete, Contact, Progress, ReturnOrder
+from services.dispatch.domain.commands.joint import NotePart, Split, open_part, part_of
 
 ACTIONS: tuple[type[Command], ...] = (
     Accept,
@@ -26,9 +27,10 @@ ACTIONS: tuple[type[Command], ...] = (
     Extend,
     Resume,
     AddCoHandlers,
+    Split,
     Transfer,
 )
-"""The actions of api.md, in its order. `split` comes with joint handling."""
+"""The actions of api.md, in its order."""
 
 __all__ = [
     "ACTIONS",
@@ -45,6 +47,7 @@ __all__ = [
     "GiveRuling",
     "HandOff",
     "JoinAppeal",
+    "NotePart",
     "OpenDispute",
     "PartAppeal",
     "Progress",
@@ -54,8 +57,11 @@ __all__ = [
     "Reopen",
     "Resume",
     "ReturnOrder",
+    "Split",
     "Suspend",
     "Transfer",
     "open_dispatched",
+    "open_part",
     "open_pending",
+    "part_of",
 ]

@@ -86,11 +86,18 @@ class Cancel(Command):
     reason: str | None = None
 
     def objection(self, order: WorkOrder, at: datetime) -> str | None:
-        return "Other citizens still wait for it." if len(order.appeal_ids) > 1 else None
+        shared = len(order.appeal_ids) > 1 and order.parent_id is None
+        return "Other citizens still wait for it." if shared else None
 
     def apply(self, order: WorkOrder, at: datetime, actor: Actor) -> tuple[WorkOrder, Fact]:
         after = replace(
-            order, status=Status.CANCELLED, approval=None, suspended_until=None, dispute_id=None, disputed_at=None
+            order,
+            status=Status.CANCELLED,
+            approval=None,
+            suspended_until=None,
+            dispute_id=None,
+            disputed_at=None,
+            sub_orders=order.parts_ended,
         )
         return after, Fact("cancelled", reason=self.reason)
 
@@ -155,5 +162,6 @@ class HandOff(Command):
 
     def apply(self, order: WorkOrder, at: datetime, actor: Actor) -> tuple[WorkOrder, Fact]:
         assert order.handoff is not None, "obstacle() lets no order without an offer pass"
-        after = replace(order, status=Status.HANDED_OFF, handoff=replace(order.handoff, state="accepted"))
+        handoff = replace(order.handoff, state="accepted")
+        after = replace(order, status=Status.HANDED_OFF, handoff=handoff, sub_orders=order.parts_ended)
         return after, Fact("handed_off")

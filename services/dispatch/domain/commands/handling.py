@@ -63,6 +63,11 @@ class Complete(Command):
     solved: bool
     evidence: tuple[str, ...] = ()
 
+    @classmethod
+    def obstacle(cls, order: WorkOrder, at: datetime) -> str | None:
+        waiting = [part.unit for part in order.open_parts]
+        return f"Parts of it are still open at {', '.join(waiting)}." if waiting else None
+
     def objection(self, order: WorkOrder, at: datetime) -> str | None:
         return None if self.result.strip() else "A completion tells the citizen the result; result is empty."
 
