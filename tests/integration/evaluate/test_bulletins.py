@@ -103,8 +103,8 @@ async def test_an_empty_month_and_strange_names_do_no_harm(hub: Harness) -> None
 async def test_the_published_months_are_listed_and_a_limited_token_sees_no_bulletin(hub: Harness) -> None:
     listed = await get(hub, "/v1/bulletins")
     assert [(one["period"], one["url"]) for one in listed["items"]] == [("2026-09", "/v1/bulletins/2026-09")]
-    for limits in ({"units": ["460100-u001"]}, {"regions": ["460105"]}):
-        answer = await hub.http.get("/v1/bulletins/2026-09", headers=hub.token("leader", **limits))
+    for limited in (hub.token("leader", units=["460100-u001"]), hub.token("leader", regions=["460105"])):
+        answer = await hub.http.get("/v1/bulletins/2026-09", headers=limited)
         assert answer.status_code == 403
     answer = await hub.http.get("/v1/bulletins/2026-09?format=exe", headers=hub.admin)
     assert answer.status_code == 422
