@@ -37,6 +37,8 @@ Leader = Annotated[Principal, allowed("leader")]
 Office = Annotated[Principal, allowed("seat", "supervisor", "leader", "auditor")]
 Auditor = Annotated[Principal, allowed("leader", "auditor")]
 PeriodPath = Annotated[str, Path(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$", description="a month, YYYY-MM")]
+Centre = Annotated[Principal, allowed("supervisor", "leader", "auditor")]
+Wanted = Annotated[str, Query(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$", description="a month, YYYY-MM")]
 COUNTED = "|".join(asdict(Counts()))
 _READING: dict[int | str, dict[str, Any]] = {
     202: {"description": "The journal is still being read: `{status: reading, position, of}`. Ask again"}
@@ -132,6 +134,27 @@ def router(
         for item in page["items"]:
             item["reasons"] = review.reasons(item["id"])
         return head_of(found) | page
+
+    @routes.get("/v1/portraits/{unit}")
+    async def portrait(
+        unit: Annotated[str, Path(min_length=1, max_length=200)], who: Reader, period: Wanted | None = None
+    ) -> dict[str, Any]:
+        """A unit up to a month (default: the last one): strong and weak rates beside all others, its matters, the
+        months, what changed, three times among the last tenth."""
+        wanted_month = _real(period) if period else before(period_of(clock.now(), handlers.zone))
+        async with database.read() as pg:
+            found = await handlers.portrait(pg, database.platform, unit, wanted_month)
+        if found is None or not who.sees_unit(unit) or not who.sees_region(found["region_code"]):
+            raise not_found(f"The unit {unit}")
+        return found
+
+    @routes.get("/v1/evaluations/{period}/signs")
+    async def list_signs(period: PeriodPath, who: Centre) -> dict[str, Any]:
+        """Where numbers look made: bursts before the month's end, completions without contact, identical answers, far
+        more exclusions than others. With evidence, for the centre to look at; nothing of it is scored."""
+        _sees_everything(who)
+        async with database.read() as pg:
+            return {"items": await handlers.signs(pg, database.platform, _real(period)), "next": None}
 
     @routes.get("/v1/bulletins")
     async def bulletins(_: Office, asked: Paged) -> dict[str, Any]:

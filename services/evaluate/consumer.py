@@ -13,7 +13,7 @@ def subscriptions(handlers: Handlers) -> tuple[Subscription, ...]:
         Subscription(
             "dispatch.work-orders.v1",
             handlers.on_orders,
-            types=TYPES["dispatch.work-orders.v1"],
+            types=TYPES["dispatch.work-orders.v1"] | {"work_order.completed"},
             keyed=True,
         ),
         Subscription(

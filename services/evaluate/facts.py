@@ -6,6 +6,7 @@ later dispatch): events may come twice, and those of different keys in any order
 
 from collections.abc import Sequence
 from datetime import datetime
+from hashlib import sha256
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -45,6 +46,7 @@ def _case(message: Message[ratings.FeedbackEvent], zone: ZoneInfo) -> dict[str, 
         "sequence": message.sequence,
         "work_order_id": after.work_order_id,
         "unit": after.unit,
+        "matter": after.matter,
         "closed_at": closed_at,
         "period": period_of(closed_at, zone) if closed_at else None,
         **{name: getattr(counts, name) for name in CASE_COUNTS},
@@ -120,3 +122,33 @@ async def keep_clocks(pg: Any, into: Facts, batch: Sequence[Message[clocks.Clock
                 key = (message.platform, message.key, number)
                 newest[key] = max(newest.get(key, (0, False)), (message.sequence, red))
     await repository.save_late_rounds(pg, into, newest)
+
+
+async def keep_completions(pg: Any, batch: Sequence[Message[work_orders.WorkOrderEvent]], zone: ZoneInfo) -> None:
+    """Completions with what may be looked at: when, whether the citizen was contacted, whether the words are always the
+    same. Of the answer only a digest is kept."""
+    rows = {
+        (message.platform, message.key, message.sequence): {
+            "platform": message.platform,
+            "work_order_id": message.key,
+            "sequence": message.sequence,
+            "unit": message.data.after.lead,
+            "period": period_of(message.time, zone),
+            "completed_at": message.time,
+            "contacted": message.data.after.contacted_at is not None or message.data.after.taken_at is not None,
+            "answer": answer_digest(message.data.after.result),
+        }
+        for message in batch
+        if isinstance(message.data, work_orders.WorkOrderCompleted)
+    }
+    await repository.save_completions(pg, list(rows.values()))
+
+
+SHORTEST_ANSWER = 10
+"""letters and figures; shorter ones ("已办结") are alike by nature"""
+
+
+def answer_digest(words: str | None) -> str | None:
+    """Equal for answers that differ in spaces and punctuation only."""
+    letters = "".join(sign for sign in words or "" if sign.isalnum()).lower()
+    return sha256(letters.encode()).hexdigest()[:24] if len(letters) >= SHORTEST_ANSWER else None

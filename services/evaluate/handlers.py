@@ -9,13 +9,15 @@ from zoneinfo import ZoneInfo
 
 from services.evaluate import facts, repository
 from services.evaluate.bulletin.content import Material
-from services.evaluate.domain import Counts, Level, before, period_of
+from services.evaluate.domain import RATES, Counts, Level, before, period_of
 from services.evaluate.formula import Formula, formula_for
-from services.evaluate.publication import Publication, Publisher
+from services.evaluate.portrait import matters, profile
+from services.evaluate.publication import IN_A_ROW, Publication, Publisher, publications, warnings
 from services.evaluate.review import Review
+from services.evaluate.signs import signs
 from services.evaluate.snapshot import formula_facts, formula_of, rolled_up, standings_of
 from services.evaluate.standings import Standing, ranking
-from services.evaluate.tables import LIVE
+from services.evaluate.tables import LEDGER, LIVE
 from shared.db import audit
 from shared.errors import Problem
 from shared.events.catalog import clocks, ratings, work_orders
@@ -61,8 +63,9 @@ class Handlers:
         await facts.keep_ratings(uow.pg, LIVE, batch, self.zone)
 
     async def on_orders(self, batch: Sequence[Message[work_orders.WorkOrderEvent]], uow: Uow) -> None:
-        """Dispatches, returns, 推诿, repeats, who the units are."""
+        """Dispatches, returns, 推诿, repeats, who the units are; completions."""
         await facts.keep_orders(uow.pg, LIVE, batch, self.zone)
+        await facts.keep_completions(uow.pg, batch, self.zone)
 
     async def on_clocks(self, batch: Sequence[Message[clocks.ClockEvent]], uow: Uow) -> None:
         """Orders that became late."""
@@ -132,6 +135,53 @@ class Handlers:
             corrections=found.published.document["corrections"] if found.published else [],
             published=found.published.facts() if found.published else None,
         )
+
+    async def portrait(self, pg: Any, platform: str, unit: str, period: str) -> dict[str, Any] | None:
+        """What is known of a unit up to a month; None when nothing is."""
+        months = [await self.month(pg, platform, before(period, number), Level.UNIT) for number in range(SHOWN_MONTHS)]
+        known = [{standing.name: standing for standing in month.standings} for month in months]
+        name, region = next((month.names[unit] for month in months if unit in month.names), ("", ""))
+        if not name and not any(unit in standings for standings in known):
+            return None
+        now = {standing.name: standing.counts for standing in months[0].standings}
+        marks = profile(unit, now, tuple(RATES))
+        review = Review(Level.UNIT, months[0].formula, months[0].standings, months[1].standings)
+        documents = [one.document for one in await publications(pg, LEDGER, platform) if one.period <= period]
+        return {
+            "unit": unit,
+            "name": name,
+            "region_code": region,
+            "period": period,
+            "strengths": [mark["rate"] for mark in marks if mark["mark"] == "strong"],
+            "weaknesses": [mark["rate"] for mark in marks if mark["mark"] == "weak"],
+            "rates": marks,
+            "matters": await matters(pg, platform, period, unit),
+            "changed": review.reasons(unit),
+            "months": [
+                {
+                    "period": month.period,
+                    "published": month.published is not None,
+                    "score": _number(standings[unit].score),
+                    "rank": standings[unit].rank,
+                    "ranked": sum(one.rank is not None for one in month.standings),
+                    "asked": standings[unit].counts.asked,
+                }
+                for month, standings in zip(reversed(months), reversed(known), strict=True)
+                if unit in standings
+            ],
+            "warnings": [
+                {"periods": warning.periods, "ranks": warning.ranks}
+                for end in range(len(documents), 0, -1)
+                for warning in warnings(documents[:end][-IN_A_ROW:])
+                if warning.unit == unit
+            ],
+        }
+
+    async def signs(self, pg: Any, platform: str, period: str) -> list[dict[str, Any]]:
+        """What the centre should look at in a month, with the units' names."""
+        names = await repository.unit_facts(pg, LIVE, platform)
+        found = await signs(pg, platform, period, await self._totals(pg, platform, period))
+        return [one | {"name": names.get(one["unit"], ("", ""))[0]} for one in found]
 
     async def trial(self, formula: Formula) -> dict[str, Any]:
         """What `formula` would have made of the month before this one, beside the formula that holds now: score and

@@ -9,7 +9,7 @@ import orjson
 
 from services.evaluate.domain import Counts
 from services.evaluate.formula import Formula, weighted
-from services.evaluate.tables import CASE_COUNTS, Facts, formulas
+from services.evaluate.tables import CASE_COUNTS, Facts, completions, formulas
 from shared.db import bulk
 
 
@@ -74,6 +74,11 @@ async def save_late_rounds(pg: Any, into: Facts, late: Mapping[tuple[str, str, i
         update=("sequence", "late"),
         where="excluded.sequence > t.sequence",
     )
+
+
+async def save_completions(pg: Any, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Each once by (order, sequence)."""
+    await bulk.insert(pg, completions, rows, conflict=("platform", "work_order_id", "sequence"))
 
 
 def last_of_its_order(of: Facts) -> str:

@@ -56,6 +56,7 @@ def _facts(prefix: str) -> Facts:
         Column("work_order_id", Text, nullable=False),
         # the one that led at completion
         Column("unit", Text, nullable=False),
+        Column("matter", Text, nullable=False),
         # null while the citizen is still being asked
         Column("closed_at", DateTime(timezone=True)),
         Column("period", Text),
@@ -150,6 +151,22 @@ LEDGER = _ledger("ledger_", "publications")
 """what the journal told up to the last publication, and the publications that count"""
 REBUILD = _ledger("rebuild_", "rebuild_publications")
 """what a rebuild beside them has read and found so far; unlogged"""
+
+completions = Table(
+    "completions",
+    metadata,
+    Column("platform", Text, primary_key=True),
+    Column("work_order_id", Text, primary_key=True),
+    Column("sequence", BigInteger, primary_key=True),
+    Column("unit", Text, nullable=False),
+    Column("period", Text, nullable=False),
+    Column("completed_at", DateTime(timezone=True), nullable=False),
+    # the unit had contacted the citizen (先处置后补单 counts)
+    Column("contacted", Boolean, nullable=False),
+    # a digest of what the unit answered, null when that is too short to tell anything
+    Column("answer", Text),
+)
+Index("completions_by_period", completions.c.platform, completions.c.period, completions.c.unit)
 
 formulas = Table(
     "formulas",

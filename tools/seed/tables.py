@@ -17,7 +17,7 @@ OF_CASES: Final = {
     "dispatch": ("cases", "work_orders", "order_words", "lamps", "disputes", "approvals", "handoffs"),
     "sla": ("clock_sets", "supervisions", "moved_deadlines", "suspensions"),
     "feedback": ("cases", "links", "exclusions"),
-    "evaluate": ("cases", "moves", "late_rounds", "repeats"),
+    "evaluate": ("cases", "moves", "late_rounds", "repeats", "completions"),
     "journal": ("events",),
 }
 """cloned row by row; the journal last, because its head is locked until the commit"""

@@ -1,7 +1,8 @@
 """Published months, and the count of the journal that they are made of.
 
 A unit's name and region say which dispatch they come from, and a repeat its order: what is kept must not depend on the
-order in which events of different keys are read.
+order in which events of different keys are read. The defaults are for the release before,
+which goes on writing meanwhile.
 """
 
 from alembic import op
@@ -14,10 +15,8 @@ COUNTS = ("cases", "moves", "late_rounds", "repeats", "units")
 
 def upgrade() -> None:
     op.execute("ALTER TABLE repeats ADD COLUMN work_order_id text NOT NULL DEFAULT ''")
-    op.execute("ALTER TABLE repeats ALTER COLUMN work_order_id DROP DEFAULT")
     op.execute("ALTER TABLE units ADD COLUMN said_at timestamptz NOT NULL DEFAULT '-infinity'")
     op.execute("ALTER TABLE units ADD COLUMN said_by text NOT NULL DEFAULT ''")
-    op.execute("ALTER TABLE units ALTER COLUMN said_at DROP DEFAULT, ALTER COLUMN said_by DROP DEFAULT")
     op.execute(
         "CREATE TABLE publications (platform text NOT NULL, period text NOT NULL, position bigint NOT NULL,"
         " formula text NOT NULL, digest text NOT NULL, body bytea NOT NULL, published_at timestamptz NOT NULL,"
