@@ -102,6 +102,7 @@ MAY = {
     "GET /v1/duties": EVERYBODY,
     "POST /v1/duties": "supervisor leader",
     "POST /v1/routing/impact": "supervisor leader",
+    "POST /v1/duties/import": "supervisor leader",
     "GET /v1/routing/rules": STAFF,
     "POST /v1/routing/rules/{rule}/on": "supervisor leader",
     "GET /v1/routing/replay": STAFF,

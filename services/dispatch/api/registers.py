@@ -82,6 +82,26 @@ def add_routes(
             response.status_code = 200
         return outcome.answer
 
+    @routes.post(
+        "/v1/duties/import",
+        openapi_extra={
+            "requestBody": {"required": True, "content": {"text/csv": {"schema": {"type": "string"}}}},
+        },
+    )
+    async def import_duties(
+        request: Request,
+        who: Keeper,
+        idempotency: Idempotency,
+        activate: Annotated[bool, Query(description="put it into force; else only look what it would change")] = False,
+    ) -> dict[str, Any]:
+        """A CSV file of duties (UTF-8 or GB 18030) in the place of those imported before: its diff, and the orders not
+        accepted yet that it would move. 422 names every wrong line."""
+        data = await request.body()
+        if not data.strip():
+            raise invalid("/", "the body is empty; send the CSV file")
+        key = idempotency(who, UnitsFile(sha256=sha256(data + str(activate).encode()).hexdigest()))
+        return (await jobs.submit(lambda uow: registers.import_duties(data, activate, who, uow), key)).answer
+
     @routes.post("/v1/routing/impact", max_body_size=BATCH_LIMIT)
     async def impact(body: CodesBody, who: Keeper) -> dict[str, Any]:
         """How many unfinished orders would have another lead if matters were called otherwise: what a new catalogue,

@@ -9,8 +9,8 @@ from typing import Any
 
 from services.dispatch import repository
 from services.dispatch.desk import RoutingDesk
-from services.dispatch.domain.duties import Duty
-from services.dispatch.domain.duty_import import read_duties
+from services.dispatch.domain.duties import Duty, DutyList
+from services.dispatch.domain.duty_import import compare_duties, read_duties
 from services.dispatch.domain.sheets import LineError, SheetError, decode
 from services.dispatch.domain.unit_import import compare, read_units
 from services.dispatch.domain.units import Unit, UnitDirectory
@@ -19,6 +19,7 @@ from shared.db import audit
 from shared.db.database import Database
 from shared.errors import Problem, Transient, invalid, not_found
 from shared.http.commands import Answer
+from shared.ids import uuid7
 from shared.outbox.uow import Uow
 from shared.security.principal import Principal
 
@@ -151,6 +152,64 @@ class Registers:
         await repository.activate_units(uow.pg, version, who.actor, uow.clock.now())
         await audit.record(uow, actor=who.actor, action="units_activated", subject=str(version))
         return {"version": version, "units": len(units), "active": True}
+
+    async def import_duties(self, data: bytes, activate: bool, who: Principal, uow: Uow) -> dict[str, Any]:
+        """The duty list and roster of a CSV file in the place of those imported before: what that changes, and whom
+        it would move; in force with `activate`. Entries of rulings and of persons stay.
+
+        Raises Problem 422 with every wrong line; nothing is changed then.
+        """
+        await self.desk.refresh(uow.pg)
+        try:
+            sheet = read_duties(decode(data), self.desk.platform, self.desk.units)
+        except SheetError as error:
+            raise Problem(422, "invalid", str(error), errors=[{"pointer": "/", "detail": str(error)}]) from error
+        if sheet.errors:
+            raise wrong_lines(sorted(sheet.errors, key=lambda fault: fault.line))
+        present = self.desk.duties.entries
+        diff = compare_duties(present, sheet.duties)
+        gone = {duty.id for duty in diff.removed}
+        added = [replace(duty, id=uuid7()) for duty in diff.added]
+        proposed = DutyList((*(duty for duty in present if duty.id not in gone), *added))
+        at = uow.clock.now()
+        impact = await self._moves(uow, at, duties=proposed)
+        if activate:
+            await repository.replace_duties(uow.pg, sorted(gone), added, who.actor, at)
+            counts = {"added": len(added), "removed": len(gone)}
+            await audit.record(uow, actor=who.actor, action="duties_imported", subject="duties", detail=counts)
+        return {
+            "duties": len(sheet.duties),
+            "diff": {
+                "added": [duty_view(duty, self.desk.units) for duty in added[:LISTED]],
+                "removed": [duty_view(duty, self.desk.units) for duty in diff.removed[:LISTED]],
+                "added_count": len(added),
+                "removed_count": len(gone),
+                "unchanged": diff.unchanged,
+            },
+            "impact": impact,
+            "active": activate,
+        }
+
+    async def _moves(self, uow: Uow, at: datetime, *, duties: DutyList) -> dict[str, Any]:
+        """Orders not accepted yet that would go to another unit by other duties, and from whom to whom."""
+        moves: Counter[tuple[str, str]] = Counter()
+        examined, after = 0, ""
+        while examined < EXAMINED:
+            orders = await repository.waiting_orders(uow.pg, after, 500)
+            for order, text in orders:
+                then = self.desk.decide(order.as_case(text), at, order.returned_by, duties=duties).lead
+                if then != order.lead:
+                    moves[order.lead, then] += 1
+            examined += len(orders)
+            if len(orders) < 500:
+                break
+            after = orders[-1][0].id
+            await asyncio.sleep(0)  # routing is pure computing: let others in between
+        return {
+            "orders_examined": examined,
+            "orders_to_another_unit": sum(moves.values()),
+            "moves": [{"from": old, "to": new, "orders": n} for (old, new), n in moves.most_common(LISTED)],
+        }
 
     async def add_duty(self, duty: Duty, who: Principal, uow: Uow) -> dict[str, Any]:
         """A new entry of the duty list or the roster."""

@@ -142,6 +142,15 @@ async def rules_off_since(pg: Any) -> dict[str, datetime]:
     return {row["rule"]: row["since"] for row in rows}
 
 
+async def replace_duties(pg: Any, gone: Sequence[str], added: Sequence[Duty], by: str, at: datetime) -> None:
+    """Take entries away by id and add others, as one version."""
+    await pg.execute(f"DELETE FROM {tables.duties.fullname} WHERE id = ANY($1)", list(gone))
+    if added:
+        await add_duties(pg, added, by, at)
+    else:
+        await set_registry(pg, "duties")
+
+
 async def list_duties(
     pg: Any, matter: str | None, region: str | None, kind: str | None, after: str | None, limit: int
 ) -> list[dict[str, Any]]:

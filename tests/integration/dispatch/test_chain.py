@@ -150,3 +150,64 @@ async def test_a_replay_of_nonsense_is_refused_with_its_place(hub: Harness) -> N
         answer = await hub.http.post("/v1/routing/replay", json=body, headers=hub.admin)
         assert answer.status_code == 422, answer.text
         assert answer.json()["errors"][0]["pointer"] == pointer, answer.text
+
+
+HEAD = "list,matter,region,lead,co_handlers,hours,valid_from,valid_to,note\n"
+
+
+async def send_duties(hub: Harness, text: str, *, activate: bool = False, encoding: str = "utf-8") -> Any:
+    return await hub.http.post(
+        "/v1/duties/import",
+        params={"activate": str(activate).lower()},
+        content=text.encode(encoding),
+        headers=hub.admin | {"Content-Type": "text/csv"},
+    )
+
+
+async def test_a_duty_file_shows_what_it_would_move_and_holds_once_activated(hub: Harness) -> None:
+    order = await new_order(hub)
+    ruled = await hub.http.post(
+        "/v1/duties", json={"matter": "99", "region_code": "460100", "lead": "460100-gas"}, headers=hub.admin
+    )
+    assert ruled.status_code == 201, ruled.text
+    row = f"duty,{order['matter'][:4]},460100,460100-cityadmin,,,,,市级负责\n"
+    for encoding in ("utf-8", "utf-8-sig", "gb18030"):
+        tried = await send_duties(hub, HEAD + row, encoding=encoding)
+        assert tried.status_code == 200, tried.text
+        assert tried.json()["impact"]["moves"] == [{"from": order["lead"], "to": "460100-cityadmin", "orders": 1}]
+    listed = (await hub.http.get("/v1/duties?limit=200", headers=hub.admin)).json()["items"]
+    assert tried.json()["diff"]["removed_count"] == len(listed) - 1  # what a person entered stays
+    assert (await new_order(hub))["lead"] == order["lead"]  # nothing was changed yet
+    held = await send_duties(hub, HEAD + row, activate=True)
+    assert (held.status_code, held.json()["active"]) == (200, True)
+    assert (await new_order(hub))["lead"] == "460100-cityadmin"
+    listed = (await hub.http.get("/v1/duties?limit=200", headers=hub.admin)).json()["items"]
+    assert sorted(item["source"] for item in listed) == ["import", "manual"]
+    again = await send_duties(hub, HEAD + row, activate=True)
+    assert (again.json()["diff"]["added_count"], again.json()["diff"]["unchanged"]) == (0, 1)
+
+
+async def test_a_duty_file_with_faults_names_every_line_and_changes_nothing(hub: Harness) -> None:
+    before = (await hub.http.get("/v1/duties?limit=200", headers=hub.admin)).json()["items"]
+    text = HEAD + (
+        "duty,0101,460100,460100-gas,,,2026-01-01,2026-06-30,\n"
+        "duty,0101,460100,460100-power,,,2026-06-30,,\n"
+        "duty,0101,460100,460100-power,,,2026-07-01,2026-01-01,\n"
+        "rota,0101,460100,460100-gas,,,,,\n"
+        "duty,供水,460100,460100-gas,,,,,\n"
+        "duty,0102,,460100-gas,,,,,\n"
+        "duty,0102,460100,nobody,,,,,\n"
+        "duty,0103,460100,460100-gas,,,46023,,\n"
+        "roster,03,460100,460100-gas,,20:00-08:00,,,\n"
+        "roster,03,460100,460100-power,,07:00-09:00,,,\n"
+        "roster,03,460100,460100-power,,09:00-20:00,,,\n"
+    )
+    answer = await send_duties(hub, text, activate=True)
+    assert answer.status_code == 422, answer.text
+    assert [error["pointer"] for error in answer.json()["errors"]] == [
+        *("/3/matter", "/4/valid_to", "/5/list", "/6/matter", "/7/region", "/8/lead"),
+        *("/9/hours/valid_from/valid_to", "/11/matter"),
+    ]
+    assert (await hub.http.get("/v1/duties?limit=200", headers=hub.admin)).json()["items"] == before
+    for wrong in ("", "a,b\n1,2\n", "\x00\x01"):
+        assert (await send_duties(hub, wrong)).status_code == 422
