@@ -60,6 +60,13 @@ def review_answer(row: dict[str, Any]) -> dict[str, Any]:
         "catalogue_version": label.catalogue_version,
         "degraded": label.degraded,
         "advice": advice_answer(row),
+        "clock": {
+            "due_at": rfc3339(row["clock_due_at"]),
+            "lamp": row["clock_lamp"],
+            "level": row["clock_level"],
+        }
+        if row["clock_due_at"]
+        else None,
         "leased_by": row["leased_by"],
         "leased_until": rfc3339(row["leased_until"]) if row["leased_until"] else None,
     }

@@ -33,7 +33,8 @@ def build(settings: Settings, clock: Clock, bus: Transport, database: Database) 
     own = ClassifySettings.of(settings)
     library = Library(own.data_dir, own.classifiers, own.remembered)
     appeals = Appeals(own, library)
-    reviews = CommandQueue(database, Reviews(library).on_commands)
+    reviewing = Reviews(library)
+    reviews = CommandQueue(database, reviewing.on_commands)
     jobs = CommandQueue(database, run_jobs, largest=1)
     models = CommandQueue(database, Models(own.data_dir, library).on_commands, largest=1)
     setup = Setup(own, database)
@@ -82,7 +83,7 @@ def build(settings: Settings, clock: Clock, bus: Transport, database: Database) 
             tags,
         ),
         migrations=Path(__file__).parent / "migrations",
-        subscriptions=subscriptions(appeals, tags),
+        subscriptions=subscriptions(appeals, reviewing, tags),
         setup=setup.run,
         start=start,
         background=background,

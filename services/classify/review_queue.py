@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from services.classify.domain.catalogue import HandlingClass
-from services.classify.tables import advice, labels, review_leases, reviews, second_opinions
+from services.classify.tables import advice, labels, review_clocks, review_leases, reviews, second_opinions
 from shared.db import bulk
 from shared.db.where import Where
 from shared.security.scope import Scope
@@ -24,6 +24,7 @@ _SHOWN = ", ".join(
     for name in ("appeal_id", "reference_no", "received_at", "region_code", "title", "text", "review_reason")
 )
 """columns of `labels a`"""
+_CLOCK = "c.due_at AS clock_due_at, c.lamp AS clock_lamp, c.level AS clock_level"
 _ADVICE = "v.state AS advice_state, v.model AS advice_model, v.matter AS advice_matter, v.why AS advice_why"
 
 
@@ -44,10 +45,11 @@ async def listed(
         where.add("appeal_id > ?", after)
     held = where.parameter(now)
     rows = await pg.fetch(
-        f"SELECT l.*, h.seat AS leased_by, h.until AS leased_until, {_ADVICE} FROM (SELECT {_SHOWN}, a.label"
+        f"SELECT l.*, h.seat AS leased_by, h.until AS leased_until, {_ADVICE}, {_CLOCK} FROM (SELECT {_SHOWN}, a.label"
         f" FROM {labels.fullname} a WHERE {where} ORDER BY appeal_id LIMIT {limit:d}) l"
         f" LEFT JOIN {review_leases.fullname} h ON h.appeal_id = l.appeal_id AND h.until > {held}"
-        f" LEFT JOIN {advice.fullname} v ON v.appeal_id = l.appeal_id ORDER BY l.appeal_id",
+        f" LEFT JOIN {advice.fullname} v ON v.appeal_id = l.appeal_id"
+        f" LEFT JOIN {review_clocks.fullname} c ON c.appeal_id = l.appeal_id ORDER BY l.appeal_id",
         *where.values,
     )
     return [dict(row) for row in rows]
@@ -57,17 +59,40 @@ async def lease(
     pg: Any, seat: str, scope: Scope, handling_class: str | None, limit: int, now: datetime
 ) -> list[dict[str, Any]]:
     """Give a seat the next reviews that nobody holds at `now` (real time): a second opinion, if one is wanted of
-    somebody else than those who decided, then by class and age. Asking again prolongs what it holds."""
+    somebody else than those who decided, then urgent ones, then those whose review is overdue, the highest level of
+    supervision first, then by class and age. Asking again prolongs what it holds."""
     found = await _lease_from(pg, seat, now, 1, _second_opinions(seat, scope, now))
-    for urgency in _URGENCY if handling_class is None else (HandlingClass(handling_class),):
+    plain = f"SELECT l.appeal_id, l.label FROM {labels.fullname} l WHERE {{where}}"
+    late = (
+        f"SELECT l.appeal_id, l.label FROM {labels.fullname} l JOIN {review_clocks.fullname} c USING (appeal_id)"
+        " WHERE c.lamp = 'red' AND {where}"
+    )
+    wanted = _URGENCY if handling_class is None else (HandlingClass(handling_class),)
+    stages = [(plain, "l.appeal_id", [urgency]) for urgency in wanted]
+    stages.insert(1 if wanted[0] is HandlingClass.URGENT else 0, (late, "c.level DESC, c.due_at", list(wanted)))
+    for source, order, classes in stages:
         if len(found) >= limit:
             break
         where = Where("l.needs_review")
-        where.add('l."class" = ?', urgency.value)
+        if len(classes) == 1:
+            where.add('l."class" = ?', classes[0].value)
+        if found:
+            where.add("l.appeal_id <> ALL(?)", [row["appeal_id"] for row in found])
         scope.narrow(where, region="l.region_code")
-        source = f"SELECT l.appeal_id, l.label FROM {labels.fullname} l WHERE {{where}}"
-        found += await _lease_from(pg, seat, now, limit - len(found), (source, where, "l.appeal_id"))
+        found += await _lease_from(pg, seat, now, limit - len(found), (source, where, order))
     return found[:limit]
+
+
+async def timed(pg: Any, rows: Sequence[dict[str, Any]]) -> None:
+    """How late reviews are, as sla says; the newest of each appeal is kept."""
+    await bulk.insert(
+        pg,
+        review_clocks,
+        rows,
+        conflict=("appeal_id",),
+        update=("due_at", "lamp", "level", "sequence"),
+        where="excluded.sequence > t.sequence",
+    )
 
 
 def _second_opinions(seat: str, scope: Scope, now: datetime) -> tuple[str, Where, str]:
@@ -94,9 +119,10 @@ async def _lease_from(
         " ON CONFLICT (appeal_id) DO UPDATE SET seat = excluded.seat, until = excluded.until"
         f" WHERE h.until <= {present} OR h.seat = excluded.seat RETURNING appeal_id, seat, until)"
         f" SELECT {_SHOWN}, free.label,"
-        f" taken.seat AS leased_by, taken.until AS leased_until, {_ADVICE}"
+        f" taken.seat AS leased_by, taken.until AS leased_until, {_ADVICE}, {_CLOCK}"
         f" FROM taken JOIN free USING (appeal_id) JOIN {labels.fullname} a USING (appeal_id)"
-        f" LEFT JOIN {advice.fullname} v USING (appeal_id) ORDER BY a.appeal_id",
+        f" LEFT JOIN {advice.fullname} v USING (appeal_id) LEFT JOIN {review_clocks.fullname} c USING (appeal_id)"
+        " ORDER BY a.appeal_id",
         *where.values,
     )
     return [dict(row) for row in rows]
@@ -112,7 +138,8 @@ async def held_by(pg: Any, ids: Sequence[str], now: datetime) -> dict[str, str]:
 
 async def release(pg: Any, ids: Sequence[str]) -> None:
     """Nobody holds these any more."""
-    await pg.execute(f"DELETE FROM {review_leases.fullname} WHERE appeal_id = ANY($1)", list(ids))
+    for table in (review_leases, review_clocks):
+        await pg.execute(f"DELETE FROM {table.fullname} WHERE appeal_id = ANY($1)", list(ids))
 
 
 async def add(pg: Any, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -222,6 +222,18 @@ review_leases = Table(
     Column("seat", Text, nullable=False),
     Column("until", DateTime(timezone=True), nullable=False),
 )
+# how late the review of an appeal is, as sla says: only from yellow on
+review_clocks = Table(
+    "review_clocks",
+    metadata,
+    Column("appeal_id", Text, primary_key=True),
+    Column("due_at", DateTime(timezone=True), nullable=False),
+    # yellow, red
+    Column("lamp", Text, nullable=False),
+    # supervision level reached, 0 to 3
+    Column("level", Integer, nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+)
 # reviews that a second person does without knowing of the first
 second_opinions = Table(
     "second_opinions",

@@ -49,7 +49,7 @@ REGISTERS: Final = {
 
 PASSING: Final = {
     "intake": ("handoffs", "peer_messages", "peer_nonces"),
-    "classify": ("appeal_units", "recent", "review_leases", "second_opinions", "advice", "memory"),
+    "classify": ("appeal_units", "recent", "review_clocks", "review_leases", "second_opinions", "advice", "memory"),
     "dispatch": ("replays", "replay_moves"),
     "journal": ("webhook_deliveries",),
     "evaluate": (

@@ -38,6 +38,8 @@ class ReviewReason(StrEnum):
     DEGRADED = "degraded"
     URGENT_BY_MODEL = "urgent_by_model"
     LOWERED_BEFORE = "lowered_before"
+    OUT_OF_BOUNDS = "out_of_bounds"
+    OFTEN = "often"
 
 
 @dataclass(frozen=True, slots=True)

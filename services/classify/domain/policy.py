@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Container, Sequence
 
+from services.classify.domain.bounds import out_of_bounds
 from services.classify.domain.catalogue import Catalogue, HandlingClass, Kind, Matter
 from services.classify.domain.labels import Candidate, Label, ReviewReason, Tag
 from services.classify.domain.safety import clause, safety_hits
@@ -70,6 +71,8 @@ def decide(
             handling_class = HandlingClass.LIVELIHOOD
         else:
             review = ReviewReason.URGENT_BY_MODEL
+    if review is None and out_of_bounds(text) is not None:
+        review = ReviewReason.OUT_OF_BOUNDS  # proposed, never decided: a person declines or keeps it
     return Label(
         matter=best.code if best is not None else None,
         candidates=tuple(candidates),

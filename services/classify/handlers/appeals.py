@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
 
 from services.classify import recent, repository
+from services.classify.domain.bounds import OFTEN
 from services.classify.domain.labels import Label, Link, ReviewReason
 from services.classify.domain.likeness import Bounds, Said, repeats, same_events
 from services.classify.domain.recollection import SAME, Recollection
@@ -68,6 +70,13 @@ class Appeals:
         found = await self.label_cases(
             [Case(one.title, one.text, one.kind, one.occurred_at or one.received_at) for one in appeals], knowledge, now
         )
+        often = _often(appeals, earlier)
+        found = [
+            replace(one, label=replace(one.label, review=ReviewReason.OFTEN))
+            if appeal.id in often and one.label.review is None
+            else one
+            for appeal, one in zip(appeals, found, strict=True)
+        ]
         said = [_said(appeal, one) for appeal, one in zip(appeals, found, strict=True)]
         likenesses = await self.compare(uow.pg, said, earlier)
         rows, events = [], {}
@@ -155,6 +164,20 @@ def _said(appeal: Appeal, found: Labelled) -> Said:
     )
 
 
+def _often(appeals: Sequence[Appeal], earlier: Mapping[str, Sequence[Said]]) -> set[str]:
+    """Appeals whose reporter had sent many within the day before: a person looks whether that is abuse."""
+    found = set()
+    for appeal in appeals:
+        lately = [
+            one
+            for one in earlier.get(appeal.reporter.pseudonym or "", ())
+            if timedelta() <= appeal.received_at - one.received_at < timedelta(days=1)
+        ]
+        if len(lately) >= OFTEN:
+            found.add(appeal.id)
+    return found
+
+
 def _reporters(appeals: Sequence[Appeal]) -> dict[str, datetime]:
     """Who speaks, and the instant of the first of their appeals here."""
     oldest: dict[str, datetime] = {}
@@ -177,6 +200,10 @@ def in_words(label: Label, recollection: Recollection | None = None) -> str:
 def _why(label: Label) -> str:
     if label.review is ReviewReason.SAFETY_WORD:
         return f"文中有安全词：{hazards(label.safety)}，按紧急处置并复核"
+    if label.review is ReviewReason.OUT_OF_BOUNDS:
+        return "文中提到法院、仲裁或复议等，可能不属于受理范围，是否受理由人决定"
+    if label.review is ReviewReason.OFTEN:
+        return f"同一来电人一天内已有 {OFTEN} 件以上，是否属于恶意由人决定"
     if label.review is ReviewReason.LOWERED_BEFORE:
         return "文中有安全词，相同的话曾由人判为不紧急，不按紧急处置，由人工确认"
     if label.review is ReviewReason.URGENT_BY_MODEL:

@@ -15,7 +15,9 @@ from services.classify.memory import rows as memory_rows
 from services.classify.memory.index import Decided, packed, wording
 from services.classify.reviewing import Decision, catalogue_of, missed_words, reviewed, unknown_codes
 from shared.errors import Problem, not_found
+from shared.events.catalog.clocks import ClockEvent
 from shared.events.catalog.labels import Label, LabelReviewed
+from shared.events.event import Message
 from shared.http.commands import Answer
 from shared.ids import uuid7
 from shared.outbox.uow import Uow
@@ -49,6 +51,25 @@ class Reviews:
 
     def __init__(self, library: Library) -> None:
         self._library = library
+
+    async def on_clocks(self, batch: Sequence[Message[ClockEvent]], uow: Uow) -> None:
+        """Hear from sla which reviews are getting late; who asks for work gets the overdue ones first."""
+        late: dict[str, dict[str, Any]] = {}
+        for message in batch:
+            reviews = [one for one in message.data.after.clocks if one.clock == "review" and one.stopped_at is None]
+            for one in reviews[-1:]:
+                for appeal_id in message.data.after.appeal_ids:
+                    known = late.get(appeal_id)
+                    if known is None or known["sequence"] < message.sequence:
+                        late[appeal_id] = {
+                            "appeal_id": appeal_id,
+                            "due_at": one.due_at,
+                            "lamp": one.lamp,
+                            "level": one.level,
+                            "sequence": message.sequence,
+                        }
+        if late:
+            await review_queue.timed(uow.pg, [late[appeal_id] for appeal_id in sorted(late)])
 
     async def on_commands(self, commands: Sequence[ReviewCommand], uow: Uow) -> list[Answer | Problem]:
         """Take persons' decisions: the label changes, the correction is kept for training, the fact is published."""

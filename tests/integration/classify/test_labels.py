@@ -258,3 +258,16 @@ async def test_corrections_become_training_texts_without_personal_data(hub: Harn
     rows = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
     assert len(rows) == count
     assert {"text": VAGUE, "label": "04010101", "date": "2026-11-02"} in rows
+
+
+async def test_many_appeals_of_one_reporter_in_a_day_are_shown_to_a_person_and_handled(hub: Harness) -> None:
+    reporter = appeals.Reporter(pseudonym=uuid7())
+    for _ in range(10):
+        await receive(hub, LAMP, reporter=reporter)
+        await hub.settle()
+    last = await receive(hub, LAMP, reporter=reporter)
+    await hub.settle()
+    (fact,) = await labels(hub, last)
+    assert fact.data.after.needs_review
+    assert "恶意由人决定" in fact.data.reason
+    assert fact.data.after.matter.code == "02010201"

@@ -10,9 +10,11 @@ from typing import Any
 import pytest_asyncio
 
 from services.classify.review_queue import is_blind
+from shared.events.catalog.clocks import ClockEscalated, ClockState
 from shared.ids import uuid7
 from shared.testing.harness import Harness
 from tests.integration.classify.sayings import VAGUE, labels, receive
+from tests.integration.intake.examples import clock_set
 
 MATTER = {"matter": "13010201"}
 OTHER = {"matter": "02010201"}
@@ -119,3 +121,33 @@ async def test_a_seat_gets_only_cases_of_its_regions(desk: Harness) -> None:
     for headers in (elsewhere, desk.token("seat", sub="wang", units=["u-1"])):
         answer = await desk.http.post("/v1/reviews/lease", json={}, headers=headers)
         assert answer.json()["items"] == []
+
+
+async def test_an_overdue_review_shows_its_clock_and_is_given_first(desk: Harness) -> None:
+    early, late = await waiting(desk, 2)
+    now = desk.clock.now()
+    review = ClockState(
+        clock="review",
+        round=1,
+        started_at=now,
+        due_at=now,
+        yellow_at=now,
+        lamp="red",
+        level=1,
+        used_s=7200,
+        allowed_s=7200,
+        unit_of_time="natural",
+    )
+    clocks = clock_set(uuid7(), [late], now, lamp="red", level=1, clocks=[review])
+    escalated = ClockEscalated(
+        actor="system:sla", supervision_id=uuid7(), clock="review", round=1, level=1, due_at=now, after=clocks
+    )
+    await desk.emit(escalated, key=clocks.work_order_id, sequence=3)
+    await desk.settle()
+    assert await take(desk, "li") == [late]
+    assert await take(desk, "wang", 2) == [early]
+    listed = (await desk.http.get("/v1/reviews", headers=desk.admin)).json()["items"]
+    shown = {item["appeal_id"]: item["clock"] for item in listed}
+    assert (shown[early], shown[late]["lamp"], shown[late]["level"]) == (None, "red", 1)
+    assert (await decide(desk, "li", late, MATTER)).status_code == 200
+    assert await desk.query("SELECT 1 FROM classify.review_clocks") == []

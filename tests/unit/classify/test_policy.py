@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from services.classify.domain.catalogue import Catalogue, HandlingClass, Kind, Matter
 from services.classify.domain.labels import Candidate, Label, ReviewReason
 from services.classify.domain.policy import decide, kind_of
@@ -93,3 +95,19 @@ def test_sketches_of_long_texts_estimate_the_overlap() -> None:
     text = "".join(chr(0x4E00 + number) for number in range(500))
     half = text[:250] + "".join(chr(0x7000 + number) for number in range(250))
     assert 0.2 < similarity(sketch(text), sketch(half)) < 0.5
+
+
+@pytest.mark.parametrize(
+    "text", ["燃气费纠纷法院已经判决，还是要反映", "不服仲裁裁决，要求重新处理燃气费", "已提起诉讼，燃气费先别扣"]
+)
+def test_what_may_be_out_of_bounds_is_only_proposed_to_a_person(text: str) -> None:
+    found = label(text, "03030102", 0.99)
+    assert found.review is ReviewReason.OUT_OF_BOUNDS
+    assert (found.matter, found.handling_class) == ("03030102", HandlingClass.GENERAL)
+
+
+@pytest.mark.parametrize(
+    "text", ["燃气费的事想去法院立案，怎么办", "法院门口路灯不亮，燃气费怎么交", "咨询如何申请仲裁"]
+)
+def test_who_asks_the_way_to_a_court_is_inside_the_bounds(text: str) -> None:
+    assert label(text, "03030102", 0.99).review is None
