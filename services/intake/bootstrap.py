@@ -7,6 +7,7 @@ from services.intake.consumer import subscriptions
 from services.intake.federation import api as federation
 from services.intake.federation.courier import Courier
 from services.intake.federation.handovers import Handovers, Offer, Receipt
+from services.intake.federation.mirror import Mirror
 from services.intake.federation.peers import Door, Peers
 from services.intake.finding import Finder
 from services.intake.handlers import CaseCommand, Intake
@@ -44,9 +45,9 @@ def build(settings: Settings, clock: Clock, bus: Transport, database: Database) 
     desk = Desk(settings.platform, keys, vault, directory)
     learned = LearnedPlaces(database, directory, settings.platform, desk.use_regions)
     peers = Peers(settings)
-    handovers = Handovers(peers, desk, keys, settings.url)
+    handovers = Handovers(peers, desk, Mirror(peers, keys, settings.url))
     finder = Finder(database, real_time=not settings.sim_clock)
-    queries = Queries(database, keys, directory, settings.url, finder, handovers)
+    queries = Queries(database, keys, directory, settings.url, finder, handovers.mirror)
     receiver = api.Receiver(desk, clock, receiving)
     router = api.router(receiver, cases, queries, vault, learned)
     letters: CommandQueue[Offer | Receipt] = CommandQueue(database, handovers.receive)

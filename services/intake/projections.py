@@ -30,7 +30,7 @@ class Projections:
     async def on_streams(self, batch: Sequence[Message[Any]], uow: Uow) -> None:
         """Every stream that intake shows but does not own: labels, orders, clocks, feedback, in any mixture."""
         held = await _show(batch, uow)
-        await self.handovers.mirror(held, uow)
+        await self.handovers.mirror.tell_sender(held, uow)
 
     async def on_handoffs(self, batch: Sequence[Message[Any]], uow: Uow) -> None:
         """What dispatch decided about hand-overs: shown, and brought to the other platforms."""

@@ -12,7 +12,7 @@ import orjson
 
 from services.intake.domain import appeal as rules
 from services.intake.domain import case
-from services.intake.federation.handovers import Handovers
+from services.intake.federation.mirror import Mirror
 from services.intake.federation.repository import Handover, read
 from services.intake.finding import Finder
 from services.intake.handlers import visible
@@ -62,14 +62,14 @@ class Queries:
         regions: RegionDirectory,
         base_url: str,
         finder: Finder,
-        handovers: Handovers,
+        mirror: Mirror,
     ) -> None:
         self.database = database
         self.finder = finder
         self.keys = keys
         self.regions = regions
         self.base_url = base_url
-        self.handovers = handovers
+        self.mirror = mirror
         self._cases = Lookups(database, _CASE)
         self._tracks = Lookups(database, _TRACK)
 
@@ -138,7 +138,7 @@ class Queries:
         handoff_id = out.id if out else streams.handed_in
         known = await self._handover(handoff_id) if handoff_id else None
         if known is not None:
-            shown = self.handovers.shown(known)
+            shown = self.mirror.shown(known)
             return shown | ({"reason": out.reason or shown["reason"]} if out else {})
         return {"id": out.id, "platform": out.platform, "state": out.state, "reason": out.reason} if out else None
 
@@ -202,14 +202,14 @@ class Queries:
         )
         known = await self._handover(handed) if handed else None
         if known is not None:
-            there = self.handovers.shown(known)
+            there = self.mirror.shown(known)
             answer["handoff"] = {
                 "platform": there["platform"],
                 "status": there["status"],
                 "words": case.PLAIN_WORDS.get(there["status"] or "", case.PLAIN_WORDS["handed_off"]),
             }
             answer["answers"] += [there["result"]] if there["result"] else []
-            url = url or self.handovers.rating_url(known)
+            url = url or self.mirror.rating_url(known)
         return orjson.dumps(answer | ({"rating_url": url} if url else {}))
 
     def _rating_url(self, appeal_id: str, feedback: Feedback | None) -> str | None:

@@ -27,6 +27,12 @@ _CHECKS: Final = {
     "appeals that their reference number does not lead to": """
         SELECT count(*) FROM intake.appeals a LEFT JOIN intake.reference_keys r USING (reference_no)
         WHERE r.appeal_id IS DISTINCT FROM a.appeal_id""",
+    "hand-overs taken over without their appeal": """
+        SELECT count(*) FROM intake.handoffs h WHERE role = 'receiver'
+        AND state IN ('accepted', 'completed', 'acknowledged')
+        AND NOT EXISTS (SELECT 1 FROM intake.appeals a WHERE a.appeal_id = h.appeal_id::uuid)""",
+    "receipts that another platform will not take": """
+        SELECT count(*) FROM intake.peer_messages WHERE next_at > now() + interval '10 min'""",
     "external ids without their appeal": """
         SELECT count(*) FROM intake.external_keys k
         WHERE NOT EXISTS (SELECT 1 FROM intake.appeals a WHERE a.appeal_id = k.appeal_id)""",

@@ -165,6 +165,7 @@ class _Play:
         self.answered: set[str] = set()
         self.ghosts = Counter[str]()
         self.recovered = 0.0
+        """when the last disturbance was over, or a person did something, whichever is later"""
         self.client = httpx.AsyncClient(headers=HEADERS, timeout=30, trust_env=False)
 
     async def run(self) -> dict[str, Any]:
@@ -247,6 +248,7 @@ class _Play:
         for order in (await self._get(town, "/v1/work-orders", status="pending", limit=50))["items"]:
             matter = {"matter": order["matter"]}
             await self.client.post(f"{town.stack.url}/v1/reviews/{order['appeal_ids'][0]}", json=matter)
+            self.recovered = time.monotonic()
 
     async def _answer(self, town: Town) -> None:
         arrived = await town.rows(
@@ -261,6 +263,7 @@ class _Play:
                 done = await self.client.post(f"{address}/complete", json={"result": "已处理", "solved": True})
                 if done.status_code == 200:
                     self.answered.add(row["id"])
+                    self.recovered = time.monotonic()
 
     async def _get(self, town: Town, path: str, **params: Any) -> Any:
         answer = await self.client.get(f"{town.stack.url}{path}", params=params)
@@ -323,8 +326,8 @@ class _Play:
                     self.faults += [f"{row['id']} has two owners" for row in owned]
 
     async def _until_equal(self) -> float:
-        """Seconds from the last disturbance, or the last appeal, until all platforms tell the same of every case."""
-        since = max(self.recovered, time.monotonic())
+        """Seconds from the last disturbance, or what a person did last, until all platforms tell the same."""
+        self.recovered = time.monotonic()
         deadline = time.monotonic() + self.form.give_up_s
         last = ""
         while time.monotonic() < deadline:
@@ -333,13 +336,13 @@ class _Play:
             except (OSError, asyncpg.PostgresError, KeyError, ValueError, TimeoutError) as error:
                 left = [repr(error)]
             if not left:
-                return time.monotonic() - since
+                return time.monotonic() - self.recovered
             if left[0] != last:
                 last = left[0]
                 self.say(f"not equal yet: {len(left)}, {last}")
             await asyncio.sleep(0.5)
         self.faults.append(f"never equal: {left[:3]}")
-        return time.monotonic() - since
+        return time.monotonic() - self.recovered
 
     async def _states(self) -> dict[str, dict[str, Any]]:
         """Hand-over → platform → its row."""

@@ -56,16 +56,16 @@ class Handovers:
             uow.emit(event, key=handoff_id, sequence=1, time=message.time)
 
     def _decision(self, offer: peers.PeerHandoff) -> tuple[str, str | None]:
-        """The state and why. A case of the own territory is taken; one that lies with a platform below, or
-        elsewhere, is not: the sender's directory is not up to date."""
+        """The state and why. A case of the own territory is taken, and goes on from here when it lies with a platform
+        below that the sender does not know; one that lies elsewhere is not."""
         own = self.desk.platform
         if offer.receiver != own:
             return "forwarded", None
         if own in offer.came_by:
             return "refused", "本案曾由本平台移交，不再接收"
-        owner = self.desk.regions.platform_of(offer.region_code, self.desk.platforms.codes)
-        if owner == own or (owner is None and self.desk.regions.is_within(offer.region_code, own)):
+        if self.desk.regions.is_within(offer.region_code, own):
             return "accepted", None
+        owner = self.desk.regions.platform_of(offer.region_code, self.desk.platforms.codes)
         return "refused", f"诉求地点不属本平台辖区（应为{owner or '其他平台'}）"
 
     async def _follow(self, reports: Sequence[Message[peers.PeerEvent]], uow: Uow) -> None:

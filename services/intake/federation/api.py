@@ -60,7 +60,7 @@ def router(door: Door, handovers: Handovers, queue: CommandQueue[Offer | Receipt
                 raise not_found(f"The hand-over {handoff_id}")
         except Problem as problem:
             raise await door.refuse(request, problem, platform) from None
-        return handovers.shown(known)
+        return handovers.mirror.shown(known)
 
     @routes.post(
         "/v1/handoffs/{handoff_id}/receipts", max_body_size=BATCH_LIMIT, openapi_extra=_documented(ReceiptBody)

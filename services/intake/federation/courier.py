@@ -23,7 +23,8 @@ from prometheus_client import Counter
 
 from services.intake.federation import repository
 from services.intake.federation.bodies import SECRETS, VERSION, case_body, clock_bodies
-from services.intake.federation.handovers import Handovers, later, told
+from services.intake.federation.handovers import Handovers, told
+from services.intake.federation.mirror import later, tell
 from services.intake.federation.peers import Peers
 from services.intake.federation.repository import Handover, Letter
 from services.intake.handlers import Intake
@@ -216,7 +217,7 @@ class Courier:
 
     async def _settle(self, answers: Sequence[Answered]) -> None:
         waits: dict[str, tuple[float, str]] = {}
-        done: list[str] = []
+        done: list[Letter] = []
         lasting: list[Answered] = []
         for answer in answers:
             letter, status = answer.letter, answer.status
@@ -231,7 +232,7 @@ class Courier:
                 waits[letter.id] = (_backoff(REFUSED_S, letter.attempts - 1), _words(answer))
             elif 200 <= status < 300 and not _matters(letter, answer):
                 outcome = "delivered"
-                done.append(letter.id)
+                done.append(letter)
             else:
                 outcome = "delivered" if 200 <= status < 300 else "refused"
                 lasting.append(answer)
@@ -251,15 +252,15 @@ class Courier:
         async with self.database.transaction() as uow:
             known = (await repository.lock(uow.pg, [letter.handoff_id])).get(letter.handoff_id)
             if known is None:
-                await repository.delivered(uow.pg, [letter.id])
+                await repository.delivered(uow.pg, [letter])
                 return
             if letter.kind == "offer":
                 await self._offer_refused(known, answer, uow)
-                await repository.delivered(uow.pg, [letter.id])
+                await repository.delivered(uow.pg, [letter])
             elif not 200 <= answer.status < 300:
                 if answer.body.get("code") == "handoff_withdrawn" or answer.body.get("state") == "withdrawn":
                     await self._withdrawn(known, uow)
-                    await repository.delivered(uow.pg, [letter.id])
+                    await repository.delivered(uow.pg, [letter])
                 else:
                     log.error("a platform refuses a receipt", extra={"handoff": known.id, "why": _words(answer)})
                     await repository.again(uow.pg, {letter.id: (PARKED_S, _words(answer))})
@@ -267,7 +268,7 @@ class Courier:
             else:
                 wait = await self._confirmed(known, str(answer.body.get("state", "accepted")), letter, uow)
                 if wait is None:
-                    await repository.delivered(uow.pg, [letter.id])
+                    await repository.delivered(uow.pg, [letter])
                 else:
                     await repository.again(uow.pg, {letter.id: (wait, "the sender has not decided yet")})
             known.updated_at = uow.clock.now()
@@ -309,9 +310,7 @@ class Courier:
         known.contact = None
         if known.role == "relay":
             known.state = "refused"
-            await self.handovers.tell(
-                known, known.beside(self.peers.own)[0], {"state": "refused", "reason": reason}, uow
-            )
+            await tell(known, known.beside(self.peers.own)[0], {"state": "refused", "reason": reason}, uow)
         else:
             told_here = {"state": "refused", "reason": reason, "at": rfc3339(uow.clock.now())}
             known.mirror = orjson.dumps(told_here).decode()

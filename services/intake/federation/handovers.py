@@ -15,21 +15,18 @@ from typing import Any, Final
 import orjson
 from pydantic import ValidationError
 
-from services.intake.domain import appeal as rules
+from services.intake import repository as case_rows
 from services.intake.federation import repository
 from services.intake.federation.bodies import (
-    VERSION,
     OfferBody,
     ReceiptBody,
     appeal_body,
-    clock_bodies,
 )
+from services.intake.federation.mirror import Mirror, later, tell
 from services.intake.federation.peers import Peers
 from services.intake.federation.repository import Handover
-from services.intake.keys import Keys
 from services.intake.receiving import Desk, Prepared
-from services.intake.repository import Held
-from shared.clock import ZONE, rfc3339
+from shared.clock import ZONE
 from shared.errors import Problem, not_found
 from shared.events.catalog import handoffs, peers
 from shared.events.event import Message
@@ -39,21 +36,6 @@ from shared.http.problems import validation_problem
 from shared.outbox.uow import Uow
 from shared.redaction import clean
 
-OPEN: Final = ("accepted", "completed")
-"""states in which the receiver tells how the case goes"""
-MIRRORED: Final = (
-    "dispatched",
-    "in_progress",
-    "completed",
-    "answered",
-    "linked",
-    "handed_off",
-    "declined",
-    "withdrawn",
-)
-"""statuses of a case that the sender is told of; the ones before pass in seconds"""
-ENDED: Final = ("completed", "answered", "declined", "withdrawn")
-_RANK: Final = {"offered": 0, "accepted": 1, "completed": 2, "acknowledged": 3}
 _OLDEST: Final = timedelta(days=400)
 _SKEW: Final = timedelta(minutes=5)
 
@@ -79,11 +61,10 @@ class Receipt:
 class Handovers:
     """Reads and writes `handoffs` within the caller's transaction."""
 
-    def __init__(self, peers: Peers, desk: Desk, keys: Keys, base_url: str) -> None:
+    def __init__(self, peers: Peers, desk: Desk, mirror: Mirror) -> None:
         self.peers = peers
         self.desk = desk
-        self.keys = keys
-        self.base_url = base_url
+        self.mirror = mirror
         self.own = peers.own
 
     # --- what other platforms say ---------------------------------------------------------------------------------
@@ -219,6 +200,8 @@ class Handovers:
             await repository.enqueue(uow.pg, onward or "", "receipt", known.id, body.seq, message)
         known.sequence += 1
         known.updated_at = now
+        if known.role == "sender" and known.appeal_id:
+            await self._tell_on(known, uow)
         event = peers.PeerReported(
             actor=f"platform:{receipt.platform}",
             reason=clean(body.reason),
@@ -227,6 +210,12 @@ class Handovers:
         )
         uow.emit(event, key=known.id, sequence=known.sequence, time=now)
         await repository.save(uow.pg, [known])
+
+    async def _tell_on(self, known: Handover, uow: Uow) -> None:
+        """A case that was handed to here and went on from here: who gave it hears how it stands further on."""
+        for case in (await case_rows.lock_cases(uow.pg, [known.appeal_id or ""])).values():
+            case.changed = True
+            await self.mirror.tell_sender([case], uow, known)
 
     # --- what dispatch decided --------------------------------------------------------------------------------------
 
@@ -255,132 +244,22 @@ class Handovers:
                 body = orjson.loads(known.body or "{}") | {"contact": known.contact}
                 await repository.enqueue(uow.pg, after, "offer", known.id, 0, body)
             case handoffs.HandoffAccepted() if known.role == "receiver":
-                await self.tell(known, before, {"state": "accepted"}, uow)
+                await tell(known, before, {"state": "accepted"}, uow)
             case handoffs.HandoffRefused() if known.role != "sender":
                 known.state, known.contact = "refused", None
-                await self.tell(known, before, {"state": "refused", "reason": event.reason}, uow)
+                await tell(known, before, {"state": "refused", "reason": event.reason}, uow)
             case handoffs.HandoffWithdrawn():
                 known.state, known.contact = "withdrawn", None
                 await repository.forget_offer(uow.pg, known.id)
             case handoffs.HandoffAcknowledged() if known.role == "sender":
                 known.state = "acknowledged"
-                await self.tell(known, after, {"state": "acknowledged"}, uow)
+                await tell(known, after, {"state": "acknowledged"}, uow)
             case _ if known.role == "sender":
                 known.state = event.after.state
-
-    async def tell(self, known: Handover, to: str | None, content: Mapping[str, Any], uow: Uow) -> None:
-        """The next receipt; the caller saves the row."""
-        if to is None:
-            return
-        known.sent_seq += 1
-        body = {
-            "version": VERSION,
-            "handoff_id": known.id,
-            "seq": known.sent_seq,
-            "at": rfc3339(uow.clock.now()),
-            **{name: value for name, value in content.items() if value is not None},
-        }
-        await repository.enqueue(uow.pg, to, "receipt", known.id, known.sent_seq, body)
 
     def case_of(self, known: Handover, now: datetime) -> Prepared:
         """The appeal that a confirmed acceptance makes at the receiver. Raises Problem 422."""
         return self._prepared(OfferBody.model_validate_json(known.body or ""), known.contact, now)
-
-    # --- what became of the case here -----------------------------------------------------------------------------
-
-    async def mirror(self, cases: Sequence[Held], uow: Uow) -> None:
-        """Tell the sender how cases stand that he handed over, when that changed."""
-        handed = {case.streams.handed_in: case for case in cases if case.streams.handed_in and case.changed}
-        if not handed:
-            return
-        held = await repository.lock(uow.pg, [name for name in handed if name])
-        changed = []
-        for known in held.values():
-            if known.state in OPEN and await self._mirror(known, handed[known.id], uow):
-                changed.append(known)
-        await repository.save(uow.pg, changed)
-
-    async def _mirror(self, known: Handover, case: Held, uow: Uow) -> bool:
-        status = case.streams.columns(case.appeal_id).status
-        if status not in MIRRORED:
-            return False
-        feedback = case.streams.feedback
-        before = orjson.loads(known.told) if known.told else {}
-        orders = [order for order in case.streams.live(case.appeal_id) if order.status != "cancelled"]
-        closed = feedback is not None and feedback.status == "closed"
-        state = later(known.state, "completed" if status in ENDED else "accepted")
-        news = {
-            "state": state,
-            "status": status,
-            "result": next((order.result for order in reversed(orders) if order.result), None),
-            "rating": _rating(case) or before.get("rating"),
-            "final": closed or status in ("declined", "withdrawn", "answered"),
-        }
-        asked = feedback.round if feedback and feedback.method == "link" and not (closed or feedback.answered) else 0
-        if news | {"asked": asked} == before:
-            return False
-        known.state, known.told = state, orjson.dumps(news | {"asked": asked}).decode()
-        known.updated_at = uow.clock.now()
-        clocks = clock_bodies(await repository.clocks_of(uow.pg, [order.id for order in orders]))
-        more = {"clocks": clocks, "rating_link": self._rating_link(known, case.appeal_id, asked)}
-        await self.tell(known, known.beside(self.own)[0], news | more, uow)
-        return True
-
-    def _rating_link(self, known: Handover, appeal_id: str, feedback_round: int) -> str | None:
-        """Where the citizen rates this round, sealed to the sender, who shows it to him alone."""
-        if not 1 <= feedback_round <= rules.FEEDBACK_ROUNDS:
-            return None
-        token = rules.rating_token(rules.appeal_secret(self.keys.codes, appeal_id), feedback_round)
-        url = f"{self.base_url}/v1/ratings/{token}"
-        return self.peers.seal(known.sender, {"handoff_id": known.id, "url": url})
-
-    def shown(self, known: Handover) -> dict[str, Any]:
-        """A hand-over as the platforms on its path, and readers of the case, see it."""
-        mirror = orjson.loads(known.mirror) if known.mirror else {}
-        offer = orjson.loads(known.body) if known.body else {}
-        own = orjson.loads(known.told) if known.told else {}
-        return {
-            "id": known.id,
-            "handoff_id": known.id,
-            "platform": known.sender if known.role == "receiver" else known.receiver,
-            "role": known.role,
-            "sender": known.sender,
-            "receiver": known.receiver,
-            "path": known.path,
-            "state": known.state,
-            "offered_at": rfc3339(known.offered_at),
-            "status": own.get("status") or mirror.get("status"),
-            "result": own.get("result") or mirror.get("result"),
-            "rating": own.get("rating") or mirror.get("rating"),
-            "reason": mirror.get("reason"),
-            "seq": max(known.received_seq, known.sent_seq),
-            "clocks": mirror.get("clocks") or offer.get("clocks") or [],
-        }
-
-    def rating_url(self, known: Handover) -> str | None:
-        """Where the citizen rates at the receiver, while it asks."""
-        mirror = orjson.loads(known.mirror) if known.mirror else {}
-        if known.role != "sender" or not mirror.get("rating_link") or known.state == "acknowledged":
-            return None
-        try:
-            url = self.peers.open(mirror["rating_link"]).get("url")
-        except (SealError, Problem):
-            return None
-        peer = self.peers.reachable(known.receiver)
-        return url if isinstance(url, str) and peer and url.startswith(f"{peer.base_url}/v1/ratings/") else None
-
-
-def later(one: str, other: str) -> str:
-    """The later of two states: none goes back."""
-    return max(one, other, key=lambda state: _RANK.get(state, 9))
-
-
-def _rating(case: Held) -> dict[str, Any] | None:
-    """The newest answer of the citizen, without words, when this batch brought one."""
-    answers = orjson.loads(case.feedback)["answers"] if case.feedback else []
-    if not answers:
-        return None
-    return {name: answers[-1].get(name) for name in ("contacted", "solved", "satisfaction", "round")}
 
 
 def _going_out(after: handoffs.Handoff, now: datetime) -> Handover:

@@ -72,6 +72,13 @@ class Peers:
         peer = directory.peers.get(code) if directory and code != self.own else None
         return peer if peer and peer.base_url and peer.keys else None
 
+    def rates_at(self, url: str) -> bool:
+        """Whether an address is where some platform of the directory lets citizens rate."""
+        directory = self.directory or Directory()
+        return any(
+            peer.base_url and url.startswith(f"{peer.base_url}/v1/ratings/") for peer in directory.peers.values()
+        )
+
     def _home(self, directory: Directory) -> tuple[str, str]:
         """Authority and path prefix under which others call this platform."""
         listed = directory.peers.get(self.own)

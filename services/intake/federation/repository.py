@@ -136,8 +136,12 @@ async def keep_body(pg: Any, letter: Letter, body: str) -> None:
     await pg.execute("UPDATE intake.peer_messages SET body = $2 WHERE id = $1", letter.id, body)
 
 
-async def delivered(pg: Any, ids: Sequence[str]) -> None:
-    await pg.execute("DELETE FROM intake.peer_messages WHERE id = ANY($1)", list(ids))
+async def delivered(pg: Any, letters: Sequence[Letter]) -> None:
+    """These need not be sent any more; what was passed on keeps no contact data here, not even sealed."""
+    await pg.execute("DELETE FROM intake.peer_messages WHERE id = ANY($1)", [letter.id for letter in letters])
+    passed_on = [letter.handoff_id for letter in letters if letter.kind == "offer"]
+    if passed_on:
+        await pg.execute("UPDATE intake.handoffs SET contact = NULL WHERE id = ANY($1) AND role = 'relay'", passed_on)
 
 
 async def again(pg: Any, waits: Mapping[str, tuple[float, str]]) -> None:

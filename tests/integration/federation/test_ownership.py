@@ -16,6 +16,7 @@ from fastapi import FastAPI, Request, Response
 from shared.federation.keys import FILE, add_key
 from shared.testing.harness import Harness
 from tests.integration.federation.towns import (
+    LOOP,
     Atlas,
     appeal,
     call,
@@ -68,7 +69,7 @@ def atlas(tmp_path_factory: pytest.TempPathFactory) -> Atlas:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def hub(server_url: str, atlas: Atlas) -> AsyncIterator[Harness]:
-    async with towns(server_url, atlas, [HAIKOU]) as found:
+    async with towns(server_url, atlas, {HAIKOU: LOOP}) as found:
         yield found[HAIKOU]
 
 

@@ -65,14 +65,18 @@ class Atlas:
         public = self.own_keys(code).public()
         self.keys[code] = {str(number): base64.b64encode(raw).decode() for number, raw in public.items()}
 
-    def write(self) -> None:
+    def write(self, path: Path | None = None, without: Sequence[str] = ()) -> Path:
+        """The directory, or another one that leaves platforms out."""
         platforms = [
             {"code": code, "level": level, "parent": parent, "base_url": self.urls[code], "keys": self.keys[code]}
             for code, (level, parent) in self.levels.items()
+            if code not in without
         ]
-        fresh = self.path.with_suffix(".new")
+        target = path or self.path
+        fresh = target.with_suffix(".new")
         fresh.write_text(yaml.safe_dump({"platforms": platforms, "agreements": self.agreements}), encoding="utf-8")
-        fresh.replace(self.path)
+        fresh.replace(target)
+        return target
 
     def signed(
         self, by: str, to: str, method: str, path: str, body: bytes, *, number: int | None = None, **more: Any
@@ -126,20 +130,25 @@ async def serving_app(app: Any, url: str) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def towns(server_url: str, atlas: Atlas, codes: Sequence[str], **more: Any) -> AsyncIterator[dict[str, Harness]]:
-    """Running platforms by code."""
+async def towns(
+    server_url: str,
+    atlas: Atlas,
+    services: Mapping[str, Sequence[str]],
+    own_copies: Mapping[str, Path] | None = None,
+) -> AsyncIterator[dict[str, Harness]]:
+    """Running platforms by code, each with these services; `own_copies`: whose directory is not the atlas'."""
     async with AsyncExitStack() as stack:
         hubs: dict[str, Harness] = {}
-        for code in codes:
+        for code, names in services.items():
             hub = await stack.enter_async_context(
                 Harness.fresh(
                     server_url,
-                    *LOOP,
+                    *names,
+                    pool_size=1,
                     platform=code,
-                    platforms=str(atlas.path),
+                    platforms=str((own_copies or {}).get(code, atlas.path)),
                     key_dir=atlas.key_dir(code),
                     base_url=atlas.urls[code],
-                    **more,
                 )
             )
             await stack.enter_async_context(serving(hub, atlas.urls[code]))

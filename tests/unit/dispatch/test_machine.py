@@ -44,6 +44,7 @@ from services.dispatch.domain.commands import (
     OpenDispute,
     PartAppeal,
     Progress,
+    RefuseHandoff,
     Reject,
     Relabel,
     Reopen,
@@ -240,6 +241,16 @@ def test_an_offered_case_is_handed_off_when_the_other_platform_accepts() -> None
     assert refused(dispatched(), HandOff(), SYSTEM)
 
 
+def test_a_refused_offer_leaves_the_order_where_it_is() -> None:
+    order, _ = open_dispatched("w", CASE, "c", NOW, routed(decision("c", "110000"), handoff_id="h"))
+    kept = done(order, RefuseHandoff(reason="不属本市"), SYSTEM)
+    assert kept.handoff is not None
+    assert (kept.status, kept.lead, kept.handoff.state) == (Status.DISPATCHED, "c", "refused")
+    assert refused(kept, HandOff(), SYSTEM)
+    assert refused(kept, RefuseHandoff(), SYSTEM)
+    assert refused(order, RefuseHandoff(), CENTRE).code == "forbidden"
+
+
 @pytest.mark.parametrize(
     ("handling_class", "expected"),
     [
@@ -311,6 +322,7 @@ COMMANDS: st.SearchStrategy[Command] = st.one_of(
     st.builds(HandOff),
     st.builds(Split, into=st.tuples(st.builds(SubOrder, _text, _units, _text)), left_s=st.none() | st.just(60)),
     st.builds(NotePart, part=st.builds(SubOrder, _text, _units, _text, st.sampled_from(["open", "completed"]))),
+    st.builds(RefuseHandoff),
 )
 ACTORS = st.sampled_from([UNIT_A, UNIT_B, HEAD_A, CENTRE, ADMIN, SYSTEM, Actor("unit:nobody")])
 

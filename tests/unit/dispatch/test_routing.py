@@ -182,6 +182,19 @@ def test_a_case_has_an_owner_even_without_any_rule() -> None:
     assert decide((), CASE, CONTEXT).lead == "460100-12345"
 
 
+def test_a_case_does_not_go_back_to_a_platform_that_it_came_by() -> None:
+    beijing = replace(CASE, region_code="110101")
+    assert decide(RULES, beijing, CONTEXT).platform == "110000"
+    back = decide(RULES, replace(beijing, came_by=("110000",)), CONTEXT)
+    assert (back.platform, back.lead) == (None, "460100-12345")
+
+
+def test_the_path_follows_the_parents_that_the_directory_lists() -> None:
+    known = [Platform("460000", 1), Platform("460200", 2, parent="460300"), Platform("460300", 2)]
+    directory = PlatformDirectory.of("460100", known)
+    assert directory.path("460200", load(), date(2026, 12, 31)) == ("460100", "460000", "460300", "460200")
+
+
 def test_the_path_to_another_platform_is_direct_only_under_an_agreement_in_force() -> None:
     known = [Platform("460000", 1), Platform("460200", 2)]
     directory = PlatformDirectory.of("460100", known, [Agreement(frozenset({"460100", "460200"}), date(2026, 12, 31))])
