@@ -241,6 +241,14 @@ def test_an_offered_case_is_handed_off_when_the_other_platform_accepts() -> None
     assert refused(dispatched(), HandOff(), SYSTEM)
 
 
+def test_what_is_offered_to_another_platform_is_not_split() -> None:
+    order, _ = open_dispatched("w", CASE, "c", NOW, routed(decision("c", "110000"), handoff_id="h"))
+    order = done(order, Accept(), CENTRE)
+    part = Split(into=(SubOrder("s", "a", "路面"),))
+    assert refused(order, part, CENTRE)
+    assert done(done(order, RefuseHandoff(), SYSTEM), part, CENTRE).sub_orders
+
+
 def test_a_refused_offer_leaves_the_order_where_it_is() -> None:
     order, _ = open_dispatched("w", CASE, "c", NOW, routed(decision("c", "110000"), handoff_id="h"))
     kept = done(order, RefuseHandoff(reason="不属本市"), SYSTEM)

@@ -38,6 +38,8 @@ class Split(Command):
 
     @classmethod
     def obstacle(cls, order: WorkOrder, at: datetime) -> str | None:
+        if order.handoff is not None and order.handoff.state == "offered":
+            return "It is offered to another platform; transfer it to keep it here."
         return "A sub-order is not split again." if order.parent_id is not None else None
 
     def objection(self, order: WorkOrder, at: datetime) -> str | None:
