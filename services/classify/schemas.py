@@ -54,7 +54,7 @@ class FileBody(Body):
 class AcceptSureBody(Body):
     """The score from which on proposed pairs are accepted together."""
 
-    at_least: Annotated[float, Field(ge=0.5, le=1, strict=False)]
+    at_least: Annotated[float, Field(ge=0.5, le=1)]
 
 
 class ActivateBody(Body):
