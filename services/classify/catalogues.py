@@ -129,21 +129,30 @@ async def decide_pair(pg: Any, row: Mapping[str, Any], state: str, at: datetime,
 
 async def accept_sure(pg: Any, old: int, new: int, at_least: float, at: datetime, by: str) -> int:
     """Accept the best open proposal of each old code that has none accepted, from a score on; returns how many."""
-    rows = await pg.fetch(
-        "WITH best AS (SELECT DISTINCT ON (old) old, new, score"
-        f"  FROM {catalogue_pairs.fullname} WHERE new_version = $2 AND old_version = $1 AND state = 'open'"
-        "  ORDER BY old, score DESC, new)"
-        f" UPDATE {catalogue_pairs.fullname} p SET state = 'accepted', decided_at = $4, decided_by = $5 FROM best b"
-        " WHERE p.new_version = $2 AND p.old_version = $1 AND p.old = b.old AND p.new = b.new AND b.score >= $3"
-        f" AND NOT EXISTS (SELECT FROM {catalogue_pairs.fullname} o WHERE o.new_version = $2 AND o.old_version = $1"
-        "  AND o.old = b.old AND o.state = 'accepted') RETURNING p.old",
+    best = await pg.fetch(
+        f"SELECT DISTINCT ON (old) old, new, score FROM {catalogue_pairs.fullname}"
+        " WHERE new_version = $2 AND old_version = $1 AND state = 'open' ORDER BY old, score DESC, new",
         old,
         new,
-        at_least,
+    )
+    known = await accepted(pg, old, new)
+    sure = [row for row in best if row["score"] >= at_least and row["old"] not in known]
+    # each finds its row by the key: no plan compares all pairs with all
+    await pg.execute(
+        f"INSERT INTO {catalogue_pairs.fullname} AS p"
+        " (old_version, new_version, old, new, score, source, state, decided_at, decided_by)"
+        " SELECT $1, $2, r.old, r.new, 0, 'proposed', 'accepted', $5, $6"
+        " FROM unnest($3::text[], $4::text[]) AS r(old, new)"
+        " ON CONFLICT (new_version, old_version, old, new) DO UPDATE SET state = 'accepted',"
+        " decided_at = excluded.decided_at, decided_by = excluded.decided_by",
+        old,
+        new,
+        [row["old"] for row in sure],
+        [row["new"] for row in sure],
         at,
         by,
     )
-    return len(rows)
+    return len(sure)
 
 
 async def pairs(
