@@ -8,6 +8,7 @@ instead, one to three times each and in mixed order, which takes long. Publishes
 published number with what DuckDB makes of the truth. Then processes of their own count the months again from the
 journal's feed, each on a fresh database, in another zone and locale: one in one go, one that is killed half way and
 started again. Identical bytes, in how many events a second; beside it the CPU of the three processes that took part.
+Also the ranking page and the bulletin of 300 units.
 The last line is one JSON object.
 """
 
@@ -60,6 +61,18 @@ def ask(address: str, method: str, path: str) -> Any:
         if not (isinstance(told, dict) and told.get("status") == "reading"):
             return told
         print(f"{path}: position {told['position']:,} of {told['of']:,}", file=sys.stderr)
+
+
+def timed(address: str, path: str, times: int) -> float:
+    """Seconds until the answer is there, the middle one of several."""
+    request = urllib.request.Request(address + path, headers={"Authorization": f"Bearer {TOKEN}"})
+    took = []
+    for _ in range(times):
+        began = time.monotonic()
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            answer.read()
+        took.append(time.monotonic() - began)
+    return sorted(took)[times // 2]
 
 
 def rebuild(url: str, folder: Path, feed: str, *, kill_after_s: float | None = None) -> dict[str, Any] | None:
@@ -164,6 +177,8 @@ async def bench(cases: int, seed: int, through: str, folder: Path) -> tuple[dict
             began = time.monotonic()
             published = [ask(evaluate.address, "POST", f"/v1/evaluations/{month}/publish") for month in MONTHS]
             took = time.monotonic() - began
+            page_ms = timed(evaluate.address, f"/v1/rankings/{MONTHS[-1]}?limit=200", 9) * 1000
+            bulletin_s = timed(evaluate.address, f"/v1/bulletins/{MONTHS[-1]}?format=pdf", 3)
             kept = await snapshots(url)
             numbers, wrong = 0, []
             for month in MONTHS:
@@ -195,6 +210,8 @@ async def bench(cases: int, seed: int, through: str, folder: Path) -> tuple[dict
         "numbers_wrong": len(wrong),
         "publish_three_months_s": round(took, 1),
         "publish_events_per_second": round(events / took),
+        "ranking_page_ms": round(page_ms, 1),
+        "bulletin_pdf_s": round(bulletin_s, 2),
         "rebuild_s": clean["seconds"],
         "rebuild_events_per_second": clean["events_per_second"],
         "rebuild_cpu_us_per_event": {name: round((after[name] - before[name]) / events * 1e6, 1) for name in before},
