@@ -38,18 +38,18 @@ async def backlog(connection: Any, transport: Transport, now: datetime, schemas:
     )
     outbox, due, behind = await connection.fetchrow(
         "SELECT "
-        + " + ".join(f'(SELECT count(*) FROM "{name}".outbox WHERE parked IS NULL)' for name in schemas)
+        + " OR ".join(f'EXISTS (SELECT FROM "{name}".outbox WHERE parked IS NULL)' for name in schemas)
         + ", "
-        + " + ".join(
-            f'(SELECT count(*) FROM "{name}".timers WHERE due_at <= $1 AND retry_at IS NULL)' for name in schemas
+        + " OR ".join(
+            f'EXISTS (SELECT FROM "{name}".timers WHERE due_at <= $1 AND retry_at IS NULL)' for name in schemas
         )
         + (f", ARRAY({unread})" if transport.ends_sql else ", NULL"),
         now,
     )
     if outbox:
-        return f"{outbox} outbox rows"
+        return "outbox rows to send"
     if due:
-        return f"{due} due timers"
+        return "due timers"
     if behind is None:
         read = await connection.fetch(reading)
         topics = sorted({row["topic"] for row in read})
