@@ -11,18 +11,40 @@ from services.classify.domain.labels import Candidate, Label, ReviewReason, Tag
 from services.classify.domain.safety import clause, safety_hits
 
 _CUES: tuple[tuple[Kind, re.Pattern[str]], ...] = (
-    (Kind.PRAISE, re.compile(r"表扬|感谢(?!.{0,30}(?:核实|处理|解决|尽快))|点个?赞|送锦旗|拾金不昧")),
-    (Kind.SUGGESTION, re.compile(r"建议|提个?意见|希望(?:能)?(?:增设|增加|延长|开通|优化|加装|设置)")),
+    (
+        Kind.PRAISE,
+        re.compile(
+            r"表扬|感谢(?!.{0,30}(?:核实|处理|解决|尽快))|点个?赞|锦旗|拾金不昧|致谢|谢谢[^，。！]{2,20}(?:抢修|帮助|帮忙|及时|很好|很快)"
+        ),
+    ),
+    (
+        Kind.SUGGESTION,
+        re.compile(
+            r"建议|提个?意见|希望(?:能)?(?:增设|增加|延长|开通|优化|加装|设置)|能否考虑|能不能(?:增设|增加|加装|设置)"
+        ),
+    ),
     (
         Kind.CONSULT,
         re.compile(
             r"咨询|请问|想问|问一下|想了解|(?:怎么|如何|在哪里?|哪里)(?:办|申请|领|补|报|交|查|缴|开通|认证)|什么条件|什么材料|能不能"
+            r"|麻烦告知|不知道[^，。]{0,15}(?:流程|手续|怎么|在哪)"
         ),
     ),
-    (Kind.REPORT, re.compile(r"举报|检举")),
-    (Kind.COMPLAINT, re.compile(r"投诉|扰民|不作为|太差|不退|拖欠|态度恶劣")),
-    (Kind.HELP, re.compile(r"求助|救救|帮帮|帮忙|快来|急需")),
+    (Kind.REPORT, re.compile(r"举报|检举|(?:私自|偷偷|无证|黑车|黑诊所|赌博|传销)[^。]{0,20}查处")),
+    (
+        Kind.COMPLAINT,
+        re.compile(
+            r"投诉|扰民|不作为|太差|不退|拖欠|态度恶劣|不满意|重新处理|推卸|推诿|骂人|过期|欺骗|乱收费|甩客|拒载|霸王条款"
+        ),
+    ),
+    (
+        Kind.HELP,
+        re.compile(
+            r"求助|救救|帮帮|帮忙|快来|急需|派人|(?:尽快|麻烦)[^，。]{0,4}修|请[^，。]{0,6}(?:维修|抢修|疏通|修复)"
+        ),
+    ),
 )
+"""from the most telling to the least: a person who asks to praise or to suggest says so"""
 
 
 def kind_of(text: str, matter: Matter | None) -> Kind:

@@ -8,6 +8,7 @@ from services.classify.domain.catalogue import Catalogue, HandlingClass, Kind, M
 from services.classify.domain.labels import Candidate, Label, ReviewReason
 from services.classify.domain.policy import decide, kind_of
 from services.classify.domain.similarity import similarity, sketch
+from tests.unit.classify.kind_sentences import KINDS
 
 GAS = Matter("03030101", ("公用事业", "燃气", "燃气安全与服务", "燃气泄漏"), HandlingClass.URGENT, Kind.HELP)
 BILL = Matter("03030102", ("公用事业", "燃气", "燃气安全与服务", "燃气收费"), HandlingClass.GENERAL, Kind.CONSULT)
@@ -111,3 +112,8 @@ def test_what_may_be_out_of_bounds_is_only_proposed_to_a_person(text: str) -> No
 )
 def test_who_asks_the_way_to_a_court_is_inside_the_bounds(text: str) -> None:
     assert label(text, "03030102", 0.99).review is None
+
+
+@pytest.mark.parametrize(("kind", "text"), [(kind, text) for kind, texts in KINDS.items() for text in texts])
+def test_the_words_show_the_kind(kind: str, text: str) -> None:
+    assert kind_of(text, None) == kind
