@@ -11,13 +11,14 @@ from typing import Any
 import httpx
 import pytest
 import pytest_asyncio
-from fastapi import FastAPI, Request, Response
+from fastapi import Response
 
 from shared.federation.keys import FILE, add_key
 from shared.testing.harness import Harness
 from tests.integration.federation.towns import (
     LOOP,
     Atlas,
+    Stranger,
     appeal,
     call,
     dispatched,
@@ -31,33 +32,6 @@ from tests.integration.federation.towns import (
 
 HAIKOU, SANYA, DANZHOU = "460100", "460200", "460400"
 AT = "2026-11-02T10:00:00+08:00"
-
-
-class Stranger:
-    """Another platform's door, as this test wants it: it keeps what it is sent and answers what it is told."""
-
-    def __init__(self) -> None:
-        self.got: list[dict[str, Any]] = []
-        self.keyids: list[str] = []
-        self.answers: list[Response] = []
-        """the next ones; then 201"""
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        app = FastAPI()
-
-        @app.post("/{path:path}")
-        async def take(path: str, request: Request) -> Response:
-            body = await request.json()
-            self.got.append(body)
-            self.keyids.append(request.headers["signature-input"].partition('keyid="')[2].partition('"')[0])
-            if self.answers:
-                return self.answers.pop(0)
-            return Response(json.dumps({"handoff_id": body["handoff_id"]}), 201)
-
-        await app(scope, receive, send)
-
-    def offers(self) -> list[dict[str, Any]]:
-        return [body for body in self.got if "case" in body]
 
 
 @pytest.fixture(scope="module")

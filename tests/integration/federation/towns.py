@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import contextlib
+import json
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
@@ -14,6 +15,7 @@ from typing import Any
 import httpx
 import uvicorn
 import yaml
+from fastapi import FastAPI, Request, Response
 from nacl.signing import SigningKey
 
 from shared.federation.keys import FILE, PlatformKeys, add_key, read_seeds
@@ -127,6 +129,33 @@ async def serving_app(app: Any, url: str) -> AsyncIterator[None]:
     finally:
         server.should_exit = True
         await task
+
+
+class Stranger:
+    """Another platform's door, as this test wants it: it keeps what it is sent and answers what it is told."""
+
+    def __init__(self) -> None:
+        self.got: list[dict[str, Any]] = []
+        self.keyids: list[str] = []
+        self.answers: list[Response] = []
+        """the next ones; then 201"""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        app = FastAPI()
+
+        @app.post("/{path:path}")
+        async def take(path: str, request: Request) -> Response:
+            body = await request.json()
+            self.got.append(body)
+            self.keyids.append(request.headers["signature-input"].partition('keyid="')[2].partition('"')[0])
+            if self.answers:
+                return self.answers.pop(0)
+            return Response(json.dumps({"handoff_id": body["handoff_id"]}), 201)
+
+        await app(scope, receive, send)
+
+    def offers(self) -> list[dict[str, Any]]:
+        return [body for body in self.got if "case" in body]
 
 
 @asynccontextmanager

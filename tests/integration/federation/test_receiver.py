@@ -1,0 +1,115 @@
+"""The receiver takes a case over only when the sender has let go of it."""
+
+import base64
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from fastapi import Response
+
+from shared.federation.keys import seal
+from shared.testing.harness import Harness
+from tests.integration.federation.towns import Atlas, Stranger, call, offer, serving_app, towns, until
+
+HAIKOU, SANYA = "460100", "460200"
+PHONE = "13876540912"
+
+
+@pytest.fixture(scope="module")
+def atlas(tmp_path_factory: pytest.TempPathFactory) -> Atlas:
+    folder: Path = tmp_path_factory.mktemp("platforms")
+    return Atlas(folder, {HAIKOU: (2, None), SANYA: (2, None)}, [{"platforms": [HAIKOU, SANYA]}])
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def hub(server_url: str, atlas: Atlas) -> AsyncIterator[Harness]:
+    async with towns(server_url, atlas, {SANYA: ("intake", "dispatch")}) as found:
+        yield found[SANYA]
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def sender(atlas: Atlas) -> AsyncIterator[Stranger]:
+    found = Stranger()
+    async with serving_app(found, atlas.urls[HAIKOU]):
+        yield found
+
+
+def state(of: str, status: int = 200, **more: Any) -> Response:
+    return Response(json.dumps({"state": of} | more), status)
+
+
+async def offered(hub: Harness, atlas: Atlas, **case: Any) -> str:
+    body = offer(HAIKOU, [HAIKOU, SANYA], **case)
+    secrets = {"handoff_id": body["handoff_id"], "phone": PHONE, "text": f"路灯不亮，电话{PHONE}"}
+    body["contact"] = base64.b64encode(seal(atlas.own_keys(SANYA).public()[1], json.dumps(secrets).encode())).decode()
+    answer = await call(hub, atlas, HAIKOU, SANYA, "POST", "/v1/handoffs", json.dumps(body).encode())
+    assert answer.status_code == 201, answer.text
+    return str(body["handoff_id"])
+
+
+async def row(hub: Harness, handoff_id: str) -> Any:
+    (found,) = await hub.query("SELECT state, appeal_id, contact FROM intake.handoffs WHERE id = $1", handoff_id)
+    return found
+
+
+async def ended(hub: Harness, handoff_id: str, *states: str) -> Any:
+    async def there() -> Any:
+        found = await row(hub, handoff_id)
+        return found if found["state"] in states else None
+
+    return await until(there, " or ".join(states))
+
+
+async def test_an_acceptance_is_repeated_until_the_sender_has_let_go(
+    hub: Harness, atlas: Atlas, sender: Stranger
+) -> None:
+    sender.answers = [state("offered"), state("offered"), Response(status_code=500), state("offered")]
+    handoff_id = await offered(hub, atlas)
+
+    async def third() -> bool:
+        return len(sender.got) >= 3
+
+    await until(third, "the third try")
+    assert (await row(hub, handoff_id))["appeal_id"] is None
+    found = await ended(hub, handoff_id, "accepted")
+    assert found["appeal_id"]
+    assert found["contact"] is None
+    assert {(body["seq"], body["state"]) for body in sender.got[:5]} == {(1, "accepted")}
+    (event,) = await hub.events("intake.appeals.v1", key=found["appeal_id"])
+    assert (event.data.after.channel, event.data.after.source_platform) == ("platform", HAIKOU)
+    assert PHONE not in str(event.data)
+    case = await hub.http.post(
+        f"/v1/appeals/{found['appeal_id']}/unmask", json={"field": "phone", "reason": "联系"}, headers=hub.admin
+    )
+    assert case.status_code in (200, 403)
+
+
+@pytest.mark.parametrize("answer", [state("withdrawn", 409, code="handoff_withdrawn"), state("refused")])
+async def test_what_the_sender_took_back_never_becomes_a_case(
+    hub: Harness, atlas: Atlas, sender: Stranger, answer: Response
+) -> None:
+    sender.answers = [state("offered"), answer]
+    handoff_id = await offered(hub, atlas)
+    found = await ended(hub, handoff_id, "withdrawn")
+    assert (found["appeal_id"], found["contact"]) == (None, None)
+    await hub.settle()
+    told = [event.type for event in await hub.events("dispatch.handoffs.v1", key=handoff_id)]
+    assert told == ["handoff.accepted", "handoff.withdrawn"]
+
+
+async def test_a_case_of_another_territory_is_refused_with_the_reason(
+    hub: Harness, atlas: Atlas, sender: Stranger
+) -> None:
+    handoff_id = await offered(hub, atlas, region_code="460106")
+    await ended(hub, handoff_id, "refused")
+
+    async def told() -> Any:
+        return next((body for body in sender.got if body["handoff_id"] == handoff_id), None)
+
+    receipt = await until(told, "the receipt")
+    assert (receipt["seq"], receipt["state"]) == (1, "refused")
+    assert HAIKOU in receipt["reason"]
+    assert (await row(hub, handoff_id))["contact"] is None
