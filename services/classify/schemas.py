@@ -88,6 +88,12 @@ class TagBody(Body):
     valid_to: Instant | None = None
 
 
+class LookBody(Body):
+    """How many days are looked through: a third of them counts as recent."""
+
+    days: Annotated[int, Field(ge=9, le=366)] = 90
+
+
 class PromoteBody(Body):
     """What a promoted phrase is called; what is left out follows from the proposal."""
 

@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 
 from services.classify.domain.labels import TagDefinition, TagFamily, TagState, TagTier
 from services.classify.jobs import Job, created
-from services.classify.schemas import PromoteBody, TagBody
+from services.classify.schemas import LookBody, PromoteBody, TagBody
 from services.classify.tag_care import rows
 from services.classify.tag_care.finding import ProposalKind
 from services.classify.tag_care.keeping import Tags, checked, tag_answer
@@ -114,11 +114,12 @@ def add_routes(routes: APIRouter, tags: Tags, jobs: CommandQueue[Job], database:
         }
 
     @routes.post("/v1/tags/proposals")
-    async def look_now(who: Keeper, idempotency: Idempotency) -> dict[str, Any]:
-        """Look through the last 90 days now, as is done by itself every month: tags that mean the same, tags that
+    async def look_now(body: LookBody, who: Keeper, idempotency: Idempotency) -> dict[str, Any]:
+        """Look through the last days now, as is done by itself every month: tags that mean the same, tags that
         nobody uses, phrases that emerge."""
-        found, told = await tags.look()
-        return (await jobs.submit(lambda uow: tags.propose(found, told, who.actor, uow), idempotency(who, None))).answer
+        found, told = await tags.look(body.days)
+        job: Job = lambda uow: tags.propose(found, told, who.actor, uow)  # noqa: E731
+        return (await jobs.submit(job, idempotency(who, body))).answer
 
     @routes.post("/v1/tags/proposals/{proposal_id}/{decision}")
     async def decide_proposal(

@@ -30,9 +30,8 @@ from shared.outbox.uow import Uow
 log = logging.getLogger(__name__)
 
 ACTOR = "system:classify"
-RECENT = timedelta(days=30)
-BEFORE = timedelta(days=60)
-"""the time before the recent one that phrases are compared with; together 90 days without use retire a tag"""
+DAYS = 90
+"""a tag that nobody used for so long may retire; phrases of the last third are compared with those before"""
 LOOK_S = 3_600.0
 Decision = Literal["accept", "reject", "undo"]
 _AFTER: dict[Decision, str] = {"accept": "accepted", "reject": "rejected", "undo": "open"}
@@ -78,18 +77,19 @@ class Tags:
             except Transient as error:
                 log.warning("tags are looked after later", extra={"error": str(error)})
 
-    async def look(self) -> tuple[list[Found], int]:
-        """What the last 90 days suggest, and how many labels that were; nothing is stored."""
+    async def look(self, days: int = DAYS) -> tuple[list[Found], int]:
+        """What the last `days` suggest, and how many labels that were; nothing is stored. The last third of them is
+        compared with what was before."""
         now = self._clock.now()
+        since, lately = now - timedelta(days=days), now - timedelta(days=days / 3)
         async with self._database.read() as pg:
             knowledge = await self._library.present(pg, now)
-            recent = await rows.told(pg, now - RECENT, now + timedelta(seconds=1))
-            before = await rows.told(pg, now - RECENT - BEFORE, now - RECENT)
-            young = await rows.young(pg, now - RECENT - BEFORE)
+            recent = await rows.told(pg, lately, now + timedelta(seconds=1))
+            before = await rows.told(pg, since, lately)
+            young = await rows.young(pg, since)
         active = list(knowledge.tags.values())
         known = {word for tag in active for word in (tag.name, *tag.words)}
         known |= {name for one in knowledge.catalogue.matters.values() for name in (*one.path, *one.synonyms)}
-        since = now - RECENT - BEFORE
         return await asyncio.to_thread(_found, active, recent, before, known, since, young), len(recent) + len(before)
 
     async def put(self, definition: TagDefinition, actor: str, uow: Uow) -> Answer:

@@ -36,10 +36,10 @@ async def test_a_month_of_labels_makes_proposals_that_persons_accept_and_undo(hu
         await receive(hub, f"{n}号工地老板拖欠工资不发工资，工人都在等")
         await receive(hub, f"{n}栋楼顶在台风摩羯里掀翻了，{n}户进水")
     await hub.settle()
-    made = await hub.http.post("/v1/tags/proposals", headers=hub.admin)
+    made = await hub.http.post("/v1/tags/proposals", json={}, headers=hub.admin)
     assert made.status_code == 200, made.text
     assert made.json()["found"]["merge"] >= 1
-    again = (await hub.http.post("/v1/tags/proposals", headers=hub.admin)).json()
+    again = (await hub.http.post("/v1/tags/proposals", json={}, headers=hub.admin)).json()
     assert again["new"] == 0
     listed = (await hub.http.get("/v1/tags/proposals?limit=200", headers=hub.admin)).json()["items"]
     merge = next(
