@@ -26,7 +26,6 @@ from shared.security.principal import Principal
 Admin = Annotated[Principal, allowed("admin")]
 Reader = Annotated[Principal, allowed("seat", "supervisor", "leader", "auditor")]
 Version = Annotated[str, Path(min_length=1, max_length=120)]
-Code = Annotated[str, Path(pattern=r"^[0-9]{8}$")]
 CREATED: dict[int | str, dict[str, Any]] = {
     200: {"description": "the answer of an equal call with the same Idempotency-Key"}
 }
@@ -126,16 +125,17 @@ def add_routes(
         job: Job = lambda uow: catalogues.accept_sure(number, body.at_least, who.actor, uow)  # noqa: E731
         return (await jobs.submit(job, idempotency(who, body))).answer
 
-    @routes.post("/v1/catalogue/versions/{version}/mapping/{old}/{new}/{decision}")
+    @routes.post("/v1/catalogue/pairs/{pair}/{decision}")
     async def decide_pair(
-        version: Version,
-        old: Code,
-        new: Code,
+        pair: Annotated[str, Path(min_length=1, max_length=60)],
         decision: Literal["accept", "reject", "undo"],
         who: Admin,
         idempotency: Idempotency,
     ) -> dict[str, Any]:
-        """Decide about one pair, or take a decision back. 409 `already_mapped` when the old code leads elsewhere."""
+        """Decide about one pair of a mapping (`id` of the list), or take a decision back. 409 `already_mapped` when the
+        old code leads elsewhere."""
+        version, _, codes = pair.partition("-")
+        old, _, new = codes.partition("-")
         number = _number(version)
         job: Job = lambda uow: catalogues.decide(number, (old, new), decision, who.actor, uow)  # noqa: E731
         return (await jobs.submit(job, idempotency(who, None))).answer

@@ -76,7 +76,7 @@ MAY = {
     "POST /v1/catalogue/versions/{version}/mapping": NOBODY,
     "POST /v1/catalogue/versions/{version}/mapping/propose": NOBODY,
     "POST /v1/catalogue/versions/{version}/mapping/accept": NOBODY,
-    "POST /v1/catalogue/versions/{version}/mapping/{old}/{new}/{decision}": NOBODY,
+    "POST /v1/catalogue/pairs/{pair}/{decision}": NOBODY,
     "GET /v1/catalogue/versions/{version}/codes": EVERYBODY,
     "GET /v1/catalogue/versions/{version}/history": "seat supervisor leader auditor",
     "GET /v1/tags": EVERYBODY,
@@ -175,7 +175,7 @@ def address(operation: str) -> tuple[str, str]:
     """Method and path of an operation, with ids that nobody has."""
     method, _, path = operation.partition(" ")
     words = {"period": "2026-01", "letter_id": "9", "version": "9", "decision": "accept"}
-    for name, value in (words | {"old": "01010101", "new": "01010102"}).items():
+    for name, value in words.items():
         path = path.replace(f"{{{name}}}", value)
     return method, re.sub(r"\{\w+\}", "01900000-0000-7000-8000-000000000000", path)
 

@@ -188,7 +188,13 @@ class Catalogues:
                 action=f"catalogue.pair_{state}",
                 subject=f"{version}:{pair[0]}:{pair[1]}",
             )
-        return {"version": str(version), "old": pair[0], "new": pair[1], "state": state}
+        return {
+            "id": f"{version}-{pair[0]}-{pair[1]}",
+            "version": str(version),
+            "old": pair[0],
+            "new": pair[1],
+            "state": state,
+        }
 
     async def pairs(
         self, pg: Any, version: int, state: str | None, after: Sequence[str] | None, limit: int
@@ -198,6 +204,7 @@ class Catalogues:
         rows = await catalogues.pairs(pg, int(old.version), version, state, after, limit)
         return [
             {
+                "id": f"{version}-{row['old']}-{row['new']}",
                 **{name: value for name, value in row.items() if name not in ("old", "new", "decided_at")},
                 "old": _named_code(row["old"], old),
                 "new": _named_code(row["new"], new),

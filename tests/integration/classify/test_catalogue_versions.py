@@ -29,8 +29,12 @@ def recoded(names: dict[str, str] | None = None, formerly: bool = False) -> str:
     return out.getvalue()
 
 
+def path_of(path: str) -> str:
+    return f"/v1/catalogue{path}" if path.startswith("/pairs") else f"/v1/catalogue/versions{path}"
+
+
 async def post(hub: Harness, path: str, **body: Any) -> dict[str, Any]:
-    answer = await hub.http.post(f"/v1/catalogue/versions{path}", headers=hub.admin, **body)
+    answer = await hub.http.post(path_of(path), headers=hub.admin, **body)
     assert answer.status_code in (200, 201), answer.text
     found: dict[str, Any] = answer.json()
     return found
@@ -63,10 +67,10 @@ async def test_a_catalogue_of_new_codes_is_mapped_by_proposals_that_persons_deci
         done = await post(hub, f"/{version}/mapping/accept", json={"at_least": 0.995})
         assert (done["accepted"], done["mapping"]["first_without"]) == (89, [LAMPS])
 
-        pair = f"/{version}/mapping/{LAMPS}/{MOVED}"
+        pair = f"/pairs/{lamp['id']}"
         assert (await post(hub, f"{pair}/accept"))["state"] == "accepted"
         assert (await post(hub, f"{pair}/accept"))["state"] == "accepted"
-        refused = await hub.http.post(f"/v1/catalogue/versions{pair}/reject", headers=hub.admin)
+        refused = await hub.http.post(path_of(f"{pair}/reject"), headers=hub.admin)
         assert (refused.status_code, refused.json()["code"]) == (409, "already_decided")
         assert (await post(hub, f"{pair}/undo"))["state"] == "open"
         assert (await get(hub, f"/{version}"))["mapping"]["codes_without"] == 1
@@ -115,7 +119,7 @@ async def test_a_given_mapping_holds_at_once_and_is_checked(server_url: str) -> 
         assert given["mapping"]["pairs"]["accepted"] == 1
         again = await post(hub, f"/{plain}/mapping", content=f"old,new\n{LAMPS},52010202\n".encode())
         assert again["mapping"]["pairs"] == {"open": 1, "accepted": 1, "rejected": 0}
-        taken = await hub.http.post(f"/v1/catalogue/versions/{plain}/mapping/{LAMPS}/{MOVED}/accept", headers=hub.admin)
+        taken = await hub.http.post(f"/v1/catalogue/pairs/{plain}-{LAMPS}-{MOVED}/accept", headers=hub.admin)
         assert (taken.status_code, taken.json()["code"], taken.json()["now"]) == (409, "already_mapped", "52010202")
         for body in ("old,new\n99999999,52010201", "old,new\n02010201,99999999", "old,new\nx,y", "a,b"):
             refused = await hub.http.post(
