@@ -53,6 +53,8 @@ class Form:
     complete: float = 0.3
     """share of the arrived cases that are answered while all this goes on"""
     give_up_s: float = 900.0
+    direct: bool = False
+    """two cities under an agreement, without the province between them: a third less to start"""
 
 
 @dataclass
@@ -139,8 +141,12 @@ async def run(form: Form, say: Callable[[str], None] = print) -> dict[str, Any]:
 
 
 def _towns(folder: Path, form: Form) -> dict[str, Town]:
-    levels: dict[str, tuple[int, str | None]] = {PROVINCE: (1, None), EAST: (2, PROVINCE), WEST: (2, PROVINCE)}
-    atlas = Atlas(folder, levels)
+    levels: dict[str, tuple[int, str | None]] = {EAST: (2, None), WEST: (2, None)}
+    if form.direct:
+        atlas = Atlas(folder, levels, [{"platforms": [EAST, WEST], "until": "2030-12-31"}])
+    else:
+        levels = {PROVINCE: (1, None), EAST: (2, PROVINCE), WEST: (2, PROVINCE)}
+        atlas = Atlas(folder, levels)
     dice = random.Random(form.seed)
     found = {}
     for code in levels:
@@ -302,6 +308,8 @@ class _Play:
                     self.faults.append(f"a repeated receipt was answered with {answer.status_code}")
 
     def _signer(self, to: Town, body: bytes) -> str:
+        if self.form.direct:
+            return WEST if to.code == EAST else EAST
         if to.code != PROVINCE:
             return PROVINCE
         return EAST if json.loads(body).get("state") == "acknowledged" and self.dice.random() < 0.5 else WEST
@@ -363,7 +371,7 @@ class _Play:
         for handoff_id, rows in states.items():
             known = {code: row["state"] for code, row in rows.items()}
             ends = {row["role"]: row["status"] for row in rows.values() if row["role"] != "relay"}
-            if len(known) < 3 or len(set(known.values())) > 1 or "offered" in known.values():
+            if len(known) < len(self.towns) or len(set(known.values())) > 1 or "offered" in known.values():
                 left.append(f"{handoff_id}: {known}")
             elif ends["sender"] != ends["receiver"] or not ends["receiver"]:
                 left.append(f"{handoff_id}: {ends}")
