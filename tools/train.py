@@ -42,10 +42,15 @@ def main(
     corrections: Annotated[
         Path | None, typer.Option(help="what persons decided, as `python -m services.classify corrections` writes it")
     ] = None,
-    ridge: Annotated[float, typer.Option(min=0.01, help="how much the fit is held back")] = _DEFAULTS.ridge,
+    ridge: Annotated[
+        float | None, typer.Option(min=0.01, help="how much the fit is held back; by texts a label")
+    ] = None,
     balance: Annotated[
-        float, typer.Option(min=0, max=1, help="0: as counted, 1: all labels equal")
-    ] = _DEFAULTS.balance,
+        float | None, typer.Option(min=0, max=1, help="0: as counted, 1: all labels equal; by texts a label")
+    ] = None,
+    names: Annotated[
+        float, typer.Option(min=0, help="how much a label's own name says for texts that use its words")
+    ] = _DEFAULTS.names,
     half_life: Annotated[float, typer.Option(min=0, help="days after which a text counts half; 0: never")] = (
         _DEFAULTS.half_life_days
     ),
@@ -61,7 +66,7 @@ def main(
         sample = sample_of(examples, everything)
         if config not in get_args(Configuration):
             raise ValueError(f"config is one of {', '.join(get_args(Configuration))}, not {config!r}")
-        options = Options(configuration=config, ridge=ridge, balance=balance, half_life_days=half_life)  # type: ignore[arg-type]
+        options = Options(configuration=config, ridge=ridge, balance=balance, names=names, half_life_days=half_life)  # type: ignore[arg-type]
         version = version_of(out.name, examples)
         with Progress(
             TextColumn("{task.description:12}"),

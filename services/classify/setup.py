@@ -29,7 +29,7 @@ ACTOR = "system:classify"
 GRAMMAR = "grammar.yaml"
 PER_PATTERN = 12
 SEED = 12345
-_OPTIONS = Options(configuration="words", half_life_days=0)
+_OPTIONS = Options(configuration="words", ridge=1.0, balance=0.35, half_life_days=0)
 
 _made: dict[tuple[str, tuple[Matter, ...]], tuple[LinearClassifier, dict[str, Any]]] = {}
 """what this process has trained: many set-ups of one process (tests) need one training"""

@@ -24,7 +24,7 @@ from services.classify.models.features import Vocabulary, grams
 from services.classify.models.folder import ModelFolderError, load, save
 from services.classify.models.linear import LinearClassifier
 from services.classify.models.rules import rules_classifier
-from services.classify.models.training import Configuration, Options, Sample, train
+from services.classify.models.training import Configuration, Options, Sample, fitting, train
 from services.classify.tagger import DictionaryTagger
 
 FAST = Options(half_life_days=0)
@@ -292,3 +292,37 @@ def test_an_unusable_file_says_why(tmp_path: Path, name: str, content: str, word
     (tmp_path / name).write_text(content, encoding="utf-8")
     with pytest.raises(DatasetError, match=words):
         read_examples(tmp_path / name, Columns("t", "l"))
+
+
+def test_a_labels_own_name_speaks_for_texts_that_use_it_and_a_code_does_not() -> None:
+    named = ["路灯照明", "噪音扰民", "拖欠工资"]
+    texts = [f"{where}{what}" for where in "东西南北中" for what in ("晚上太黑看不清", "夜里吵得睡不着", "老板不发钱")]
+    labels = named * 5
+    sample = Sample(texts, labels, np.zeros(len(texts)), np.full(len(texts), -1))
+    asked = "路灯照明和工资"
+    weight = {}
+    for names in (0.0, 2.0):
+        options = Options("words", min_texts=1, names=names, half_life_days=0)
+        learnt = Sample([*texts, "路灯照明不亮，工资没发"], [*labels, named[1]], np.zeros(16), np.full(16, -1))
+        model, _ = train(learnt, version="m", options=options)
+        weight[names] = (model.vocabulary.encode([asked]).matrix @ model.weights + model.bias)[0]
+    gained = weight[2.0] - weight[0.0]
+    assert gained[sorted(named).index("路灯照明")] > gained[sorted(named).index("拖欠工资")] > 0
+    assert gained[sorted(named).index("噪音扰民")] == pytest.approx(0, abs=1e-5)
+    codes = [{"路灯照明": "02010201", "噪音扰民": "04010101", "拖欠工资": "07010101"}[label] for label in labels]
+    plain = [
+        train(
+            Sample(texts, codes, sample.age_days, sample.group),
+            version="m",
+            options=Options("words", min_texts=1, names=names, half_life_days=0),
+        )[0]
+        for names in (0.0, 2.0)
+    ]
+    assert np.array_equal(plain[0].weights, plain[1].weights)
+
+
+def test_few_texts_a_label_hold_the_fit_back_and_are_not_balanced() -> None:
+    many, few = fitting(Options(), 10_000, 60), fitting(Options(), 1_000, 200)
+    assert (many.ridge, many.balance) == (1.0, 0.35)
+    assert (few.ridge, few.balance) == (3.0, 0.0)
+    assert fitting(Options(ridge=0.5, balance=0.1), 1_000, 200).ridge == 0.5
