@@ -23,7 +23,7 @@ from scipy import sparse
 
 from services.classify.models import encoder, ridge
 from services.classify.models.calibration import Calibrator, fit_calibrator
-from services.classify.models.features import Floats, Vocabulary
+from services.classify.models.features import Floats, Ints, Vocabulary
 from services.classify.models.linear import LinearClassifier
 from services.classify.models.meaning import (
     LANDMARKS,
@@ -46,6 +46,8 @@ Configuration = Literal["words", "fast", "best"]
 MAX_CELLS = 50_000_000
 """Bound on features × labels (200 MB of float32): beyond it the least telling n-grams are dropped."""
 
+_TELLS_ITSELF = 200
+"""texts of a label from which on its name counts less; with twice as many it says nothing more"""
 _WORD = re.compile(r"[^\W\d_a-zA-Z]{2}|[a-zA-Z]{3}")
 """a name that says something: numbers and short codes do not"""
 _ENCODED = 512
@@ -141,7 +143,7 @@ def train(
     targets[np.arange(len(truth)), truth] = 1
     dual, held = _fit(matrix, ground.places, targets, weights, windows, options, shelf, progress)
     final, bias = _weights(matrix, dual)
-    spoken = _names(vocabulary, names) * np.float32(options.names)
+    spoken = _names(vocabulary, names, np.bincount(truth), options.names)
     final += spoken.T.toarray()
 
     recent = np.concatenate(windows[: len(held)])
@@ -320,9 +322,12 @@ def _weights(matrix: sparse.csr_matrix, dual: Floats) -> tuple[Floats, Floats]:
     return np.asarray(matrix.T @ dual), ridge.CONSTANT * dual.sum(axis=0)
 
 
-def _names(vocabulary: Vocabulary, names: Sequence[str]) -> sparse.csr_matrix:
-    """The labels' names as texts, (labels × features): all zero for a name without a word, as a number is."""
-    return vocabulary.encode([name if _WORD.search(name) else "" for name in names]).matrix
+def _names(vocabulary: Vocabulary, names: Sequence[str], counts: Ints, weight: float) -> sparse.csr_matrix:
+    """The labels' names as texts, (labels × features), of length `weight`: all zero for a name without a word, as a
+    number is, and less and less for a label of more than 200 texts, whose texts tell more than its name."""
+    spoken = vocabulary.encode([name if _WORD.search(name) else "" for name in names]).matrix
+    fading = np.clip(2 - counts / _TELLS_ITSELF, 0, 1)
+    return sparse.csr_matrix(sparse.diags(weight * fading).astype(np.float32) @ spoken)
 
 
 def _telling(weights: Floats, idf: Floats, labels: int) -> npt.NDArray[np.bool_]:
