@@ -18,7 +18,6 @@ from services.evaluate.formula import Formula, FormulaError
 from services.evaluate.handlers import Handlers, Month
 from services.evaluate.jobs import Jobs
 from services.evaluate.publication import publications
-from services.evaluate.review import Review
 from services.evaluate.schemas import FormulaBody, PublishBody, RebuildBody
 from services.evaluate.snapshot import formula_facts, rate_of
 from services.evaluate.standings import Standing
@@ -126,8 +125,8 @@ def router(
         the peers' median, the rank in each rate (赛马), what moved the score. Ranks count units that the caller may not
         see too."""
         found = await month(period, level)
-        review = Review(level, found.formula, found.standings, (await month(before(period), level)).standings)
-        more = review.lines()
+        review = handlers.review(found, await month(before(period), level))
+        more = review.lines
         items = [line_of(found, standing) | more[standing.name] for standing in found.standings]
         visible = [item for item in items if sees(who, level, item)]
         page = page_of(_after(visible, asked), asked, lambda item: [item["id"]])

@@ -326,13 +326,12 @@ def formula_for(formulas: Iterable[Formula], period: str, default: Formula = DEF
     return max(fitting, key=lambda formula: formula.effective_from, default=default)
 
 
-def values_of(counts: Counts) -> dict[str, Fraction | None]:
-    """What every name of a formula means for these counts."""
-    rates: dict[str, Fraction | None] = {rate: quotient(counts, rate) for rate in RATES}
-    return rates | {name: Fraction(getattr(counts, name)) for name in SCORED_COUNTS}
+def values_of(counts: Counts, names: Iterable[str] = NAMES) -> dict[str, Fraction | None]:
+    """What these names of a formula mean for these counts."""
+    return {name: quotient(counts, name) if name in RATES else Fraction(getattr(counts, name)) for name in names}
 
 
 def score(counts: Counts, formula: Formula) -> Decimal | None:
     """Two decimals, not below 0. None when a rate of the formula is missing."""
-    exact = formula.exact(values_of(counts))
+    exact = formula.exact(values_of(counts, formula.names))
     return None if exact is None else rounded(exact, 2)

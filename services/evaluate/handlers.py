@@ -56,6 +56,7 @@ class Handlers:
         self.publisher = publisher
         self.default_formula = default_formula
         self.regions = regions
+        self._reviews: dict[tuple[Level, str, str], Review] = {}
         self._sums: dict[tuple[str, str], tuple[float, float, dict[str, Counts]]] = {}
 
     async def on_ratings(self, batch: Sequence[Message[ratings.FeedbackEvent]], uow: Uow) -> None:
@@ -129,7 +130,7 @@ class Handlers:
             period=period,
             place=self._place(platform)[0],
             formula=found.formula,
-            review=Review(Level.UNIT, found.formula, found.standings, then.standings),
+            review=self.review(found, then),
             names={unit: name for unit, (name, _) in {**then.names, **found.names}.items()},
             months=months or [(period, Counts())],
             corrections=found.published.document["corrections"] if found.published else [],
@@ -145,7 +146,7 @@ class Handlers:
             return None
         now = {standing.name: standing.counts for standing in months[0].standings}
         marks = profile(unit, now, tuple(RATES))
-        review = Review(Level.UNIT, months[0].formula, months[0].standings, months[1].standings)
+        review = self.review(months[0], months[1])
         documents = [one.document for one in await publications(pg, LEDGER, platform) if one.period <= period]
         return {
             "unit": unit,
@@ -206,6 +207,17 @@ class Handlers:
             for old in ranking(totals, present)
         ]
         return {"period": last, "present": present.version, "items": items}
+
+    def review(self, found: Month, then: Month) -> Review:
+        """A month beside the one before it. Of two published months it is made once: neither changes."""
+        made = Review(found.level, found.formula, found.standings, then.standings)
+        if found.published is None or then.published is None:
+            return made
+        key = (found.level, found.published.digest, then.published.digest)
+        made = self._reviews.setdefault(key, made)
+        while len(self._reviews) > MOST_MONTHS:
+            self._reviews.pop(next(iter(self._reviews)))
+        return made
 
     def _place(self, code: str) -> tuple[str, str]:
         found = self.regions.get(code)

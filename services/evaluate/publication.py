@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -43,11 +44,13 @@ from shared.events.catalog.evaluations import (
 
 LOOKED_BACK = 12
 """published periods whose late facts a publication states"""
+KEPT = 24
+"""published months that are kept in memory"""
 IN_A_ROW = 3
 """domain.md, Evaluation: so many periods among the last tenth lead to a special supervision"""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Publication:
     """A published month as it is kept."""
 
@@ -59,7 +62,7 @@ class Publication:
     published_at: datetime
     published_by: str
 
-    @property
+    @cached_property
     def document(self) -> Document:
         """The snapshot."""
         found: Document = orjson.loads(self.body)
@@ -98,6 +101,7 @@ class Publisher:
         self.feed = feed
         self.zone = zone
         self.default_formula = default_formula
+        self._known: dict[str, Publication] = {}
 
     async def publish(self, period: str, actor: str, reason: str | None, progress: Progress) -> dict[str, Any]:
         """Freeze a month that is over, with what the journal holds at this moment; a published one is told again.
@@ -261,14 +265,26 @@ class Publisher:
         )
 
     async def published(self, period: str) -> Publication | None:
-        """A published month, None when it is not."""
+        """A published month, None when it is not. It never changes: its bytes are fetched once."""
         async with self.database.look_up() as pg:
-            found = await pg.fetchrow(
-                f"SELECT {_COLUMNS} FROM {LEDGER.publications.fullname} WHERE platform = $1 AND period = $2",
+            digest = await pg.fetchval(
+                f"SELECT digest FROM {LEDGER.publications.fullname} WHERE platform = $1 AND period = $2",
                 self.database.platform,
                 period,
             )
-        return Publication(**found) if found else None
+            if digest is None:
+                return None
+            known = self._known.get(period)
+            if known is None or known.digest != digest:
+                found = await pg.fetchrow(
+                    f"SELECT {_COLUMNS} FROM {LEDGER.publications.fullname} WHERE platform = $1 AND period = $2",
+                    self.database.platform,
+                    period,
+                )
+                known = self._known[period] = Publication(**found)
+                while len(self._known) > KEPT:
+                    self._known.pop(next(iter(self._known)))
+        return known
 
     async def reconcile(self) -> dict[str, int]:
         """Publications whose bytes are not those of their digest; 0 is well."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cached_property
 from statistics import median
 from typing import Any
 
@@ -13,7 +14,7 @@ from services.evaluate.formula import Formula
 from services.evaluate.standings import Standing, last_tenth, race, reasons
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Review:
     """`now` and `before` are the rankings of two months that follow each other; `formula` is that of `now`."""
 
@@ -22,6 +23,7 @@ class Review:
     now: Sequence[Standing]
     before: Sequence[Standing]
 
+    @cached_property
     def lines(self) -> dict[str, dict[str, Any]]:
         """id → what a ranking shows beside rank and score.
 
@@ -47,9 +49,19 @@ class Review:
     def reasons(self, name: str) -> list[dict[str, Any]]:
         """What moved the score of one since the month before: `{name, points}`, the strongest first; by the formula of
         this month, also where the month before was scored by another."""
-        now = next((one.counts for one in self.now if one.name == name), Counts())
-        before = next((one.counts for one in self.before if one.name == name), Counts())
-        return [{"name": word, "points": float(points)} for word, points in reasons(before, now, self.formula)]
+        if name not in self._reasons:
+            before, now = self._counts[1].get(name, Counts()), self._counts[0].get(name, Counts())
+            found = reasons(before, now, self.formula)
+            self._reasons[name] = [{"name": word, "points": float(points)} for word, points in found]
+        return self._reasons[name]
+
+    @cached_property
+    def _reasons(self) -> dict[str, list[dict[str, Any]]]:
+        return {}
+
+    @cached_property
+    def _counts(self) -> tuple[dict[str, Counts], dict[str, Counts]]:
+        return {one.name: one.counts for one in self.now}, {one.name: one.counts for one in self.before}
 
     def moved(self, most: int) -> tuple[list[str], list[str]]:
         """Who won and who lost the most places among those ranked in both months, at most so many of each."""

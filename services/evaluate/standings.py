@@ -56,7 +56,7 @@ def race(standings: list[Standing]) -> dict[str, dict[str, int]]:
 def reasons(before: Counts, after: Counts, formula: Formula) -> list[tuple[str, Decimal]]:
     """(rate or count, points) that moved the score from `before` to `after`, the strongest first: by how much the score
     of now would differ if this one name still had its value of then. Empty when one of the two has no score."""
-    then, now = values_of(before), values_of(after)
+    then, now = values_of(before, formula.names), values_of(after, formula.names)
     present = formula.exact(now)
     if present is None or formula.exact(then) is None:
         return []

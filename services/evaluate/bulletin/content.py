@@ -125,7 +125,7 @@ def compose(material: Material) -> Bulletin:
 
 def _overall(material: Material) -> Section:
     counts = material.months[-1][1]
-    middle = next((line["peers"]["median_score"] for line in material.review.lines().values()), None)
+    middle = next((line["peers"]["median_score"] for line in material.review.lines.values()), None)
     parts: list[Part] = [
         f"本月反馈办结诉求 {counts.closed:,} 件，问到市民 {counts.asked:,} 人次；"
         + "，".join(f"{RATE_NAMES[rate]} {_rate(counts, rate)}" for rate in SHOWN)
@@ -166,7 +166,7 @@ def _overall(material: Material) -> Section:
 
 
 def _ranking(material: Material) -> Section:
-    extra = material.review.lines()
+    extra = material.review.lines
     ranked = [one for one in material.review.now if one.rank is not None]
     rows = []
     for one in ranked:
