@@ -9,7 +9,7 @@ from tests.simulation.judge import rules
 from tests.simulation.mutations import MUTATIONS, applied
 from tests.simulation.simulator import Played, Simulator, simulator
 
-SECONDS = 30.0
+SECONDS = 20.0
 SCHEDULES = 3_000
 ENOUGH = 600
 """schedules within which every mutation is caught"""

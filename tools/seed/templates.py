@@ -242,6 +242,8 @@ class _Compiler:
         """The instant whose month a fact of evaluate counts in (services/evaluate/handlers.py)."""
         if table == "cases":
             return self._column_second(row, columns, "closed_at")
+        if table == "completions":
+            return self._column_second(row, columns, "completed_at")
         if table == "moves":
             order, sequence = _field(row, columns, "work_order_id"), _field(row, columns, "sequence")
             named = self.found.columns["journal", "events"]
