@@ -52,7 +52,7 @@ down: $(LOCAL)  ## stop what `make up` started; clean=1 also deletes the data
 
 ##@ Develop
 .PHONY: test test-unit test-kafka test-chaos test-federation test-simulation rehearsal check new-service new-rule
-test: $(DEV)  ## every test, in two lanes; the Kafka part is skipped, loudly, where Java is missing
+test: $(DEV)  ## every test, most in two lanes; the Kafka part is skipped, loudly, where Java is missing
 	@$(PY) -m tools.lanes
 
 test-unit: $(DEV)  ## the quick tests that need no server

@@ -6,6 +6,7 @@ Each database is fresh and dropped at the end; the server is started once per te
 import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,9 @@ import asyncpg
 from sqlalchemy.engine import make_url
 
 from shared.db.database import plain_url
+
+CONNECTIONS = 300
+"""all services of a hub, each with its pools, and who works beside them"""
 
 
 @contextmanager
@@ -28,10 +32,22 @@ def server(folder: Path) -> Iterator[str]:
 
     folder.mkdir(parents=True, exist_ok=True)
     running = get_server(folder)
+    with ThreadPoolExecutor(1) as beside:  # the caller's thread has an event loop of its own
+        beside.submit(asyncio.run, _more_connections(running.get_uri())).result()
+    running.cleanup()
+    running = get_server(folder)  # with the setting, which a start reads
     try:
         yield running.get_uri()
     finally:
         running.cleanup()
+
+
+async def _more_connections(url: str) -> None:
+    connection: Any = await asyncpg.connect(url)
+    try:
+        await connection.execute(f"ALTER SYSTEM SET max_connections = {CONNECTIONS}")
+    finally:
+        await connection.close()
 
 
 @asynccontextmanager

@@ -148,6 +148,7 @@ async def test_what_cannot_be_split_is_refused(hub: Harness) -> None:
     assert nested.status_code == 409
     for action, body in (("suspend", {"reason": "等", "days": 1}), ("extend", {"reason": "等", "seconds": 60})):
         assert (await act(hub, part["id"], action, body)).status_code == 409
+    await hub.settle()
     checks = await hub.http.get("/ops/dispatch/reconcile", headers=hub.admin)
     assert checks.json()["differences"] == 0
 
