@@ -48,15 +48,15 @@ def router(handlers: Handlers, withheld: Sequence[str] = WITHHELD) -> APIRouter:
         position = _position(after)
         wanted = [name.strip() for name in types.split(",") if name.strip()]
         view = seen.narrowed(region)
+        news = handlers.appended
         entries, upcoming = await _read(handlers, position, wanted, limit, view)
         if not entries and upcoming is None and wait_s:
-            handlers.appended.clear()
             end = asyncio.get_running_loop().time() + wait_s
             while not entries and upcoming is None and asyncio.get_running_loop().time() < end:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(LOOK_S):  # another process may be the one that appends
-                        await handlers.appended.wait()
-                handlers.appended.clear()
+                        await news.wait()
+                news = handlers.appended
                 entries, upcoming = await _read(handlers, position, wanted, limit, view)
         last = None if upcoming is None else str(upcoming)
         return {"items": [view.shown(entry.as_cloudevent()) for entry in entries], "next": last}

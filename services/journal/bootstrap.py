@@ -37,7 +37,7 @@ def build(settings: Settings, clock: Clock, bus: Transport, database: Database) 
     background = [log.care]
     if key is not None:
         outgoing = Outgoing(networks, timeout_s=PUSH_S)
-        background.append(Sender(database, clock, key, outgoing, handlers.appended).run)
+        background.append(Sender(database, clock, key, outgoing, lambda: handlers.appended).run)
     return Service(
         name="journal",
         pace_s=SHORTLY_S,

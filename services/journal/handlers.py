@@ -18,7 +18,7 @@ class Handlers:
         self.database = database
         self.platform = platform
         self.appended = asyncio.Event()
-        """set after each commit: wakes readers that wait at the end of the feed"""
+        """set by the next commit, which puts a new one here: take it before you look, then wait on it"""
         self._cared_for: date | None = None
 
     async def on_events(self, batch: Sequence[Message[Any]], uow: Uow) -> None:
@@ -29,7 +29,12 @@ class Handlers:
             await repository.care(uow.pg, now)
             uow.after_commit(lambda: setattr(self, "_cared_for", today))
         await repository.append(uow.pg, self.platform, batch)
-        uow.after_commit(self.appended.set)
+        uow.after_commit(self._tell)
+
+    def _tell(self) -> None:
+        """Wake everybody who waits at the end of the journal."""
+        told, self.appended = self.appended, asyncio.Event()
+        told.set()
 
     async def reconcile(self) -> dict[str, int]:
         """Gaps or repeats in the positions; 0 is well."""

@@ -7,7 +7,7 @@ never move one position, and what a dead sender had under way is sent again by t
 import asyncio
 import logging
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -39,35 +39,41 @@ class Sender:
     """The background work."""
 
     def __init__(
-        self, database: Database, clock: Clock, key: bytes, outgoing: Outgoing, appended: asyncio.Event
+        self,
+        database: Database,
+        clock: Clock,
+        key: bytes,
+        outgoing: Outgoing,
+        news: Callable[[], asyncio.Event],
     ) -> None:
-        """`appended`: set when this process appended to the journal."""
+        """`news` gives what is set when this process appends to the journal next."""
         self.database = database
         self.clock = clock
         self.outgoing = outgoing
         self._key = key
-        self._appended = appended
+        self._news = news
         self._serving: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
         """Until cancelled."""
         try:
             while True:
+                news = self._news()
                 try:
                     claimed = await self._claim()
                 except Transient as trouble:
                     log.warning("webhooks wait", extra={"error": str(trouble)})
                     claimed = 0
                 if not claimed:
-                    await self._wait()
+                    await self._wait(news)
         finally:
             for task in self._serving:
                 task.cancel()
             await asyncio.gather(*self._serving, return_exceptions=True)
             await self.outgoing.close()
 
-    async def _wait(self) -> None:
-        waiting = asyncio.create_task(self._appended.wait())
+    async def _wait(self, news: asyncio.Event) -> None:
+        waiting = asyncio.create_task(news.wait())
         await asyncio.wait({waiting, *self._serving}, timeout=LOOK_S, return_when=asyncio.FIRST_COMPLETED)
         waiting.cancel()
 

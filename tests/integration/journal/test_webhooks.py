@@ -284,7 +284,7 @@ async def test_replicas_share_the_work_and_what_a_dead_one_held_is_sent_again(hu
     service = hub.runners["journal"].service
     key = bytes(32)
     others = [
-        Sender(service.database, hub.clock, key, Outgoing(networks_of(LOOPBACK), timeout_s=5), asyncio.Event())
+        Sender(service.database, hub.clock, key, Outgoing(networks_of(LOOPBACK), timeout_s=5), asyncio.Event)
         for _ in range(2)
     ]
     tasks = [asyncio.create_task(one.run()) for one in others]
@@ -298,6 +298,21 @@ async def test_replicas_share_the_work_and_what_a_dead_one_held_is_sent_again(hu
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_a_sender_with_nothing_to_do_rests(hub: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    claims = 0
+    claim = repository.claim
+
+    async def counted(*arguments: Any) -> Any:
+        nonlocal claims
+        claims += 1
+        return await claim(*arguments)
+
+    await happen(hub, 1)  # it was woken once
+    monkeypatch.setattr(repository, "claim", counted)
+    await asyncio.sleep(1)
+    assert 0 < claims <= 1 / sender_module.LOOK_S + 2
 
 
 async def test_what_a_dead_sender_held_is_sent_by_another_and_its_late_word_counts_for_nothing(
