@@ -114,7 +114,7 @@ class RoutingDesk:
         for name in self.guard.off.keys() - off.keys() - self.guard.unsaved.keys():
             del self.guard.off[name]
             self.guard.turned_on(name)
-        self.guard.off.update(off)
+        self.guard.off.update({name: why for name, (why, _) in off.items()})
 
     async def keep_rules_off(self, database: Database) -> None:
         """Store which rules were switched off here, so that every replica knows; until cancelled."""

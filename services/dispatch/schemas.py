@@ -7,9 +7,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from services.dispatch.domain.case import HandlingClass
-from services.dispatch.domain.duties import DutyKind
+from services.dispatch.domain.duties import Duty, DutyKind
 from services.dispatch.domain.work_order import ReturnReason
 from shared.http.bodies import Body, Code, Instant, Note
+from shared.ids import uuid7
 
 
 def _text(what: str) -> Callable[[Any], Any]:
@@ -117,6 +118,23 @@ class DutyBody(Body):
     from_time: ClockTime | None = None
     to_time: ClockTime | None = None
     note: Note = ""
+
+    def duty(self, source: str) -> Duty:
+        """The entry, with an id of its own."""
+        return Duty(
+            id=uuid7(),
+            kind=self.kind,
+            matter=self.matter,
+            region_code=self.region_code,
+            lead=self.lead,
+            co_handlers=tuple(self.co_handlers),
+            valid_from=self.valid_from,
+            valid_to=self.valid_to,
+            from_time=self.from_time,
+            to_time=self.to_time,
+            source=source,
+            note=self.note,
+        )
 
 
 class UnitsFile(Body):

@@ -9,7 +9,7 @@ from services.dispatch import repository
 from services.dispatch.api.parameters import Digits, Keeper, Staff
 from services.dispatch.desk import RoutingDesk
 from services.dispatch.domain.case import Case
-from services.dispatch.domain.duties import Duty, DutyKind
+from services.dispatch.domain.duties import DutyKind
 from services.dispatch.domain.units import UnitKind, UnitState
 from services.dispatch.handlers import Registers, duty_view, unit_view
 from services.dispatch.handlers.registers import Job
@@ -28,7 +28,6 @@ from shared.http.auth import Caller, Idempotency
 from shared.http.commands import CommandQueue
 from shared.http.pages import Paged, after_of, page_of
 from shared.http.requests import BATCH_LIMIT
-from shared.ids import uuid7
 from shared.security.scope import within
 
 
@@ -63,20 +62,7 @@ def add_routes(
         """A dated entry of the duty list or roster; routing uses it from the next case on."""
         if body.valid_from and body.valid_to and body.valid_to < body.valid_from:
             raise invalid("/valid_to", "lies before valid_from")
-        duty = Duty(
-            id=uuid7(),
-            kind=body.kind,
-            matter=body.matter,
-            region_code=body.region_code,
-            lead=body.lead,
-            co_handlers=tuple(body.co_handlers),
-            valid_from=body.valid_from,
-            valid_to=body.valid_to,
-            from_time=body.from_time,
-            to_time=body.to_time,
-            source="manual",
-            note=body.note,
-        )
+        duty = body.duty("manual")
         outcome = await jobs.submit(lambda uow: registers.add_duty(duty, who, uow), idempotency(who, body))
         if outcome.repeated:
             response.status_code = 200

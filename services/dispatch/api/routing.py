@@ -9,18 +9,16 @@ from fastapi import APIRouter, Path
 from services.dispatch import repository
 from services.dispatch.api.parameters import Id, Keeper, Staff, plain, uuid_of
 from services.dispatch.desk import RoutingDesk
-from services.dispatch.domain.duties import Duty
 from services.dispatch.handlers.registers import Job
 from services.dispatch.replay import LISTED, Change, Replays, rules_named
 from services.dispatch.repository import replays as store
-from services.dispatch.schemas import DutyBody, ReplayBody
+from services.dispatch.schemas import ReplayBody
 from shared.db import audit
 from shared.db.database import Database
 from shared.errors import invalid, not_found
 from shared.http.auth import Idempotency
 from shared.http.commands import CommandQueue
 from shared.http.pages import Paged, after_of, page_of
-from shared.ids import uuid7
 from shared.outbox.uow import Uow
 from shared.plugins.registry import PluginMissing
 
@@ -37,7 +35,7 @@ def add_routes(
         """The chain in its order: which rules are off, why and since when; how each has done in this process."""
         async with database.read() as pg:
             await desk.refresh(pg)
-            since = await repository.rules_off_since(pg)
+            off = await repository.rules_off(pg)
         items = []
         for rule in desk.rules:
             figures = desk.guard.figures.get(rule.name)
@@ -47,7 +45,7 @@ def add_routes(
                     "rule": rule.name,
                     "state": "off" if rule.name in desk.guard.off else "on",
                     "reason": desk.guard.off.get(rule.name),
-                    "off_since": since.get(rule.name),
+                    "off_since": off[rule.name][1] if rule.name in off else None,
                     "asked": asked,
                     "failed": figures.failed if figures else 0,
                     "slow": figures.slow if figures else 0,
@@ -93,7 +91,7 @@ def add_routes(
                 raise invalid(f"/add_duties/{number}/lead", f"{entry.lead!r} is no unit that can handle orders")
         change = Change(
             rules=tuple(body.rules) if body.rules is not None else None,
-            add_duties=tuple(_duty(entry) for entry in body.add_duties),
+            add_duties=tuple(entry.duty("replay") for entry in body.add_duties),
             without_duties=tuple(body.without_duties),
             units_version=body.units_version,
         )
@@ -130,20 +128,3 @@ def add_routes(
 def _view(row: dict[str, Any]) -> dict[str, Any]:
     shown = plain(row)
     return {"from": shown.pop("opened_from"), "to": shown.pop("opened_to")} | shown
-
-
-def _duty(body: DutyBody) -> Duty:
-    return Duty(
-        id=uuid7(),
-        kind=body.kind,
-        matter=body.matter,
-        region_code=body.region_code,
-        lead=body.lead,
-        co_handlers=tuple(body.co_handlers),
-        valid_from=body.valid_from,
-        valid_to=body.valid_to,
-        from_time=body.from_time,
-        to_time=body.to_time,
-        source="replay",
-        note=body.note,
-    )

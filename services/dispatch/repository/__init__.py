@@ -45,7 +45,6 @@ from services.dispatch.repository.registers import (
     registry_versions,
     replace_duties,
     rules_off,
-    rules_off_since,
     switch_off,
     switch_on,
 )
@@ -85,7 +84,6 @@ __all__ = [
     "remember_labels",
     "replace_duties",
     "rules_off",
-    "rules_off_since",
     "save_handoff",
     "save_lamps",
     "switch_off",

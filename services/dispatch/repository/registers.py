@@ -112,10 +112,10 @@ async def add_duties(pg: Any, duties: Sequence[Duty], by: str, at: datetime) -> 
     await set_registry(pg, "duties")
 
 
-async def rules_off(pg: Any) -> dict[str, str]:
-    """Rules that are not asked, and why."""
-    rows = await pg.fetch(f"SELECT rule, reason FROM {tables.rules_off.fullname}")
-    return {row["rule"]: row["reason"] for row in rows}
+async def rules_off(pg: Any) -> dict[str, tuple[str, datetime]]:
+    """Rules that are not asked: why, and since when."""
+    rows = await pg.fetch(f"SELECT rule, reason, since FROM {tables.rules_off.fullname}")
+    return {row["rule"]: (row["reason"], row["since"]) for row in rows}
 
 
 async def switch_off(pg: Any, rule: str, reason: str, at: datetime) -> None:
@@ -135,11 +135,6 @@ async def switch_on(pg: Any, rule: str) -> bool:
     if gone:
         await set_registry(pg, "rules_off")
     return gone is not None
-
-
-async def rules_off_since(pg: Any) -> dict[str, datetime]:
-    rows = await pg.fetch(f"SELECT rule, since FROM {tables.rules_off.fullname}")
-    return {row["rule"]: row["since"] for row in rows}
 
 
 async def replace_duties(pg: Any, gone: Sequence[str], added: Sequence[Duty], by: str, at: datetime) -> None:

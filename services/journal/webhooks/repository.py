@@ -9,6 +9,7 @@ from typing import Any
 from services.journal.sharing import View
 from services.journal.tables import webhook_deliveries, webhooks
 from services.journal.webhooks.domain import Outcome, State, Webhook
+from shared.db import bulk
 from shared.db.where import Where
 
 LEASE_S = 60
@@ -24,9 +25,7 @@ async def add(pg: Any, row: dict[str, Any], most: int) -> bool:
     await pg.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", f"webhooks/{row['owner']}")
     if await pg.fetchval(f"SELECT count(*) FROM {webhooks.fullname} WHERE owner = $1", row["owner"]) >= most:
         return False
-    names = ", ".join(row)
-    places = ", ".join(f"${number}" for number in range(1, len(row) + 1))
-    await pg.execute(f"INSERT INTO {webhooks.fullname} ({names}) VALUES ({places})", *row.values())
+    await bulk.insert(pg, webhooks, [row])
     return True
 
 
@@ -156,9 +155,7 @@ async def release(pg: Any, identifier: str, lease: str) -> None:
 
 async def note_delivery(pg: Any, row: dict[str, Any]) -> None:
     """One line of the delivery log."""
-    names = ", ".join(row)
-    places = ", ".join(f"${number}" for number in range(1, len(row) + 1))
-    await pg.execute(f"INSERT INTO {webhook_deliveries.fullname} ({names}) VALUES ({places})", *row.values())
+    await bulk.insert(pg, webhook_deliveries, [row])
 
 
 async def last_written_before(pg: Any, after: int, seconds: int) -> tuple[int, int]:
