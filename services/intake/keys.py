@@ -9,6 +9,8 @@ from pathlib import Path
 
 import orjson
 
+from shared.security.key_files import write_once
+
 FILE = "intake.json"
 
 
@@ -50,19 +52,10 @@ class Keys:
 
 def write_new(path: Path) -> None:
     """Write random keys to `path`, mode 600; two processes at once: the first one wins, nothing is overwritten."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     body = {
         "current": "1",
         "vault": {"1": base64.b64encode(os.urandom(32)).decode()},
         "pseudonym": base64.b64encode(os.urandom(32)).decode(),
         "codes": base64.b64encode(os.urandom(32)).decode(),
     }
-    fresh = path.with_name(f"{path.name}.{os.getpid()}.new")
-    fresh.touch(mode=0o600)
-    try:
-        fresh.write_bytes(orjson.dumps(body, option=orjson.OPT_INDENT_2))
-        path.hardlink_to(fresh)
-    except FileExistsError:
-        pass
-    finally:
-        fresh.unlink(missing_ok=True)
+    write_once(path, orjson.dumps(body, option=orjson.OPT_INDENT_2))

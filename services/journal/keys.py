@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from shared.security.key_files import write_once
+
 FILE = "webhooks.key"
 BYTES = 32
 
@@ -28,13 +30,4 @@ def load(folder: Path, *, make: bool) -> bytes | None:
 
 def write_new(path: Path) -> None:
     """Write a random key to `path`, mode 600; two processes at once: the first one wins, nothing is overwritten."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    fresh = path.with_name(f"{path.name}.{os.getpid()}.new")
-    fresh.touch(mode=0o600)
-    try:
-        fresh.write_text(os.urandom(BYTES).hex() + "\n", encoding="ascii")
-        path.hardlink_to(fresh)
-    except FileExistsError:
-        pass
-    finally:
-        fresh.unlink(missing_ok=True)
+    write_once(path, f"{os.urandom(BYTES).hex()}\n".encode("ascii"))

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from shared.errors import Problem
+from shared.security.key_files import write_once
 from shared.security.principal import ROLES, Principal
 from shared.settings import Settings
 
@@ -210,19 +211,10 @@ def _codes(claims: dict[str, Any], name: str) -> frozenset[str]:
 def load_or_make_signing_key(path: Path) -> Ed25519PrivateKey:
     """The Ed25519 key in `path` (PEM, mode 600); made when missing."""
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         pem = Ed25519PrivateKey.generate().private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
-        fresh = path.with_suffix(".new")
-        fresh.touch(mode=0o600)
-        fresh.write_bytes(pem)
-        try:
-            path.hardlink_to(fresh)  # two processes at once: the first one wins
-        except FileExistsError:
-            pass
-        finally:
-            fresh.unlink(missing_ok=True)
+        write_once(path, pem)
     key = serialization.load_pem_private_key(path.read_bytes(), None)
     if not isinstance(key, Ed25519PrivateKey):
         raise ValueError(f"{path} holds no Ed25519 key; move it away and start again")

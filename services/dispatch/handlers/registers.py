@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -14,6 +14,7 @@ from services.dispatch.domain.duty_import import compare_duties, read_duties
 from services.dispatch.domain.sheets import LineError, SheetError, decode
 from services.dispatch.domain.unit_import import compare, read_units
 from services.dispatch.domain.units import Unit, UnitDirectory
+from services.dispatch.domain.work_order import WorkOrder
 from shared.city import CityError
 from shared.db import audit
 from shared.db.database import Database
@@ -25,6 +26,7 @@ from shared.security.principal import Principal
 
 EXAMINED = 5_000
 """orders whose routing an import's impact is worked out for, oldest first"""
+PAGE = 500
 LISTED = 200
 """moves and matters that the impact of new codes names, the largest first"""
 
@@ -35,6 +37,23 @@ Job = Callable[[Uow], Awaitable[Answer]]
 async def run_jobs(jobs: Sequence[Job], uow: Uow) -> list[Answer | Problem]:
     """For a queue with `largest=1`: one job is one transaction, its Problem rolls everything back."""
     return [await job(uow) for job in jobs]
+
+
+_Orders = Callable[[Any, str, int], Awaitable[list[tuple[WorkOrder, str]]]]
+
+
+async def _examined(read: _Orders, pg: Any) -> AsyncIterator[tuple[WorkOrder, str]]:
+    """The orders by which an import's impact is told: up to the end of the page that reaches `EXAMINED`."""
+    seen, after = 0, ""
+    while seen < EXAMINED:
+        orders = await read(pg, after, PAGE)
+        for found in orders:
+            yield found
+        seen += len(orders)
+        if len(orders) < PAGE:
+            return
+        after = orders[-1][0].id
+        await asyncio.sleep(0)  # routing is pure computing: let others in between
 
 
 class Registers:
@@ -75,16 +94,10 @@ class Registers:
     async def _impact(self, uow: Uow, proposed: UnitDirectory, removed: Sequence[str], at: datetime) -> dict[str, Any]:
         """Orders not accepted yet that would go to another unit, and open orders whose lead would be gone."""
         moved = examined = 0
-        after = ""
-        while self.desk.ready and examined < EXAMINED:
-            orders = await repository.waiting_orders(uow.pg, after, 500)
-            for order, text in orders:
+        if self.desk.ready:
+            async for order, text in _examined(repository.waiting_orders, uow.pg):
+                examined += 1
                 moved += self.desk.decide(order.as_case(text), at, order.returned_by, proposed).lead != order.lead
-            examined += len(orders)
-            if len(orders) < 500:
-                break
-            after = orders[-1][0].id
-            await asyncio.sleep(0)  # routing is pure computing: let others in between
         without_lead = await repository.open_orders(uow.pg, removed)
         return {
             "orders_examined": examined,
@@ -108,24 +121,18 @@ class Registers:
             proposed = UnitDirectory.of(units, units_version)
         moves: Counter[tuple[str, str]] = Counter()
         without: Counter[str] = Counter()
-        examined, after = 0, ""
-        while examined < EXAMINED:
-            orders = await repository.unfinished_orders(pg, after, 500)
-            for order, text in orders:
-                case = order.as_case(text)
-                code = codes.get(order.matter)
-                if code is None:
-                    without[order.matter] += 1
-                    continue
-                now = self.desk.decide(case, at, order.returned_by).lead
-                then = self.desk.decide(replace(case, matter=code), at, order.returned_by, proposed).lead
-                if now != then:
-                    moves[now, then] += 1
-            examined += len(orders)
-            if len(orders) < 500:
-                break
-            after = orders[-1][0].id
-            await asyncio.sleep(0)  # routing is pure computing: let others in between
+        examined = 0
+        async for order, text in _examined(repository.unfinished_orders, pg):
+            examined += 1
+            case = order.as_case(text)
+            code = codes.get(order.matter)
+            if code is None:
+                without[order.matter] += 1
+                continue
+            now = self.desk.decide(case, at, order.returned_by).lead
+            then = self.desk.decide(replace(case, matter=code), at, order.returned_by, proposed).lead
+            if now != then:
+                moves[now, then] += 1
         return {
             "orders_examined": examined,
             "orders_to_another_unit": sum(moves.values()),
@@ -193,18 +200,12 @@ class Registers:
     async def _moves(self, uow: Uow, at: datetime, *, duties: DutyList) -> dict[str, Any]:
         """Orders not accepted yet that would go to another unit by other duties, and from whom to whom."""
         moves: Counter[tuple[str, str]] = Counter()
-        examined, after = 0, ""
-        while examined < EXAMINED:
-            orders = await repository.waiting_orders(uow.pg, after, 500)
-            for order, text in orders:
-                then = self.desk.decide(order.as_case(text), at, order.returned_by, duties=duties).lead
-                if then != order.lead:
-                    moves[order.lead, then] += 1
-            examined += len(orders)
-            if len(orders) < 500:
-                break
-            after = orders[-1][0].id
-            await asyncio.sleep(0)  # routing is pure computing: let others in between
+        examined = 0
+        async for order, text in _examined(repository.waiting_orders, uow.pg):
+            examined += 1
+            then = self.desk.decide(order.as_case(text), at, order.returned_by, duties=duties).lead
+            if then != order.lead:
+                moves[order.lead, then] += 1
         return {
             "orders_examined": examined,
             "orders_to_another_unit": sum(moves.values()),
