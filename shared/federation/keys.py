@@ -15,6 +15,7 @@ from nacl.public import SealedBox
 from nacl.signing import SigningKey, VerifyKey
 
 from shared.federation.directory import Directory, stamp
+from shared.security.key_files import write_once
 
 FILE = "platform.json"
 
@@ -106,17 +107,12 @@ def add_key(path: Path) -> int:
     seeds = read_seeds(path) if path.exists() else {}
     number = max(seeds, default=0) + 1
     seeds[number] = os.urandom(32)
-    body = {"keys": {str(one): base64.b64encode(seed).decode() for one, seed in sorted(seeds.items())}}
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    listed = {str(one): base64.b64encode(seed).decode() for one, seed in sorted(seeds.items())}
+    content = orjson.dumps({"keys": listed}, option=orjson.OPT_INDENT_2)
+    if number == 1:
+        return number if write_once(path, content) else max(read_seeds(path))
     fresh = path.with_name(f"{path.name}.{os.getpid()}.new")
     fresh.touch(mode=0o600)
-    fresh.write_bytes(orjson.dumps(body, option=orjson.OPT_INDENT_2))
-    if number == 1:
-        try:
-            path.hardlink_to(fresh)  # two processes at once: the first one wins
-        except FileExistsError:
-            number = max(read_seeds(path))
-        fresh.unlink()
-    else:
-        fresh.replace(path)
+    fresh.write_bytes(content)
+    fresh.replace(path)
     return number

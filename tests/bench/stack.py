@@ -13,6 +13,7 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -109,7 +110,7 @@ def wait_ready(stack: Stack, process: subprocess.Popen[bytes] | None, seconds: f
             with urllib.request.urlopen(f"{stack.url}/health/ready", timeout=5) as answer:
                 if answer.status == 200:
                     return
-        except OSError as error:
+        except (OSError, HTTPException) as error:  # it may be killed while it answers
             last = str(error)
         time.sleep(0.1)
     raise RuntimeError(f"the stack was not ready after {seconds} s: {last}")

@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,8 @@ TEXTS = (
     "流动摊贩占满人行道，走不过去，希望城管来管。",
 )
 EQUAL_WITHIN_S = 60.0
+NOT_NOW = (httpx.HTTPError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, ValueError, KeyError)
+"""what meets who asks a platform that is killed or starts just now: he asks again"""
 
 
 @dataclass
@@ -187,7 +189,8 @@ class _Play:
             equal_s = await self._until_equal()
             for task in (working, haunting, watching):
                 task.cancel()
-            await asyncio.gather(working, haunting, watching, return_exceptions=True)
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task  # raises what ended it early: a watch that nobody keeps proves nothing
             rated = await self._one_rating()
             told = await self._judge()
         if equal_s > EQUAL_WITHIN_S:
@@ -245,7 +248,7 @@ class _Play:
         """People: labels are reviewed everywhere, some of what arrived is answered."""
         while True:
             for town in (self.towns[EAST], self.towns[WEST]):
-                with contextlib.suppress(httpx.HTTPError, KeyError, ValueError, OSError, asyncpg.PostgresError):
+                with contextlib.suppress(*NOT_NOW):
                     await self._review(town)
                     await self._answer(town)
             await asyncio.sleep(0.3)
@@ -321,7 +324,7 @@ class _Play:
         while True:
             await asyncio.sleep(0.5)
             for there, here in ((EAST, WEST), (WEST, EAST)):
-                with contextlib.suppress(OSError, asyncpg.PostgresError, KeyError, ValueError, TimeoutError):
+                with contextlib.suppress(*NOT_NOW):
                     taken = await self.towns[there].rows(
                         "SELECT id FROM intake.handoffs WHERE role = 'receiver' AND appeal_id IS NOT NULL"
                     )
@@ -336,21 +339,25 @@ class _Play:
     async def _until_equal(self) -> float:
         """Seconds from the last disturbance, or what a person did last, until all platforms tell the same."""
         self.recovered = time.monotonic()
-        deadline = time.monotonic() + self.form.give_up_s
+        if left := await self._until_nothing(self._unequal, self.form.give_up_s):
+            self.faults.append(f"never equal: {left[:3]}")
+        return time.monotonic() - self.recovered
+
+    async def _until_nothing(self, look: Callable[[], Awaitable[list[str]]], seconds: float) -> list[str]:
+        """Look until nothing is left, for so long at most; what was left at the last look."""
+        deadline = time.monotonic() + seconds
         last = ""
-        while time.monotonic() < deadline:
+        while True:
             try:
-                left = await self._unequal()
-            except (OSError, asyncpg.PostgresError, KeyError, ValueError, TimeoutError) as error:
+                left = await look()
+            except NOT_NOW as error:
                 left = [repr(error)]
-            if not left:
-                return time.monotonic() - self.recovered
+            if not left or time.monotonic() > deadline:
+                return left
             if left[0] != last:
                 last = left[0]
-                self.say(f"not equal yet: {len(left)}, {last}")
+                self.say(f"not yet: {len(left)}, {last}")
             await asyncio.sleep(0.5)
-        self.faults.append(f"never equal: {left[:3]}")
-        return time.monotonic() - self.recovered
 
     async def _states(self) -> dict[str, dict[str, Any]]:
         """Hand-over → platform → its row."""
@@ -391,11 +398,7 @@ class _Play:
             codes = json.loads((town.atlas.key_dir(town.code) / "intake.json").read_bytes())["codes"]
             query = {"reference_no": town.posted[appeal_id], "query_code": _query_code(codes, appeal_id)}
             track = await self._get(town, "/v1/track", **query)
-            rated = {"contacted": True, "solved": True, "satisfaction": 5}
-            answer = await self.client.post(track["rating_url"], json=rated)
-            if answer.status_code != 200:
-                self.faults.append(f"rating: {answer.text}")
-                return False
+            await self._rate(track["rating_url"])
             for _ in range(200):
                 shown = (await self._get(town, f"/v1/appeals/{appeal_id}"))["handoff"]
                 if shown["state"] == "acknowledged" and shown["rating"]["satisfaction"] == 5:
@@ -403,6 +406,16 @@ class _Play:
                 await asyncio.sleep(0.1)
             self.faults.append(f"the rating did not come back: {shown}")
         return False
+
+    async def _rate(self, url: str) -> None:
+        """The citizen's line breaks like every other one: he presses again, and is told when his answer had arrived."""
+        for _ in range(20):
+            with contextlib.suppress(httpx.HTTPError):
+                answer = await self.client.post(url, json={"contacted": True, "solved": True, "satisfaction": 5})
+                if answer.status_code != 200 and answer.json().get("code") != "rating_used":
+                    self.faults.append(f"rating: {answer.text}")
+                return
+        self.faults.append("rating: no answer arrived")
 
     async def _judge(self) -> dict[str, Any]:
         states = await self._states()
@@ -422,16 +435,21 @@ class _Play:
             lost += kept[0]["n"]
         if lost or doubled:
             self.faults.append(f"{lost} lost, {doubled} doubled")
+        self.faults += await self._until_nothing(self._unfinished, EQUAL_WITHIN_S)
+        ends = Counter(row["state"] for rows in states.values() for row in rows.values() if row["role"] == "sender")
+        return {"lost": lost, "doubled": doubled, "states": dict(ends)}
+
+    async def _unfinished(self) -> list[str]:
+        """What is still to be sent (the acknowledgement of the rating has just been written), or told differently."""
+        left = []
         for town in self.towns.values():
-            (row,) = await town.rows("SELECT count(*) AS n FROM intake.peer_messages")
-            if row["n"]:
-                self.faults.append(f"{town.code} still has {row['n']} messages to send")
+            rows = await town.rows("SELECT kind, seq, body, attempts, error FROM intake.peer_messages")
+            left += [f"{town.code} still has to send {dict(row)}" for row in rows]
             for name in ("intake", "dispatch", "sla"):
                 different = await self._get(town, f"/ops/{name}/reconcile")
                 if different["differences"]:
-                    self.faults.append(f"{town.code} {name}: {different}")
-        ends = Counter(row["state"] for rows in states.values() for row in rows.values() if row["role"] == "sender")
-        return {"lost": lost, "doubled": doubled, "states": dict(ends)}
+                    left.append(f"{town.code} {name}: {different}")
+        return left
 
 
 def _query_code(codes: str, appeal_id: str) -> str:

@@ -2,17 +2,12 @@
 third one is walked in tests/integration/federation."""
 
 import asyncio
-import os
 
 import pytest
 
 from tests.federation.run import Form, run
 
 
-@pytest.mark.skipif(
-    not os.environ.get("SUSHU_FEDERATION"),
-    reason="its own people do not yet bear a platform that is killed while it answers them: SUSHU_FEDERATION=1 runs it",
-)
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_two_platforms_under_fire_lose_nothing_and_double_nothing() -> None:
