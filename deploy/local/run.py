@@ -24,7 +24,7 @@ from deploy.local.live import LiveLine
 from deploy.local.prepare import prepare
 from deploy.local.process import Identity
 from deploy.local.routes import in_process_routes, local_services
-from deploy.local.serving import following, lifespan_of, serving
+from deploy.local.serving import lifespan_of, serving
 from deploy.local.settings import LocalSettings
 from deploy.local.stack import Stack
 from deploy.local.supervisor import Supervisor
@@ -32,7 +32,7 @@ from deploy.local.work import Work
 from shared.http.app import Together
 from shared.service.process import run_async
 from shared.service.runner import Runner
-from shared.service.turned_clock import make_clock
+from shared.service.turned_clock import following, make_clock
 from shared.telemetry import logs
 from shared.transport.embedded import EmbeddedTransport
 

@@ -9,11 +9,9 @@ import uvicorn
 from fastapi import FastAPI
 
 from deploy.local.settings import LocalSettings
-from shared.clock import Clock
 from shared.http.app import Lifespan, Together, running
 from shared.service.process import server_config
 from shared.service.runner import Runner
-from shared.service.turned_clock import TurnedClock
 
 END_WITHIN_S = 25.0
 """Last requests are answered and batches finished in this time; what is left is read again at the next start."""
@@ -48,15 +46,3 @@ async def serving(app: Together, settings: LocalSettings) -> AsyncIterator["asyn
     finally:
         server.should_exit = True
         await asyncio.wait({task}, timeout=END_WITHIN_S)
-
-
-@asynccontextmanager
-async def following(clock: Clock, name: str) -> AsyncIterator[None]:
-    """Follow the stack's clock when it can be turned."""
-    task = asyncio.create_task(clock.follow(name)) if isinstance(clock, TurnedClock) else None
-    try:
-        yield
-    finally:
-        if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)

@@ -17,13 +17,13 @@ import httpx
 from deploy.local.process import Program
 from deploy.local.routes import in_process_routes, local_services
 from deploy.local.services import environment
-from deploy.local.serving import following, lifespan_of, serving
+from deploy.local.serving import lifespan_of, serving
 from deploy.local.settings import LocalSettings
 from deploy.local.stack import Stack
 from shared.http.app import Together
 from shared.service.process import build_service, run_async
 from shared.service.runner import Runner
-from shared.service.turned_clock import make_clock
+from shared.service.turned_clock import following, make_clock
 from shared.telemetry import logs
 from shared.transport.embedded import EmbeddedTransport
 

@@ -23,7 +23,7 @@ from shared.http.app import gated, running, service_app
 from shared.security.tokens import Tokens
 from shared.service.runner import Runner
 from shared.service.service import Service
-from shared.service.turned_clock import TurnedClock, make_clock
+from shared.service.turned_clock import following, make_clock
 from shared.settings import Settings
 from shared.telemetry import logs
 from shared.transport.embedded import EmbeddedTransport
@@ -101,13 +101,10 @@ async def _serve(name: str, settings: Settings) -> None:
 
     app = service_app(runner, settings, Tokens(settings), lifespan)
     server = uvicorn.Server(server_config(gated(app, name), settings.service_host, settings.service_port))
-    following = asyncio.create_task(clock.follow(name)) if isinstance(clock, TurnedClock) else None
     try:
-        await server.serve()
+        async with following(clock, name):
+            await server.serve()
     finally:
-        if following is not None:
-            following.cancel()
-            await asyncio.gather(following, return_exceptions=True)
         await transport.stop()
 
 

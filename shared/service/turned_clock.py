@@ -123,8 +123,8 @@ class TurnedClock:
         finally:
             await connection.execute("SELECT pg_advisory_unlock($1)", ADVANCING)
 
-    async def follow(self, name: str) -> None:
-        """Keep this process on the stack's clock; runs until cancelled."""
+    async def _follow(self, name: str, begun: asyncio.Event) -> None:
+        """Keep this process on the stack's clock; runs until cancelled. Sets `begun` when the desk waits for it."""
         reader = f"{name}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         while True:
             connection: Any = None
@@ -144,6 +144,7 @@ class TurnedClock:
                         self.version,
                         SEEN,
                     )
+                    begun.set()
                     try:
                         async with asyncio.timeout(FOLLOW_S):
                             await self._heard.wait()
@@ -305,3 +306,19 @@ async def make_clock(settings: Settings) -> Clock:
     clock = TurnedClock(settings.database_url, settings.sim_start)
     await clock.load()
     return clock
+
+
+@asynccontextmanager
+async def following(clock: Clock, name: str) -> AsyncIterator[None]:
+    """While the block runs, every turn of the stack's clock waits until this process has it; real time needs nobody."""
+    if not isinstance(clock, TurnedClock):
+        yield
+        return
+    begun = asyncio.Event()
+    task = asyncio.create_task(clock._follow(name, begun))
+    try:
+        await begun.wait()
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

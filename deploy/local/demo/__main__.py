@@ -8,7 +8,7 @@ import httpx
 from deploy.local.demo.stream import DemoStream
 from deploy.local.keys import ensure_admin_token
 from deploy.local.settings import LocalSettings
-from shared.service.turned_clock import TurnedClock, make_clock
+from shared.service.turned_clock import following, make_clock
 from shared.telemetry import logs
 
 
@@ -16,14 +16,9 @@ async def _main(settings: LocalSettings) -> None:
     token, _ = ensure_admin_token(settings.data_dir, settings.admin_token)
     clock = await make_clock(settings)
     headers = {"Authorization": f"Bearer {token}"}
-    async with httpx.AsyncClient(base_url=settings.local_url, headers=headers, timeout=30, trust_env=False) as client:
-        following = asyncio.create_task(clock.follow("demo")) if isinstance(clock, TurnedClock) else None
-
-        try:
-            await DemoStream(client, settings.platform, now=clock.now).run()
-        finally:
-            if following is not None:
-                following.cancel()
+    asking = httpx.AsyncClient(base_url=settings.local_url, headers=headers, timeout=30, trust_env=False)
+    async with asking as client, following(clock, "demo"):
+        await DemoStream(client, settings.platform, now=clock.now).run()
 
 
 if __name__ == "__main__":

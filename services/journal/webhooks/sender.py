@@ -82,8 +82,8 @@ class Sender:
         if not free:
             return 0
         lease = uuid7()
-        async with self.database.transaction() as uow:
-            webhooks = await repository.claim(uow.pg, lease, free)
+        async with self.database.look_up() as pg:  # one statement at each commit of the journal, mostly for nothing
+            webhooks = await repository.claim(pg, lease, free)
         for webhook in webhooks:
             task = asyncio.create_task(self._serve(webhook, lease), name=f"webhook-{webhook.id}")
             self._serving.add(task)

@@ -9,7 +9,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from shared.service.turned_clock import ClockDesk, TurnedClock
+from shared.service.turned_clock import ClockDesk, TurnedClock, following
 from shared.testing.postgres import fresh_database
 from shared.transport.embedded import EmbeddedTransport
 
@@ -24,11 +24,9 @@ async def stack(server_url: str) -> AsyncIterator[tuple[ClockDesk, list[TurnedCl
         exits.push_async_callback(transport.stop)
         clocks = [TurnedClock(url) for _ in range(3)]
         await asyncio.gather(*(clock.load() for clock in clocks))
-        tasks = [asyncio.create_task(clock.follow(f"process-{n}")) for n, clock in enumerate(clocks)]
+        for number, clock in enumerate(clocks):
+            await exits.enter_async_context(following(clock, f"process-{number}"))
         yield ClockDesk(clocks[0], transport), clocks, url
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def test_every_process_has_the_new_time_when_an_advance_is_answered(
