@@ -53,7 +53,7 @@ class Timers:
             try:
                 fired = await self.fire_due()
                 self.trouble = None
-                if fired < BATCH:
+                if not fired:  # one that fired may have armed the next, due already
                     await self.database.clock.pause(TICK_S if self._seen is None else UNREAD_S)
             except asyncio.CancelledError:
                 raise

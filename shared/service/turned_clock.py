@@ -192,7 +192,7 @@ class ClockDesk:
         async with self._lock, self._session() as connection:
             await connection.execute("SELECT pg_advisory_lock($1)", ADVANCING)
             await self.clock._read(connection)
-            self._schemas = await schemas_of(connection)
+            self._schemas = self._schemas or await schemas_of(connection)
             speed = self.clock.speed if self.clock._resume is None else self.clock._resume
             resume = speed or None  # a clock that stands still anyway needs nobody to go on
             start = self.clock.now()

@@ -68,7 +68,8 @@ class Year:
     def __post_init__(self) -> None:
         self.city = _city(self.start, self.ledger)
         self._after = ""
-        self._acted = True
+        self._behind = True
+        """whether something may have happened that the ledger has not read"""
         self._due: list[tuple[datetime, int, Life, dict[str, Any] | None]] = []
         self._count = 0
 
@@ -89,7 +90,9 @@ class Year:
             if self.enough:
                 break
             if hour % 168 == 167:
+                await self._read()
                 tell(f"{end:%Y-%m-%d}: {len(self.ledger.orders)} orders, {self.ledger.events} events, {self._spent()}")
+        await self._read()
         return self.city.now
 
     def _people(self) -> None:
@@ -122,8 +125,9 @@ class Year:
             lives = []
             while self._due and self._due[0][0] <= self.city.now:
                 lives.append(heapq.heappop(self._due)[2])
+            await self._read()
             began = time.monotonic()
-            self._acted = True
+            self._behind = True
             await asyncio.gather(*(self._go_on(life) for life in lives))
             self.seconds["acts"] += time.monotonic() - began
 
@@ -149,17 +153,21 @@ class Year:
             return
 
     async def _turn(self, by: timedelta) -> None:
-        """Turn the clock, and read what happened."""
+        """Turn the clock."""
         began = time.monotonic()
         told = await self._call("POST", "/v1/clock", {"advance_s": by.total_seconds()})
         self.city.now = datetime.fromisoformat(told["now"])
         self.turns += 1
         self.fired += told["fired"]
-        between = time.monotonic()
-        self.seconds["turns"] += between - began
-        if not told["fired"] and not self._acted:
-            return  # nobody did anything
-        self._acted = False
+        self.seconds["turns"] += time.monotonic() - began
+        self._behind = self._behind or bool(told["fired"])
+
+    async def _read(self) -> None:
+        """What happened since the last look, before people act on it."""
+        if not self._behind:
+            return
+        self._behind = False
+        began = time.monotonic()
         while True:
             query = f"after={self._after}&limit=1000&types={','.join(EVENTS)}"
             page = await self._call("GET", f"/v1/events?{query}")
@@ -168,7 +176,7 @@ class Year:
             if page["next"] is None:
                 break
             self._after = page["next"]
-        self.seconds["feed"] += time.monotonic() - between
+        self.seconds["feed"] += time.monotonic() - began
 
     async def supervisions(self) -> list[dict[str, Any]]:
         """All of them."""

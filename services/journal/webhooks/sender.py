@@ -33,6 +33,8 @@ AT_ONCE = 32
 TURN_S = 20.0
 """then another webhook has its turn; shorter than the lease"""
 LOOK_S = 0.5
+GATHER_S = 0.05
+"""between two looks for webhooks that wait: a busy journal commits more often than anybody must be told"""
 
 
 class Sender:
@@ -65,6 +67,7 @@ class Sender:
                     log.warning("webhooks wait", extra={"error": str(trouble)})
                     claimed = 0
                 if not claimed:
+                    await asyncio.sleep(GATHER_S)
                     await self._wait(news)
         finally:
             for task in self._serving:
