@@ -97,7 +97,7 @@ generate: $(LOCAL)  ## write docs/generated anew from the event catalog
 	@$(PY) -m tools.generate
 
 ##@ Data and operation
-.PHONY: feed seed train evaluate reconcile dlt
+.PHONY: feed seed train evaluate reconcile rebuild dlt
 feed: $(LOCAL)  ## send another platform's export through the running hub: file=F mapping=M [rate=N a second]
 	@$(call need,file mapping)$(PY) -m tools.feed --file '$(file)' --mapping '$(mapping)' $(if $(rate),--rate '$(rate)') $(if $(url),--url '$(url)')
 
@@ -112,6 +112,9 @@ evaluate: $(LOCAL)  ## measure one: model=DIR data=F text=COL label=COL [date=CO
 
 reconcile: $(LOCAL)  ## compare every service's tables with the event log; 0 differences is well
 	@$(PY) -m deploy.local.operate reconcile
+
+rebuild: $(LOCAL)  ## count a published month again from the event log: month=YYYY-MM [database=URL of another, empty one] [journal=FILE]
+	@$(call need,month)$(if $(database),DATABASE_URL='$(database)' $(PY) -m services.evaluate rebuild '$(month)' $(if $(journal),--journal '$(journal)'),$(PY) -m deploy.local.operate rebuild '$(month)')
 
 dlt: $(LOCAL)  ## dead letters: list, or service=NAME id=N do=replay|discard [value=EDITED.json]
 	@$(PY) -m deploy.local.operate dlt $(if $(id),'$(service)' '$(id)' '$(do)' $(value))

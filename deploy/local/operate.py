@@ -1,6 +1,7 @@
-"""`make reconcile` and `make dlt`: look after a running stack through its own HTTP.
+"""`make reconcile`, `make rebuild` and `make dlt`: look after a running stack through its own HTTP.
 
 python -m deploy.local.operate reconcile
+python -m deploy.local.operate rebuild YYYY-MM
 python -m deploy.local.operate dlt [SERVICE ID replay|discard [EDITED.json]]
 """
 
@@ -47,6 +48,16 @@ def reconcile(client: httpx.Client) -> int:
         console.print(table)
     print(json.dumps({"differences": differences, "services": found}))
     return 1 if differences else 0
+
+
+def rebuild(client: httpx.Client, month: str) -> int:
+    """Count a published month again from the journal; exit status 1 for other bytes. It goes on in the stack while
+    nobody waits for it: the same command joins it."""
+    with Console(stderr=True).status("asking for what was published …") as line:
+        while (answer := _ask(client, "POST", f"/v1/evaluations/{month}/rebuild", {})).get("status") == "reading":
+            line.update(f"position {answer['position']:,} of {answer['of']:,}")
+    print(json.dumps(answer))
+    return 0 if answer["identical"] and not answer["changed"] else 1
 
 
 def list_letters(client: httpx.Client) -> int:
@@ -108,6 +119,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m deploy.local.operate", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("reconcile")
+    commands.add_parser("rebuild").add_argument("month", help="YYYY-MM")
     letters = commands.add_parser("dlt")
     letters.add_argument("service", nargs="?")
     letters.add_argument("id", nargs="?", type=int)
@@ -121,6 +133,8 @@ def main() -> int:
     ) as client:
         if arguments.command == "reconcile":
             return reconcile(client)
+        if arguments.command == "rebuild":
+            return rebuild(client, arguments.month)
         if arguments.service is None:
             return list_letters(client)
         if arguments.id is None or arguments.action is None:
@@ -134,3 +148,5 @@ if __name__ == "__main__":
     except StackError as problem:
         print(f"sushu: {problem}", file=sys.stderr)
         sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)

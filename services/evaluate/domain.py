@@ -112,7 +112,8 @@ def quotient(counts: Counts, rate: str) -> Fraction | None:
 
 def period_of(at: datetime, zone: ZoneInfo) -> str:
     """The month (YYYY-MM) of an instant in the platform's zone."""
-    return f"{at.astimezone(zone):%Y-%m}"
+    local = at.astimezone(zone)
+    return f"{local.year:04d}-{local.month:02d}"
 
 
 def period_bounds(period: str, zone: ZoneInfo) -> tuple[datetime, datetime]:

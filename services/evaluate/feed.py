@@ -8,10 +8,11 @@ from __future__ import annotations
 import asyncio
 import gzip
 from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import httpx
 import msgspec
@@ -19,6 +20,8 @@ import msgspec
 from shared.errors import Problem
 from shared.events.catalog import DECODERS, EVENTS
 from shared.events.event import Message
+
+T = TypeVar("T")
 
 PAGE = 1000
 """events of one call, the most that the feed gives"""
@@ -53,6 +56,23 @@ class Part:
     position: int
 
 
+async def ahead(source: AsyncGenerator[T]) -> AsyncGenerator[T]:
+    """The items of `source`; while one is used the next is made."""
+    upcoming = asyncio.ensure_future(anext(source))
+    try:
+        while True:
+            try:
+                item = await upcoming
+            except StopAsyncIteration:
+                return
+            upcoming = asyncio.ensure_future(anext(source))
+            yield item
+    finally:
+        upcoming.cancel()
+        await asyncio.gather(upcoming, return_exceptions=True)
+        await source.aclose()
+
+
 class Feed(Protocol):
     """Where the journal can be read."""
 
@@ -78,23 +98,18 @@ class HttpFeed:
 
     async def parts(self, after: int, types: Iterable[str]) -> AsyncGenerator[Part]:
         wanted = ",".join(sorted(types))
+        async with aclosing(ahead(self._pages(after, wanted))) as pages:
+            async for items, position in pages:
+                yield Part([(item.sushuposition, _message(item)) for item in items], position)
 
-        def ask(position: int) -> asyncio.Task[bytes]:
-            return asyncio.create_task(
-                self._get("/v1/events", {"after": str(position), "types": wanted, "limit": str(PAGE)})
-            )
-
-        asked = ask(after)
-        try:
-            while True:
-                answer = _ANSWER.decode(await asked)
-                if answer.next is None:
-                    return
-                asked = ask(int(answer.next))  # the journal looks for the next part while this one is counted
-                yield Part([(item.sushuposition, _message(item)) for item in answer.items], int(answer.next))
-        finally:
-            asked.cancel()
-            await asyncio.gather(asked, return_exceptions=True)
+    async def _pages(self, position: int, types: str) -> AsyncGenerator[tuple[list[_Item], int]]:
+        while True:
+            query = {"after": str(position), "types": types, "limit": str(PAGE)}
+            answer = _ANSWER.decode(await self._get("/v1/events", query))
+            if answer.next is None:
+                return
+            position = int(answer.next)
+            yield answer.items, position
 
     async def _get(self, path: str, query: dict[str, str]) -> bytes:
         try:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from services.evaluate import facts
-from services.evaluate.feed import Feed
+from services.evaluate.feed import Feed, ahead
 from services.evaluate.tables import Ledger
 from shared.db.database import Database
 from shared.errors import Problem
@@ -35,22 +35,30 @@ async def read_up_to(
     when another process counts on at the same time."""
     async with database.look_up() as pg:
         at = await position_of(pg, ledger, database.platform)
+    async with aclosing(ahead(_pieces(feed, database.platform, at, target))) as pieces:
+        async for reached, messages in pieces:
+            await _count(database, ledger, zone, at, reached, messages)
+            at = reached
+            progress(at, target)
+
+
+async def _pieces(feed: Feed, platform: str, at: int, target: int) -> AsyncGenerator[tuple[int, list[Message[Any]]]]:
+    """What one transaction counts: how far it goes and the platform's events; the last one goes to `target`."""
     if at >= target:
         return
-    gathered: list[Message[Any]] = []
-    async with aclosing(feed.parts(at, WANTED)) as pieces:
-        async for part in pieces:
+    messages: list[Message[Any]] = []
+    async with aclosing(feed.parts(at, WANTED)) as parts:
+        async for part in parts:
             reached = min(part.position, target)
-            events = (message for position, message in part.events if position <= target)
-            gathered += [message for message in events if message.platform == database.platform]
-            if len(gathered) >= PIECE or reached - at >= 20 * PIECE or reached >= target:
-                await _count(database, ledger, zone, at, reached, gathered)
-                at, gathered = reached, []
-                progress(at, target)
-                if at >= target:
-                    return
-    await _count(database, ledger, zone, at, target, gathered)  # the rest of it tells nothing that is counted
-    progress(target, target)
+            messages += [
+                message for position, message in part.events if position <= target and message.platform == platform
+            ]
+            if reached == target:
+                break
+            if len(messages) >= PIECE or reached - at >= 20 * PIECE:
+                yield reached, messages
+                at, messages = reached, []
+    yield target, messages  # what is left of the journal tells nothing that is counted
 
 
 async def _count(
