@@ -1,6 +1,7 @@
 """One way to make identifiers: UUIDv7 (RFC 9562), ordered by time, as lower-case strings."""
 
 from datetime import UTC, date, datetime
+from uuid import UUID
 
 import uuid_utils
 
@@ -8,6 +9,14 @@ import uuid_utils
 def uuid7() -> str:
     """A new UUIDv7 as a 36-character string."""
     return str(uuid_utils.uuid7())
+
+
+def is_id(text: str) -> bool:
+    """Whether it is an identifier in the form that `uuid7` gives."""
+    try:
+        return str(UUID(text)) == text
+    except ValueError:
+        return False
 
 
 def instant_of(identifier: str) -> datetime:

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
+import orjson
 
 from services.dispatch import repository, tables
 from services.dispatch.desk import NAMES_AGE_S, RoutingDesk
@@ -23,6 +24,7 @@ from shared.ids import uuid7
 from shared.outbox.uow import Timer, Uow
 from shared.telemetry.tracing import current_traceparent
 
+_json = msgspec.json.Encoder().encode
 _ENDED = (Status.CANCELLED, Status.HANDED_OFF)
 SUSPENSION_END = "suspension-end"
 """timer of an order: its suspension ends"""
@@ -245,38 +247,58 @@ class Book:
         await bulk.update(self.uow.pg, tables.approvals, list(decided.values()), key=("id",))
 
     async def _save_disputes(self) -> None:
+        """A row is what readers see of a dispute: opened, looked at, ended, its ruling and the appeal against that."""
         opened: list[dict[str, Any]] = []
+        looked: dict[str, dict[str, Any]] = {}
         ended: dict[str, dict[str, Any]] = {}
+        rulings: dict[str, dict[str, Any]] = {}
         for change in self._changes:
-            before = change.before.dispute_id if change.before else None
-            after = change.after
-            if after.dispute_id is not None and after.dispute_id != before:
+            before, after, fact = change.before, change.after, change.fact
+            was = before.dispute_id if before else None
+            if after.dispute_id is not None and after.dispute_id != was:
                 opened.append(
                     {
                         "id": after.dispute_id,
                         "work_order_id": after.id,
                         "status": "open",
-                        "units": list(dict.fromkeys(entry.unit for entry in after.returns)),
+                        "units": fact.fields["units"],
                         "matter": after.matter,
                         "region_code": after.region_code,
                         "class": after.handling_class.value,
                         "opened_at": change.at,
+                        "opened_by": change.actor,
+                        "cause": fact.reason,
                     }
                 )
-            if before is not None and after.dispute_id is None:
-                final, ruled = self.orders[after.id], change.fact.name == "ruled"
-                ended[before] = {
-                    "id": before,
+            if was is not None and before is not None and after.checks != before.checks:
+                looked[was] = {"id": was, "checks": orjson.Fragment(_json(after.checks)), "looking": after.checking}
+            if was is not None and after.dispute_id is None:
+                final, ruled = self.orders[after.id], fact.name == "ruled"
+                ended[was] = {
+                    "id": was,
                     "status": "ruled" if ruled else "cancelled",
                     "lead": final.lead if ruled else None,
                     "co_handlers": final.co_handlers if ruled else None,
-                    "scope": change.fact.fields.get("scope"),
-                    "reason": change.fact.reason,
+                    "scope": fact.fields.get("scope"),
+                    "reason": fact.reason,
                     "ended_at": change.at,
                     "ended_by": change.actor,
                 }
+            ruling = after.ruling
+            if ruling is not None and (before is None or ruling != before.ruling):
+                rulings[ruling.dispute_id] = {
+                    "id": ruling.dispute_id,
+                    "status": "contested" if ruling.contested else "ruled",
+                    "lead": ruling.lead,
+                    "co_handlers": ruling.co_handlers,
+                    "scope": ruling.scope,
+                    "reason": ruling.reason,
+                    "contest_until": ruling.contest_until,
+                    "contest": orjson.Fragment(_json(ruling.contest)) if ruling.contest else None,
+                }
         await bulk.insert(self.uow.pg, tables.disputes, opened)
-        await bulk.update(self.uow.pg, tables.disputes, list(ended.values()), key=("id",))
+        for rows in (looked, ended, rulings):
+            await bulk.update(self.uow.pg, tables.disputes, list(rows.values()), key=("id",))
 
     async def _offer_handoffs(self) -> None:
         rows: list[dict[str, Any]] = []

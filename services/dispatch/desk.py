@@ -23,6 +23,7 @@ from services.dispatch.domain import (
     PlatformDirectory,
     RoutingRule,
     UnitDirectory,
+    contest_until,
     decide,
     return_until,
 )
@@ -181,6 +182,10 @@ class RoutingDesk:
     def return_until(self, handling_class: HandlingClass, at: datetime) -> datetime:
         """The last instant at which a lead may return what is dispatched to it at `at`."""
         return return_until(handling_class, at, self.working_time)
+
+    def contest_until(self, handling_class: HandlingClass, at: datetime) -> datetime:
+        """The last instant at which a party may contest a ruling given at `at`."""
+        return contest_until(handling_class, at, self.working_time)
 
     def path(self, platform: str, at: datetime) -> tuple[str, ...]:
         """The way of a hand-over, own and receiver included."""

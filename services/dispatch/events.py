@@ -53,6 +53,7 @@ def snapshot(order: WorkOrder, platform: str, units: UnitDirectory) -> work_orde
         ],
         dispute_id=order.dispute_id,
         disputed_at=order.disputed_at,
+        checking=list(order.checking),
         decision=[
             work_orders.RuleAnswer(rule=answer.rule, outcome=answer.outcome.value, reason=answer.reason)
             for answer in order.decision

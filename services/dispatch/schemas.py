@@ -98,6 +98,51 @@ class BulkBody(Body):
     body: dict[str, Any] = Field(default_factory=dict)
 
 
+class DisputeBody(Body):
+    """A dispute opened by hand; `units` are parties beside the lead and those that returned the order."""
+
+    work_order_id: Annotated[str, Field(min_length=1, max_length=64)]
+    reason: Reason
+    units: Annotated[list[UnitCode], Field(max_length=20)] = Field(default_factory=list)
+
+
+class CheckBody(Body):
+    """Who is to look at the place, and for what."""
+
+    units: Annotated[list[UnitCode], Field(min_length=1, max_length=20)]
+    question: Reason
+
+
+class CheckRecordBody(Body):
+    """What was found; `checked_at` is now when it is left out."""
+
+    finding: Reason
+    checked_at: Instant | None = None
+    evidence: Evidence | None = None
+
+
+class ContestBody(Body):
+    reason: Reason
+    evidence: Evidence | None = None
+
+
+class ContestDecisionBody(Body):
+    """`changed` needs the new ruling: `lead` and `scope`."""
+
+    outcome: Literal["upheld", "changed"]
+    reason: Reason
+    lead: UnitCode | None = None
+    co_handlers: Annotated[list[UnitCode], Field(max_length=50)] | None = None
+    scope: Literal["case", "matter_territory"] | None = None
+
+
+class DutyEndBody(Body):
+    """The last day on which an entry holds; yesterday when it is left out: it ends at once."""
+
+    valid_to: Day | None = None
+    reason: Reason
+
+
 class RulingBody(Body):
     lead: UnitCode
     co_handlers: Annotated[list[UnitCode], Field(max_length=50)] | None = None

@@ -150,12 +150,19 @@ disputes = Table(
     Column("region_code", Text, nullable=False),
     Column("class", Text, nullable=False),
     Column("opened_at", DateTime(timezone=True), nullable=False),
+    Column("opened_by", Text),
+    Column("cause", Text),
     Column("lead", Text),
     Column("co_handlers", ARRAY(Text)),
     Column("scope", Text),
     Column("reason", Text),
     Column("ended_at", DateTime(timezone=True)),
     Column("ended_by", Text),
+    # on-site checks and which units are still to look; the appeal against the ruling (domain.SiteCheck, domain.Contest)
+    Column("checks", JSONB, nullable=False),
+    Column("looking", ARRAY(Text), nullable=False),
+    Column("contest_until", DateTime(timezone=True)),
+    Column("contest", JSONB),
 )
 
 approvals = Table(

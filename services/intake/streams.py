@@ -45,6 +45,7 @@ class Order(msgspec.Struct, frozen=True, omit_defaults=True):
     opened_at: datetime
     appeal_ids: list[str]
     co_handlers: list[str] = []
+    checking: list[str] = []
     in_review: bool = False
     is_part: bool = False
     result: str | None = None
@@ -137,7 +138,7 @@ class Streams(msgspec.Struct, omit_defaults=True):
         units: dict[str, None] = {}
         for order in orders:
             if order.status != "cancelled":
-                units.update(dict.fromkeys((order.lead, *order.co_handlers)))
+                units.update(dict.fromkeys((order.lead, *order.co_handlers, *order.checking)))
         status = status_of(
             self.status,
             labelled=label is not None,
@@ -184,6 +185,7 @@ def order_of(after: work_orders.WorkOrder, sequence: int) -> Order:
         opened_at=after.opened_at,
         appeal_ids=after.appeal_ids,
         co_handlers=after.co_handlers,
+        checking=after.checking,
         in_review=after.in_review,
         is_part=after.parent_id is not None,
         result=after.result,

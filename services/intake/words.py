@@ -178,9 +178,32 @@ def _disputed(event: work_orders.WorkOrderDisputed) -> str:
     return "出现派单争议，由中心裁定承办单位"
 
 
+_SCOPES = {"matter_territory": "今后同类事项同样办理", "case": "仅限本件"}
+
+
 def _ruled(event: work_orders.WorkOrderRuled) -> str:
-    scope = "今后同类事项同样办理" if event.scope == "matter_territory" else "仅限本件"
-    return f"中心对派单争议作出裁定（{scope}）"  # who leads is said by the dispatch that follows
+    # who leads is said by the dispatch that follows
+    return f"中心对派单争议作出裁定（{_SCOPES.get(event.scope, '仅限本件')}）"
+
+
+def _check_ordered(event: work_orders.WorkOrderCheckOrdered) -> str:
+    return f"中心安排 {len(event.units)} 个单位现场核查"
+
+
+def _check_recorded(event: work_orders.WorkOrderCheckRecorded) -> str:
+    return f"{_when(event.checked_at)} 已现场核查"
+
+
+def _ruling_contested(event: work_orders.WorkOrderRulingContested) -> str:
+    return "承办单位对裁定提出异议，上一级复核期间裁定继续有效"
+
+
+def _ruling_upheld(event: work_orders.WorkOrderRulingUpheld) -> str:
+    return "上一级复核：维持原裁定"
+
+
+def _ruling_changed(event: work_orders.WorkOrderRulingChanged) -> str:
+    return f"上一级复核：改变原裁定（{_SCOPES.get(event.scope, '仅限本件')}）"
 
 
 def _shirked(event: work_orders.WorkOrderShirked) -> str:
@@ -379,6 +402,11 @@ WORDS: Final[dict[type[Event], Callable[[Any], str]]] = {
     work_orders.WorkOrderReturned: _returned,
     work_orders.WorkOrderDisputed: _disputed,
     work_orders.WorkOrderRuled: _ruled,
+    work_orders.WorkOrderCheckOrdered: _check_ordered,
+    work_orders.WorkOrderCheckRecorded: _check_recorded,
+    work_orders.WorkOrderRulingContested: _ruling_contested,
+    work_orders.WorkOrderRulingUpheld: _ruling_upheld,
+    work_orders.WorkOrderRulingChanged: _ruling_changed,
     work_orders.WorkOrderShirked: _shirked,
     work_orders.WorkOrderRelabelled: _relabelled,
     work_orders.WorkOrderApprovalRequested: _approval_requested,

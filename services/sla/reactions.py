@@ -22,6 +22,8 @@ IGNORED = (
     work_orders.WorkOrderSplit,
     work_orders.WorkOrderPartChanged,
     work_orders.WorkOrderShirked,
+    work_orders.WorkOrderCheckOrdered,
+    work_orders.WorkOrderCheckRecorded,
 )
 """facts that move no clock (domain.md: "Nothing else moves a clock")"""
 
@@ -120,7 +122,9 @@ def _by_type(clock_set: ClockSet, event: work_orders.WorkOrderEvent, at: datetim
             return lifecycle.returned(clock_set, at)
         case work_orders.WorkOrderDisputed():
             return lifecycle.disputed(clock_set, at, terms)
-        case work_orders.WorkOrderRuled():
+        case work_orders.WorkOrderRulingContested():
+            return lifecycle.contested(clock_set, at, terms)
+        case work_orders.WorkOrderRuled() | work_orders.WorkOrderRulingUpheld() | work_orders.WorkOrderRulingChanged():
             return lifecycle.ruled(clock_set, at)
         case work_orders.WorkOrderSuspended(until=until):
             return lifecycle.suspended(clock_set, at, until, terms, why)

@@ -2,6 +2,7 @@
 
 from fastapi import APIRouter
 
+from services.dispatch.api import disputes as disputes_api
 from services.dispatch.api import registers as registers_api
 from services.dispatch.api import routing as routing_api
 from services.dispatch.api import work_orders as work_orders_api
@@ -29,6 +30,7 @@ def router(
     """The routes of `work-orders`, `disputes`, `approvals`, `duties`, `routing`, `units` and `platforms`."""
     routes = APIRouter(tags=["dispatch"], route_class=StrictRoute)
     work_orders_api.add_routes(routes, desk, acts, database, clock)
+    disputes_api.add_routes(routes, desk, acts, database, clock)
     registers_api.add_routes(routes, desk, registers, jobs, database, clock, file)
     routing_api.add_routes(routes, desk, replays, jobs, database)
     return routes

@@ -13,6 +13,7 @@ from shared.security.principal import Principal
 
 Handling = Annotated[Principal, allowed("handler", "seat", "supervisor", "leader")]
 Centre = Annotated[Principal, allowed("seat", "supervisor", "leader")]
+Leading = Annotated[Principal, allowed("leader")]
 Keeper = Annotated[Principal, allowed("supervisor", "leader")]
 Staff = Annotated[Principal, allowed("handler", "seat", "supervisor", "leader", "auditor")]
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from services.dispatch import repository
-from services.dispatch.api.parameters import Digits, Keeper, Staff
+from services.dispatch.api.parameters import Digits, Id, Keeper, Staff
 from services.dispatch.desk import RoutingDesk
 from services.dispatch.domain.case import Case
 from services.dispatch.domain.duties import DutyKind
@@ -16,6 +16,7 @@ from services.dispatch.handlers.registers import Job
 from services.dispatch.schemas import (
     CodesBody,
     DutyBody,
+    DutyEndBody,
     NoteBody,
     PreviewBody,
     UnitsFile,
@@ -87,6 +88,13 @@ def add_routes(
             raise invalid("/", "the body is empty; send the CSV file")
         key = idempotency(who, UnitsFile(sha256=sha256(data + str(activate).encode()).hexdigest()))
         return (await jobs.submit(lambda uow: registers.import_duties(data, activate, who, uow), key)).answer
+
+    @routes.post("/v1/duties/{duty_id}/end")
+    async def end_duty(duty_id: Id, body: DutyEndBody, who: Keeper, idempotency: Idempotency) -> dict[str, Any]:
+        """Date the end of an entry, also of one that a ruling left; it stays in the list as a record."""
+        key = idempotency(who, body)
+        last, reason = body.valid_to, body.reason
+        return (await jobs.submit(lambda uow: registers.end_duty(duty_id, last, reason, who, uow), key)).answer
 
     @routes.post("/v1/routing/impact", max_body_size=BATCH_LIMIT)
     async def impact(body: CodesBody, who: Keeper) -> dict[str, Any]:

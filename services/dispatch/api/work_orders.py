@@ -1,4 +1,4 @@
-"""Work orders and what people do with them; disputes and approvals."""
+"""Work orders and what people do with them; approvals."""
 
 import asyncio
 from typing import Annotated, Any, Literal
@@ -28,7 +28,7 @@ from services.dispatch.events import view
 from services.dispatch.handlers import Act, actor_of, sees
 from services.dispatch.handlers.action_table import ACTIONS, Action
 from services.dispatch.repository import Wanted
-from services.dispatch.schemas import BulkBody, NoteBody, OneOfManyBody, RulingBody
+from services.dispatch.schemas import BulkBody, NoteBody, OneOfManyBody
 from shared.clock import Clock, rfc3339
 from shared.db.database import Database
 from shared.errors import Problem, invalid, not_found
@@ -38,13 +38,18 @@ from shared.http.pages import Paged, after_of, page_of
 from shared.http.problems import validation_problem
 
 
+async def done(acts: CommandQueue[Act], act: Act, key: IdempotencyKey | None, response: Response) -> dict[str, Any]:
+    """The work order after an act, with its version as `ETag`."""
+    outcome = await acts.submit(act, key)
+    response.headers["ETag"] = f'"{outcome.answer["version"]}"'
+    return outcome.answer
+
+
 def add_routes(routes: APIRouter, desk: RoutingDesk, acts: CommandQueue[Act], database: Database, clock: Clock) -> None:
-    """Add the routes of `work-orders`, `disputes` and `approvals`."""
+    """Add the routes of `work-orders` and `approvals`."""
 
     async def do(act: Act, key: IdempotencyKey | None, response: Response) -> dict[str, Any]:
-        outcome = await acts.submit(act, key)
-        response.headers["ETag"] = f'"{outcome.answer["version"]}"'
-        return outcome.answer
+        return await done(acts, act, key, response)
 
     def add_action(action: Action[Any]) -> None:
         """One route `POST /v1/work-orders/{id}/<name>`."""
@@ -159,23 +164,6 @@ def add_routes(routes: APIRouter, desk: RoutingDesk, acts: CommandQueue[Act], da
             return {"id": order.id, "status": 200, "state": answer["status"], "version": answer["version"]}
 
         return {"items": list(await asyncio.gather(*(one(order) for order in body.orders)))}
-
-    @routes.get("/v1/disputes")
-    async def list_disputes(
-        who: Staff, page: Paged, status: Annotated[Literal["open", "ruled", "cancelled"] | None, Query()] = None
-    ) -> dict[str, Any]:
-        """派单争议, newest first."""
-        async with database.read() as pg:
-            rows = await repository.list_disputes(pg, status, who.scope, after_of(page, str), page.limit + 1)
-        return page_of([plain(row) for row in rows], page, lambda row: [row["id"]])
-
-    @routes.post("/v1/disputes/{dispute_id}/ruling")
-    async def rule(
-        dispute_id: Id, body: RulingBody, who: Centre, idempotency: Idempotency, response: Response
-    ) -> dict[str, Any]:
-        """The centre's binding decision. Answers with the work order, dispatched to the unit that was ruled."""
-        act = Act(uuid_of(dispute_id, "The dispute"), "ruling", body, who, target="dispute")
-        return await do(act, idempotency(who, body), response)
 
     @routes.get("/v1/approvals")
     async def list_approvals(

@@ -6,7 +6,7 @@ from services.dispatch.domain.machine import Changed, Refused, allowed_actions, 
 from services.dispatch.domain.platforms import Agreement, Platform, PlatformDirectory
 from services.dispatch.domain.routing import Context, Decision, Outcome, Pass, Proposal, RoutingRule, RuleAnswer, decide
 from services.dispatch.domain.units import Unit, UnitDirectory, UnitKind, UnitState
-from services.dispatch.domain.work_order import SYSTEM, Actor, Part, Status, WorkOrder, return_until
+from services.dispatch.domain.work_order import SYSTEM, Actor, Part, Status, WorkOrder, contest_until, return_until
 
 __all__ = [
     "SYSTEM",
@@ -36,6 +36,7 @@ __all__ = [
     "UnitState",
     "WorkOrder",
     "allowed_actions",
+    "contest_until",
     "decide",
     "return_until",
     "step",

@@ -4,12 +4,21 @@ After its opening (`open_pending`, `open_dispatched`) an order changes by `step`
 command changes nothing. `preceding` and `following` say which commands bring others with them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from services.dispatch.domain.command import Command, Fact
-from services.dispatch.domain.commands import ACTIONS, Cancel, Dispatch, GiveRuling, OpenDispute, Transfer
+from services.dispatch.domain.commands import (
+    ACTIONS,
+    Cancel,
+    ChangeRuling,
+    Dispatch,
+    GiveRuling,
+    OpenDispute,
+    Resume,
+    Transfer,
+)
 from services.dispatch.domain.work_order import Actor, Status, WorkOrder
 
 
@@ -44,9 +53,12 @@ def step(order: WorkOrder, command: Command, actor: Actor, at: datetime) -> Chan
 
 
 def preceding(order: WorkOrder, command: Command) -> Command | None:
-    """What comes before a command, as a fact of its own: the centre's transfer of a disputed order is its ruling."""
+    """What comes before a command, as a fact of its own: the centre's transfer of a disputed order is its ruling; an
+    order that another ruling takes from its lead is suspended no longer."""
     if isinstance(command, Transfer) and order.status is Status.DISPUTED:
         return GiveRuling(scope="case", reason=command.reason)
+    if isinstance(command, ChangeRuling) and order.status is Status.SUSPENDED:
+        return Resume(note="裁定改变，挂账结束")
     return None
 
 
@@ -69,11 +81,14 @@ def following(
     return OpenDispute(dispute_id=dispute_id, reason=f"多次退单或相互推荐：{'、'.join(units)}")
 
 
-def allowed_actions(order: WorkOrder, actor: Actor, at: datetime) -> tuple[str, ...]:
-    """The actions of api.md that `actor` may take on the order at `at`, in the table's order."""
+def allowed_actions(
+    order: WorkOrder, actor: Actor, at: datetime, kinds: Sequence[type[Command]] = ACTIONS
+) -> tuple[str, ...]:
+    """The actions of api.md (or those of a dispute: `DISPUTE_ACTIONS`) that `actor` may take on the order at `at`, in
+    the table's order."""
     parts = order.parts_of(actor)
     return tuple(
         kind.action
-        for kind in ACTIONS
+        for kind in kinds
         if kind.parts_for(order) & parts and order.status in kind.sources and kind.obstacle(order, at) is None
     )

@@ -1,6 +1,6 @@
 """工单: the state of one work order and who may act on it (domain.md, Dispatch; api.md, dispatch)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -47,7 +47,11 @@ class Part(StrEnum):
     LEAD = "lead"
     HEAD = "head"
     HELPER = "helper"
+    CHECKER = "checker"
+    """of a unit that was sent to look at the place"""
     CENTRE = "centre"
+    ABOVE = "above"
+    """one level above who gave the ruling in force (ADR 0023)"""
     SYSTEM = "system"
 
 
@@ -59,14 +63,16 @@ CENTRE = frozenset({Part.CENTRE})
 class Actor:
     """Who acts: `name` is written into events (`unit:<code>`, `user:<sub>`, `system:dispatch`).
 
-    `units` are the units he acts for, `head` says that he leads them, `centre` that he decides for the hotline,
-    `everywhere` (admin) that he may act in every part, `system` that dispatch itself acts, on his word or by a rule.
+    `units` are the units he acts for, `head` says that he leads them, `centre` that he decides for the hotline, `leads`
+    that he leads it, `everywhere` (admin) that he may act in every part, `system` that dispatch itself acts, on his
+    word or by a rule.
     """
 
     name: str
     units: frozenset[str] = frozenset()
     head: bool = False
     centre: bool = False
+    leads: bool = False
     everywhere: bool = False
     system: bool = False
 
@@ -83,6 +89,66 @@ class Return:
     at: datetime
     suggested_unit: str | None = None
     note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SiteCheck:
+    """现场核查: units look at the place before the centre rules (domain.md, Ruling).
+
+    `state`: open, recorded (`unit`, `checked_at`, `finding` and `evidence` say what was found), lapsed (the dispute
+    ended before). `question` and `finding` are redacted.
+    """
+
+    id: str
+    units: tuple[str, ...]
+    question: str
+    ordered_by: str
+    ordered_at: datetime
+    state: str = "open"
+    unit: str | None = None
+    recorded_by: str | None = None
+    checked_at: datetime | None = None
+    finding: str | None = None
+    evidence: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Contest:
+    """A party's appeal against a ruling, once per dispute, decided one level up (ADR 0023).
+
+    `state`: open, upheld, changed, lapsed (the order ended or went another way first). `reason` is redacted.
+    """
+
+    by: str
+    at: datetime
+    reason: str
+    evidence: tuple[str, ...] = ()
+    state: str = "open"
+    decided_by: str | None = None
+    decided_at: datetime | None = None
+    decision: str | None = None
+    """why, redacted"""
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """The last ruling on an order, in force while `WorkOrder.ruled_lead` is set. `scope`: `case` or `matter_territory`;
+    `contest_until` is the last instant at which a party may contest it, None when it is final."""
+
+    dispute_id: str
+    lead: str
+    co_handlers: tuple[str, ...]
+    scope: str
+    reason: str
+    by: str
+    at: datetime
+    contest_until: datetime | None = None
+    contest: Contest | None = None
+
+    @property
+    def contested(self) -> bool:
+        """Somebody one level up has to decide."""
+        return self.contest is not None and self.contest.state == "open"
 
 
 class ApprovalKind(StrEnum):
@@ -167,7 +233,10 @@ class WorkOrder:
     returns: tuple[Return, ...] = ()
     dispute_id: str | None = None
     disputed_at: datetime | None = None
+    checks: tuple[SiteCheck, ...] = ()
+    """of the open dispute, else of the last one"""
     ruled_lead: str | None = None
+    ruling: Ruling | None = None
     approval: Approval | None = None
     suspensions: int = 0
     suspended_until: datetime | None = None
@@ -188,7 +257,7 @@ class WorkOrder:
         if actor.system:
             return frozenset({Part.SYSTEM})
         if actor.everywhere:
-            return frozenset({Part.LEAD, Part.HEAD, Part.HELPER, Part.CENTRE})
+            return frozenset({*Part} - {Part.SYSTEM} - ({Part.ABOVE} if self._ruled_by(actor) else set()))
         parts = set()
         if self.lead in actor.units or (actor.centre and self.lead == self.centre):
             parts.add(Part.LEAD)
@@ -196,9 +265,34 @@ class WorkOrder:
                 parts.add(Part.HEAD)
         if actor.units & set(self.co_handlers):
             parts.add(Part.HELPER)
+        if actor.units & set(self.checking):
+            parts.add(Part.CHECKER)
+        if actor.leads and not self._ruled_by(actor):
+            parts.add(Part.ABOVE)
         if actor.centre or self.centre in actor.units:
             parts.add(Part.CENTRE)
         return frozenset(parts)
+
+    def _ruled_by(self, actor: Actor) -> bool:
+        """Nobody decides about his own ruling, whatever else he may do."""
+        return self.ruling is not None and self.ruling.by == actor.name
+
+    @property
+    def checking(self) -> tuple[str, ...]:
+        """Units that are to look at the place."""
+        return tuple(dict.fromkeys(unit for check in self.checks if check.state == "open" for unit in check.units))
+
+    @property
+    def checks_ended(self) -> tuple[SiteCheck, ...]:
+        """Its checks once the dispute is over."""
+        return tuple(replace(check, state="lapsed") if check.state == "open" else check for check in self.checks)
+
+    @property
+    def ruling_left(self) -> Ruling | None:
+        """Its ruling once the order goes another way or ends: nobody decides about it any more."""
+        if self.ruling is None or self.ruling.contest is None or not self.ruling.contested:
+            return self.ruling
+        return replace(self.ruling, contest=replace(self.ruling.contest, state="lapsed"))
 
     @property
     def open_parts(self) -> tuple[SubOrder, ...]:
@@ -252,7 +346,30 @@ RETURN_WINDOWS: dict[HandlingClass, tuple[timedelta, bool]] = {
 """domain.md, Return: length, and whether it counts working time"""
 
 
+CONTEST_WINDOWS: dict[HandlingClass, tuple[timedelta, bool]] = {
+    HandlingClass.URGENT: (timedelta(minutes=30), False),
+    HandlingClass.LIVELIHOOD: (timedelta(hours=2), False),
+    HandlingClass.GENERAL: (timedelta(hours=8), True),
+    HandlingClass.COMPLEX: (timedelta(hours=8), True),
+}
+"""how long a ruling may be contested (ADR 0023): length, and whether it counts working time"""
+
+
+def _end_of(
+    windows: Mapping[HandlingClass, tuple[timedelta, bool]],
+    handling_class: HandlingClass,
+    start: datetime,
+    working_time: WorkingTime,
+) -> datetime:
+    window, working = windows[handling_class]
+    return working_time(start, window) if working else start + window
+
+
 def return_until(handling_class: HandlingClass, dispatched_at: datetime, working_time: WorkingTime) -> datetime:
     """The last instant at which the lead may return a case dispatched to it at `dispatched_at`."""
-    window, working = RETURN_WINDOWS[handling_class]
-    return working_time(dispatched_at, window) if working else dispatched_at + window
+    return _end_of(RETURN_WINDOWS, handling_class, dispatched_at, working_time)
+
+
+def contest_until(handling_class: HandlingClass, ruled_at: datetime, working_time: WorkingTime) -> datetime:
+    """The last instant at which a party may contest a ruling of `ruled_at`."""
+    return _end_of(CONTEST_WINDOWS, handling_class, ruled_at, working_time)

@@ -1,6 +1,7 @@
 """What dispatch does: reacts to events and timers, takes people's actions, keeps its registers."""
 
-from services.dispatch.handlers.actions import Act, Actions, actor_of, sees
+from services.dispatch.handlers.act import Act, actor_of, sees
+from services.dispatch.handlers.actions import Actions
 from services.dispatch.handlers.handovers import Handovers
 from services.dispatch.handlers.reactions import Reactions
 from services.dispatch.handlers.registers import Registers, duty_view, unit_view

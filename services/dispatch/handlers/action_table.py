@@ -36,10 +36,15 @@ from services.dispatch.schemas import (
 )
 from shared.errors import invalid
 from shared.http.bodies import Body
-from shared.ids import uuid7
+from shared.ids import is_id, uuid7
 from shared.redaction import clean
 
 B = TypeVar("B", bound=Body)
+
+
+def evidence_of(entries: Sequence[str] | None) -> tuple[str, ...]:
+    """Ids of attachments, and words, redacted."""
+    return tuple(entry if is_id(entry) else clean(entry) for entry in entries or ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +113,6 @@ def _split(body: SplitBody, setting: Setting) -> Command:
     return Split(into=parts, allowed_s=allowed, left_s=left)
 
 
-def _evidence(body: CompleteBody | SuspendBody) -> tuple[str, ...]:
-    return tuple(clean(entry) for entry in body.evidence or ())
-
-
 _ROWS: tuple[Action[Any], ...] = (
     Action(Accept, NoteBody, "The lead takes it on.", lambda body, _: Accept(note=clean(body.note))),
     Action(
@@ -130,7 +131,7 @@ _ROWS: tuple[Action[Any], ...] = (
         Complete,
         CompleteBody,
         "The lead says it is done, with the result for the citizen.",
-        lambda body, _: Complete(result=clean(body.result), solved=body.solved, evidence=_evidence(body)),
+        lambda body, _: Complete(result=clean(body.result), solved=body.solved, evidence=evidence_of(body.evidence)),
     ),
     Action(
         ReturnOrder,
@@ -144,7 +145,7 @@ _ROWS: tuple[Action[Any], ...] = (
         SuspendBody,
         "挂账: asks the centre to stop the clock for some days.",
         lambda body, _: Suspend(
-            approval_id=uuid7(), reason=clean(body.reason), days=body.days, evidence=_evidence(body)
+            approval_id=uuid7(), reason=clean(body.reason), days=body.days, evidence=evidence_of(body.evidence)
         ),
     ),
     Action(

@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from services.dispatch import repository
@@ -16,12 +16,14 @@ from services.dispatch.domain.unit_import import compare, read_units
 from services.dispatch.domain.units import Unit, UnitDirectory
 from services.dispatch.domain.work_order import WorkOrder
 from shared.city import CityError
+from shared.clock import ZONE
 from shared.db import audit
 from shared.db.database import Database
 from shared.errors import Problem, Transient, invalid, not_found
 from shared.http.commands import Answer
 from shared.ids import uuid7
 from shared.outbox.uow import Uow
+from shared.redaction import clean
 from shared.security.principal import Principal
 
 EXAMINED = 5_000
@@ -227,6 +229,21 @@ class Registers:
         await audit.record(uow, actor=who.actor, action="duty_added", subject=duty.id, reason=duty.note or None)
         return duty_view(duty, self.desk.units)
 
+    async def end_duty(self, duty_id: str, last: date | None, reason: str, who: Principal, uow: Uow) -> dict[str, Any]:
+        """An entry holds until `last`, at once no longer when that is left out; it stays as a record.
+
+        Raises Problem 404, or 422 for a day before yesterday: what was decided by it stays as it was.
+        """
+        await self.desk.refresh(uow.pg)
+        gone = yesterday(uow.clock.now())
+        if last is not None and last < gone:
+            raise invalid("/valid_to", f"lies before {gone}: what was decided by it meanwhile stays as it is")
+        ended = await repository.end_duties(uow.pg, last or gone, duty_id=duty_id)
+        if not ended:
+            raise not_found(f"The duty {duty_id}")
+        await audit.record(uow, actor=who.actor, action="duty_ended", subject=duty_id, reason=clean(reason))
+        return duty_view(ended[0], self.desk.units)
+
     async def set_up(self, units_csv: bytes, duties_csv: bytes | None) -> None:
         """Units and duties of the city for a database that has none; safe to repeat and from two processes at once.
 
@@ -247,6 +264,11 @@ class Registers:
             duties = read_duties(decode(duties_csv), self.desk.platform, known)
             _require("duties.csv", duties.errors)
             await repository.add_duties(uow.pg, duties.duties, "system:setup", at)
+
+
+def yesterday(at: datetime) -> date:
+    """The last day of what holds no longer at `at`, in the platform's zone."""
+    return at.astimezone(ZONE).date() - timedelta(days=1)
 
 
 def _require(file: str, errors: Sequence[LineError]) -> None:

@@ -210,17 +210,39 @@ async def save_lamps(pg: Any, rows: Sequence[Mapping[str, Any]]) -> None:
     )
 
 
+_DISPUTES = (
+    f"SELECT d.*, w.state FROM {tables.disputes.fullname} d"
+    f" JOIN {tables.work_orders.fullname} w ON w.id = d.work_order_id"
+)
+
+
 async def list_disputes(
     pg: Any, status: str | None, scope: Scope, after: str | None, limit: int
-) -> list[dict[str, Any]]:
+) -> list[tuple[dict[str, Any], WorkOrder]]:
+    """Newest first, each with its order; `limit` rows after the id `after`."""
     where = Where()
-    scope.narrow(where, region="region_code", units="units && ?")
+    scope.narrow(
+        where,
+        region="d.region_code",
+        units="(d.units && ? OR d.looking && ? OR d.lead = ANY(?) OR d.co_handlers && ?)",
+    )
     if status:
-        where.add("status = ?", status)
+        where.add("d.status = ?", status)
     if after:
-        where.add("id < ?", after)
-    sql = f"SELECT * FROM {tables.disputes.fullname} WHERE {where} ORDER BY id DESC LIMIT {limit:d}"
-    return [dict(row) for row in await pg.fetch(sql, *where.values)]
+        where.add("d.id < ?", after)
+    rows = await pg.fetch(f"{_DISPUTES} WHERE {where} ORDER BY d.id DESC LIMIT {limit:d}", *where.values)
+    return [_dispute(row) for row in rows]
+
+
+async def read_dispute(pg: Any, dispute_id: str) -> tuple[dict[str, Any], WorkOrder] | None:
+    """A dispute with its order."""
+    row = await pg.fetchrow(f"{_DISPUTES} WHERE d.id = $1", dispute_id)
+    return _dispute(row) if row else None
+
+
+def _dispute(row: Mapping[str, Any]) -> tuple[dict[str, Any], WorkOrder]:
+    shown = dict(row)
+    return shown, _orders.decode(shown.pop("state"))
 
 
 async def orders_of(pg: Any, target: str, ids: Sequence[str]) -> dict[str, str]:

@@ -146,6 +146,19 @@ async def replace_duties(pg: Any, gone: Sequence[str], added: Sequence[Duty], by
         await set_registry(pg, "duties")
 
 
+async def end_duties(pg: Any, last: date, *, duty_id: str = "", source: str = "") -> list[Duty]:
+    """Let the entry `duty_id`, or those of a source, hold until `last` at most; they stay as a record."""
+    rows = await pg.fetch(
+        f"UPDATE {tables.duties.fullname} SET valid_to = least(valid_to, $1) WHERE id = $2 OR source = $3 RETURNING *",
+        last,
+        duty_id,
+        source,
+    )
+    if rows:
+        await set_registry(pg, "duties")
+    return [duty_of(row) for row in rows]
+
+
 async def list_duties(
     pg: Any, matter: str | None, region: str | None, kind: str | None, after: str | None, limit: int
 ) -> list[dict[str, Any]]:

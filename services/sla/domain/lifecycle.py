@@ -85,8 +85,13 @@ def returned(clock_set: ClockSet, at: datetime) -> Change:
 
 def disputed(clock_set: ClockSet, at: datetime, terms: Terms) -> Change:
     clock_set, ended = _stop_each(clock_set, (ClockName.ACCEPT, ClockName.RULING), at, "disputed")
-    clock_set, started = _start(clock_set, ClockName.RULING, _next_round(clock_set, ClockName.RULING), at, at, terms)
+    clock_set, started = contested(clock_set, at, terms)
     return clock_set, ended + started
+
+
+def contested(clock_set: ClockSet, at: datetime, terms: Terms) -> Change:
+    """Somebody has to decide: a new round of ruling (of a contested ruling: ADR 0023)."""
+    return _start(clock_set, ClockName.RULING, _next_round(clock_set, ClockName.RULING), at, at, terms)
 
 
 def ruled(clock_set: ClockSet, at: datetime) -> Change:

@@ -93,6 +93,8 @@ class WorkOrder(Snapshot, frozen=True, kw_only=True):
     returns: list[Return] = msgspec.field(default_factory=list)
     dispute_id: str | None = None
     disputed_at: datetime | None = None
+    checking: list[str] = msgspec.field(default_factory=list)
+    """units that are to look at the place of a disputed order: they see the case meanwhile"""
     decision: list[RuleAnswer] = msgspec.field(default_factory=list)
     handoff: HandoffState | None = None
     parent_id: str | None = None
@@ -165,6 +167,29 @@ class WorkOrderDisputed(WorkOrderEvent, frozen=True, kw_only=True):
 
     type: ClassVar[str] = "work_order.disputed"
     dispute_id: str
+    units: list[str] = msgspec.field(default_factory=list)
+    """the parties"""
+
+
+class WorkOrderCheckOrdered(WorkOrderEvent, frozen=True, kw_only=True):
+    """现场核查: the centre sends units to look at the place of a disputed order; no clock moves."""
+
+    type: ClassVar[str] = "work_order.check_ordered"
+    dispute_id: str
+    check_id: str
+    units: list[str]
+
+
+class WorkOrderCheckRecorded(WorkOrderEvent, frozen=True, kw_only=True):
+    """What was found there is the reason."""
+
+    type: ClassVar[str] = "work_order.check_recorded"
+    dispute_id: str
+    check_id: str
+    unit: str | None = None
+    """None: the centre wrote it down"""
+    checked_at: datetime
+    evidence: list[str] = msgspec.field(default_factory=list)
 
 
 class WorkOrderRuled(WorkOrderEvent, frozen=True, kw_only=True):
@@ -173,6 +198,31 @@ class WorkOrderRuled(WorkOrderEvent, frozen=True, kw_only=True):
     type: ClassVar[str] = "work_order.ruled"
     dispute_id: str
     scope: str
+
+
+class WorkOrderRulingContested(WorkOrderEvent, frozen=True, kw_only=True):
+    """A party appeals against the ruling, which stays binding; starts the ruling clock again."""
+
+    type: ClassVar[str] = "work_order.ruling_contested"
+    dispute_id: str
+    evidence: list[str] = msgspec.field(default_factory=list)
+
+
+class WorkOrderRulingUpheld(WorkOrderEvent, frozen=True, kw_only=True):
+    """One level up the ruling was found right; stops the ruling clock."""
+
+    type: ClassVar[str] = "work_order.ruling_upheld"
+    dispute_id: str
+
+
+class WorkOrderRulingChanged(WorkOrderEvent, frozen=True, kw_only=True):
+    """One level up another ruling was given, which is final; stops the ruling clock. A dispatch follows unless the
+    order was completed."""
+
+    type: ClassVar[str] = "work_order.ruling_changed"
+    dispute_id: str
+    scope: str
+    lead: str
 
 
 class WorkOrderShirked(WorkOrderEvent, frozen=True, kw_only=True):

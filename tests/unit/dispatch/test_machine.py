@@ -1,5 +1,6 @@
 """The life of a work order: the table of api.md, and what must hold after any sequence of commands."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -27,13 +28,16 @@ from services.dispatch.domain import (
 from services.dispatch.domain.command import Command
 from services.dispatch.domain.commands import (
     ACTIONS,
+    DISPUTE_ACTIONS,
     Accept,
     AddCoHandlers,
     Approve,
     Cancel,
+    ChangeRuling,
     Close,
     Complete,
     Contact,
+    ContestRuling,
     Dispatch,
     DispatchRuled,
     Extend,
@@ -42,8 +46,10 @@ from services.dispatch.domain.commands import (
     JoinAppeal,
     NotePart,
     OpenDispute,
+    OrderCheck,
     PartAppeal,
     Progress,
+    RecordCheck,
     RefuseHandoff,
     Reject,
     Relabel,
@@ -53,11 +59,13 @@ from services.dispatch.domain.commands import (
     Split,
     Suspend,
     Transfer,
+    UpholdRuling,
+    decided,
     open_dispatched,
     open_pending,
 )
 from services.dispatch.domain.machine import following, preceding
-from services.dispatch.domain.work_order import ApprovalKind, ReturnReason, SubOrder
+from services.dispatch.domain.work_order import ApprovalKind, Contest, ReturnReason, Ruling, SubOrder
 from services.dispatch.handlers.action_table import ACTIONS as TABLE_OF_ACTIONS
 
 NOW = datetime(2026, 11, 20, 2, 0, tzinfo=UTC)
@@ -68,6 +76,7 @@ UNIT_A = Actor("unit:a", units=frozenset({"a"}))
 HEAD_A = Actor("unit:a", units=frozenset({"a"}), head=True)
 UNIT_B = Actor("unit:b", units=frozenset({"b"}))
 CENTRE = Actor("user:centre", centre=True)
+LEADER = Actor("user:leader", centre=True, leads=True)
 ADMIN = Actor("user:admin", everywhere=True)
 
 
@@ -149,13 +158,19 @@ def test_the_second_return_must_be_ruled() -> None:
     assert order.must_be_ruled
 
 
-def _ruled() -> WorkOrder:
+RULING = Ruling("d", "a", ("b",), "case", "归甲局", CENTRE.name, LATER, contest_until=LATER + timedelta(hours=8))
+DISPATCH_RULED = DispatchRuled(ruling=RULING, return_until=NOW + timedelta(hours=8), answer=ANSWER)
+
+
+def disputed() -> WorkOrder:
     order = done(dispatched(), ReturnOrder(reason=ReturnReason.NOT_MY_DUTY), UNIT_A)
     order = done(order, OpenDispute(dispute_id="d", reason="多次退单"), SYSTEM)
     assert (order.status, order.lead, order.dispute_id) == (Status.DISPUTED, "c", "d")
-    order = done(order, GiveRuling(scope="case", reason="归甲局"), CENTRE)
-    until = NOW + timedelta(hours=8)
-    return done(order, DispatchRuled(lead="a", reason="归甲局", return_until=until, answer=ANSWER), CENTRE)
+    return order
+
+
+def _ruled() -> WorkOrder:
+    return done(done(disputed(), GiveRuling(scope="case", reason="归甲局"), CENTRE), DISPATCH_RULED, CENTRE)
 
 
 def test_a_return_after_the_ruling_stays_with_the_unit_and_is_recorded() -> None:
@@ -165,6 +180,103 @@ def test_a_return_after_the_ruling_stays_with_the_unit_and_is_recorded() -> None
     assert outcome.fact.name == "shirked"
     assert (outcome.order.status, outcome.order.lead) == (Status.DISPATCHED, "a")
     assert outcome.order.version == order.version + 1
+
+
+def contested() -> WorkOrder:
+    return done(_ruled(), ContestRuling(reason="非本局职责"), UNIT_A)
+
+
+def changed(order: WorkOrder, actor: Actor, lead: str = "b") -> ChangeRuling:
+    ruling = decided(order, "changed", "改由乙局", actor, LATER)
+    return ChangeRuling(ruling=replace(ruling, lead=lead, co_handlers=(), by=actor.name))
+
+
+def test_the_centre_opens_a_dispute_by_hand_and_the_lead_becomes_a_party() -> None:
+    outcome = step(accepted(), OpenDispute(dispute_id="d", reason="多部门争议", units=("b",)), CENTRE, LATER)
+    assert isinstance(outcome, Changed)
+    assert outcome.fact.fields["units"] == ["a", "b"]
+    assert (outcome.order.status, outcome.order.lead) == (Status.DISPUTED, "c")
+    assert refused(accepted(), OpenDispute(dispute_id="d", reason="推"), UNIT_A).code == "forbidden"
+    pending = open_pending("w", CASE, "c", NOW)[0]
+    assert refused(pending, OpenDispute(dispute_id="d", reason="无人"), CENTRE)
+    assert done(pending, OpenDispute(dispute_id="d", reason="甲乙", units=("a", "b")), CENTRE)
+
+
+def test_an_on_site_check_is_recorded_by_a_unit_that_was_sent_once() -> None:
+    order = done(disputed(), OrderCheck(check_id="k", units=("b",), question="在谁的辖区"), CENTRE)
+    assert order.checking == ("b",)
+    record = RecordCheck(check_id="k", unit="b", checked_at=LATER, finding="在甲局辖区")
+    assert refused(order, record, UNIT_A).code == "forbidden"
+    assert refused(order, replace(record, unit="a"), UNIT_B).code == "invalid_transition"
+    assert "ordered" in refused(order, replace(record, checked_at=NOW), UNIT_B).detail
+    order = done(order, record, UNIT_B)
+    assert (order.checks[0].state, order.checks[0].finding, order.checking) == ("recorded", "在甲局辖区", ())
+    assert refused(order, record, UNIT_B)
+    assert refused(order, record, CENTRE)
+
+
+def test_a_check_that_nobody_recorded_lapses_with_the_ruling() -> None:
+    order = done(disputed(), OrderCheck(check_id="k", units=("b",), question="看"), CENTRE)
+    order = done(order, GiveRuling(scope="case", reason="归甲局"), CENTRE)
+    assert (order.checks[0].state, order.checking) == ("lapsed", ())
+
+
+def test_a_ruling_is_contested_once_in_time_and_stays_binding() -> None:
+    late = LATER + timedelta(hours=8, seconds=1)
+    assert "ended" in refused(_ruled(), ContestRuling(reason="晚"), UNIT_A, late).detail
+    assert refused(_ruled(), ContestRuling(reason="外人"), Actor("unit:x", units=frozenset({"x"}))).code == "forbidden"
+    order = contested()
+    assert (order.lead, order.ruled_lead) == ("a", "a")
+    assert "once" in refused(order, ContestRuling(reason="再来"), UNIT_B).detail
+    attempt = step(order, ReturnOrder(reason=ReturnReason.NOT_MY_DUTY), UNIT_A, LATER)
+    assert isinstance(attempt, Changed)
+    assert attempt.fact.name == "shirked"
+    upheld = done(order, UpholdRuling(reason="裁定正确"), LEADER)
+    assert (upheld.lead, upheld.status) == ("a", Status.DISPATCHED)
+    assert refused(upheld, ContestRuling(reason="再来"), UNIT_A)
+
+
+def test_a_contested_ruling_is_decided_one_level_up_and_never_by_who_gave_it() -> None:
+    order = contested()
+    for actor in (UNIT_A, CENTRE):
+        assert refused(order, UpholdRuling(reason="对"), actor).code == "forbidden"
+    for actor in (LEADER, ADMIN):
+        own = replace(order, ruling=replace(RULING, by=actor.name, contest=order.ruling.contest))  # type: ignore[union-attr]
+        assert refused(own, UpholdRuling(reason="对"), actor).code == "forbidden"
+
+
+def test_a_changed_ruling_takes_the_order_and_is_final() -> None:
+    for order in (contested(), done(contested(), Accept(), UNIT_A)):
+        pending = done(order, changed(order, LEADER), LEADER)
+        assert (pending.status, pending.lead, pending.ruled_lead) == (Status.PENDING, "c", None)
+        assert pending.ruling is not None
+        moved = done(pending, replace(DISPATCH_RULED, ruling=pending.ruling), LEADER)
+        assert (moved.status, moved.lead, moved.ruled_lead) == (Status.DISPATCHED, "b", "b")
+        assert refused(moved, ContestRuling(reason="再来"), UNIT_B)
+
+
+def test_a_completed_order_stays_with_who_completed_it_when_its_ruling_is_changed() -> None:
+    order = done(done(contested(), Accept(), UNIT_A), Complete(result="好", solved=True), UNIT_A)
+    order = done(order, changed(order, LEADER), LEADER)
+    assert (order.status, order.lead) == (Status.COMPLETED, "a")
+
+
+def test_a_suspended_order_is_resumed_before_another_ruling_takes_it() -> None:
+    order = done(done(contested(), Accept(), UNIT_A), Suspend(approval_id="p", reason="等", days=3), UNIT_A)
+    order = done(order, Approve(), CENTRE)
+    change = changed(order, LEADER)
+    assert refused(order, change, LEADER)
+    first = preceding(order, change)
+    assert isinstance(first, Resume)
+    assert done(done(order, first, LEADER), change, LEADER).status is Status.PENDING
+
+
+def test_a_contested_ruling_lapses_when_the_order_goes_another_way() -> None:
+    moved = done(contested(), Transfer(lead="b", reason="改派", return_until=LATER), CENTRE)
+    assert moved.ruling is not None
+    assert moved.ruling.contest is not None
+    assert moved.ruling.contest.state == "lapsed"
+    assert refused(moved, UpholdRuling(reason="对"), LEADER)
 
 
 def test_two_units_that_name_each_other_must_be_ruled() -> None:
@@ -293,12 +405,41 @@ TABLE = {
 }
 
 
+RULED = {"dispatched", "accepted", "reopened", "suspended"}
+DISPUTE_TABLE = {
+    "check": {"disputed"},
+    "record": {"disputed"},
+    "ruling": {"disputed"},
+    "contest": RULED,
+    "decision": RULED | {"completed"},
+}
+"""ADR 0023"""
+
+
 def test_actions_start_from_the_states_of_the_contract() -> None:
     assert {kind.action: {str(status) for status in kind.sources} for kind in ACTIONS} == TABLE
+    assert {kind.action: {str(status) for status in kind.sources} for kind in DISPUTE_ACTIONS} == DISPUTE_TABLE
 
 
 _units = st.sampled_from(["a", "b", "d"])
 _text = st.sampled_from(["一", "二"])
+_rulings = st.builds(
+    Ruling,
+    dispute_id=_text,
+    lead=_units,
+    co_handlers=st.just(()),
+    scope=st.sampled_from(["case", "matter_territory"]),
+    reason=_text,
+    by=st.sampled_from([CENTRE.name, LEADER.name]),
+    at=st.just(NOW),
+    contest_until=st.sampled_from([NOW, NOW + timedelta(days=9)]),
+)
+
+
+def _decided(ruling: Ruling) -> Ruling:
+    return replace(ruling, contest_until=None, contest=Contest("unit:a", NOW, "一", state="changed"))
+
+
 COMMANDS: st.SearchStrategy[Command] = st.one_of(
     st.builds(Accept),
     st.builds(Contact),
@@ -316,9 +457,20 @@ COMMANDS: st.SearchStrategy[Command] = st.one_of(
         cause=st.just("return"),
         return_until=st.just(LATER),
     ),
-    st.builds(OpenDispute, dispute_id=_text),
+    st.builds(OpenDispute, dispute_id=_text, reason=_text, units=st.sampled_from([(), ("a",), ("a", "b")])),
+    st.builds(OrderCheck, check_id=_text, units=st.sampled_from([(), ("a",), ("b", "d")]), question=_text),
+    st.builds(
+        RecordCheck,
+        check_id=_text,
+        unit=st.none() | _units,
+        checked_at=st.sampled_from([NOW, LATER]),
+        finding=st.sampled_from(["", "好"]),
+    ),
     st.builds(GiveRuling, scope=st.just("case"), reason=_text),
-    st.builds(DispatchRuled, lead=_units, reason=_text, return_until=st.just(LATER), answer=st.just(ANSWER)),
+    st.builds(DispatchRuled, ruling=_rulings, return_until=st.just(LATER), answer=st.just(ANSWER)),
+    st.builds(ContestRuling, reason=_text),
+    st.builds(UpholdRuling, reason=_text),
+    st.builds(ChangeRuling, ruling=_rulings.map(_decided)),
     st.builds(Approve),
     st.builds(Reject),
     st.builds(Relabel, handling_class=st.sampled_from(HandlingClass), matter=st.just("02010101"), kind=st.just("help")),
@@ -332,16 +484,18 @@ COMMANDS: st.SearchStrategy[Command] = st.one_of(
     st.builds(NotePart, part=st.builds(SubOrder, _text, _units, _text, st.sampled_from(["open", "completed"]))),
     st.builds(RefuseHandoff),
 )
-ACTORS = st.sampled_from([UNIT_A, UNIT_B, HEAD_A, CENTRE, ADMIN, SYSTEM, Actor("unit:nobody")])
+ACTORS = st.sampled_from([UNIT_A, UNIT_B, HEAD_A, CENTRE, LEADER, ADMIN, SYSTEM, Actor("unit:nobody")])
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.lists(st.tuples(COMMANDS, ACTORS, st.integers(0, 3 * 3600)), max_size=40), st.booleans())
+@given(
+    st.lists(st.tuples(COMMANDS, ACTORS, st.integers(0, 3 * 3600)), max_size=40),
+    st.sampled_from([lambda: open_pending("w", CASE, "c", NOW)[0], dispatched, accepted, disputed, contested]),
+)
 def test_any_sequence_keeps_one_owner_and_counts_every_change(
-    script: list[tuple[Command, Actor, int]], in_review: bool
+    script: list[tuple[Command, Actor, int]], begin: Callable[[], WorkOrder]
 ) -> None:
-    order = open_pending("w", CASE, "c", NOW)[0] if in_review else dispatched()
-    at = NOW
+    order, at = begin(), NOW
     for command, actor, seconds in script:
         at += timedelta(seconds=seconds)
         before = replace(order)
@@ -362,9 +516,21 @@ def test_any_sequence_keeps_one_owner_and_counts_every_change(
         assert (after.status is Status.SUSPENDED) == (after.suspended_until is not None)
         if after.status in {Status.COMPLETED, Status.CLOSED, Status.CANCELLED, Status.HANDED_OFF}:
             assert not after.open_parts, "the whole ends after its parts"
+        assert not (after.checking and after.status is not Status.DISPUTED), "units look while it is disputed"
+        if after.ruling is not None and after.ruling.contested:
+            assert after.ruled_lead == after.lead, "a contested ruling binds until it is decided"
+        if outcome.fact.name in {"ruling_upheld", "ruling_changed"}:
+            assert order.ruling is not None
+            assert order.ruling.contested, "only what was contested is decided"
+            assert order.ruling.by != actor.name, "nobody decides about his own ruling"
+        if outcome.fact.name == "ruling_contested":
+            assert order.ruling is not None
+            assert order.ruling.contest is None, "once"
         if command.action:
-            assert str(order.status) in TABLE[command.action], "only what the contract allows"
-            assert command.action in allowed_actions(order, actor, at), "what succeeds was offered"
+            states = (TABLE | DISPUTE_TABLE)[command.action]
+            assert str(order.status) in states, "only what the contract allows"
+            offered = allowed_actions(order, actor, at, (*ACTIONS, *DISPUTE_ACTIONS))
+            assert command.action in offered, "what succeeds was offered"
         assert type(command).parts_for(order) & order.parts_of(actor)
         order = after
 
@@ -397,6 +563,6 @@ def test_a_returned_order_is_dispatched_again_and_the_second_time_disputed() -> 
     dispute = following(second, "d", str.upper, lambda order: again)
     assert dispute == OpenDispute(dispute_id="d", reason="多次退单或相互推荐：A、B")
     kept = done(done(second, dispute, SYSTEM), GiveRuling(scope="case", reason="一"), CENTRE)
-    ruled = DispatchRuled(lead="a", reason="一", return_until=LATER, answer=ANSWER)
+    ruled = DISPATCH_RULED
     shirked = done(done(kept, ruled, CENTRE), ReturnOrder(reason=ReturnReason.OTHER), UNIT_A)
     assert following(shirked, "d", str.upper, lambda order: again) is None

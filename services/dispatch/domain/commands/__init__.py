@@ -13,7 +13,17 @@ from services.dispatch.domain.commands.case_changes import (
     Reopen,
 )
 from services.dispatch.domain.commands.dispatching import Dispatch, Transfer, open_dispatched, open_pending
-from services.dispatch.domain.commands.disputes import DispatchRuled, GiveRuling, OpenDispute
+from services.dispatch.domain.commands.disputes import (
+    ChangeRuling,
+    ContestRuling,
+    DispatchRuled,
+    GiveRuling,
+    OpenDispute,
+    OrderCheck,
+    RecordCheck,
+    UpholdRuling,
+    decided,
+)
 from services.dispatch.domain.commands.handling import Accept, AddCoHandlers, Complete, Contact, Progress, ReturnOrder
 from services.dispatch.domain.commands.joint import NotePart, Split, open_part, part_of
 
@@ -32,15 +42,21 @@ ACTIONS: tuple[type[Command], ...] = (
 )
 """The actions of api.md, in its order."""
 
+DISPUTE_ACTIONS: tuple[type[Command], ...] = (OrderCheck, RecordCheck, GiveRuling, ContestRuling, UpholdRuling)
+"""what people do with a dispute; `decision` upholds its ruling or changes it"""
+
 __all__ = [
     "ACTIONS",
+    "DISPUTE_ACTIONS",
     "Accept",
     "AddCoHandlers",
     "Approve",
     "Cancel",
+    "ChangeRuling",
     "Close",
     "Complete",
     "Contact",
+    "ContestRuling",
     "Dispatch",
     "DispatchRuled",
     "Extend",
@@ -49,8 +65,10 @@ __all__ = [
     "JoinAppeal",
     "NotePart",
     "OpenDispute",
+    "OrderCheck",
     "PartAppeal",
     "Progress",
+    "RecordCheck",
     "RefuseHandoff",
     "Reject",
     "Relabel",
@@ -60,6 +78,8 @@ __all__ = [
     "Split",
     "Suspend",
     "Transfer",
+    "UpholdRuling",
+    "decided",
     "open_dispatched",
     "open_part",
     "open_pending",

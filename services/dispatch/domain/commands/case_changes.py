@@ -75,7 +75,7 @@ class Close(Command):
         return f"Feedback is still open for {len(waiting)} appeals." if waiting else None
 
     def apply(self, order: WorkOrder, at: datetime, actor: Actor) -> tuple[WorkOrder, Fact]:
-        return replace(order, status=Status.CLOSED), Fact("closed")
+        return replace(order, status=Status.CLOSED, ruling=order.ruling_left), Fact("closed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +97,8 @@ class Cancel(Command):
             suspended_until=None,
             dispute_id=None,
             disputed_at=None,
+            checks=order.checks_ended,
+            ruling=order.ruling_left,
             sub_orders=order.parts_ended,
         )
         return after, Fact("cancelled", reason=self.reason)
@@ -163,5 +165,11 @@ class HandOff(Command):
     def apply(self, order: WorkOrder, at: datetime, actor: Actor) -> tuple[WorkOrder, Fact]:
         assert order.handoff is not None, "obstacle() lets no order without an offer pass"
         handoff = replace(order.handoff, state="accepted")
-        after = replace(order, status=Status.HANDED_OFF, handoff=handoff, sub_orders=order.parts_ended)
+        after = replace(
+            order,
+            status=Status.HANDED_OFF,
+            handoff=handoff,
+            ruling=order.ruling_left,
+            sub_orders=order.parts_ended,
+        )
         return after, Fact("handed_off")

@@ -112,6 +112,7 @@ def _dispatched(order: WorkOrder, command: "Dispatch", at: datetime) -> tuple[Wo
         decision=decision.answers,
         handoff=Handoff(command.handoff_id, decision.platform) if decision.platform else None,
         ruled_lead=None,
+        ruling=order.ruling_left,
     )
     chosen = next((answer.reason for answer in decision.answers if answer.outcome == "chosen"), None)
     return after, Fact("dispatched", {"cause": command.cause}, chosen)
@@ -137,6 +138,8 @@ class Transfer(Command):
 
     def apply(self, order: WorkOrder, at: datetime, actor: Actor) -> tuple[WorkOrder, Fact]:
         after = replace(
-            with_lead(order, "transfer", self.lead, order.co_handlers, self.return_until, at), ruled_lead=None
+            with_lead(order, "transfer", self.lead, order.co_handlers, self.return_until, at),
+            ruled_lead=None,
+            ruling=order.ruling_left,
         )
         return after, Fact("dispatched", {"cause": "transfer"}, self.reason)
