@@ -21,9 +21,9 @@ def rebuild(
 
     On a fresh database the publications are put back. Interrupt it at will: the same command goes on where it stopped.
     """
-    from services.evaluate import rebuilding
+    from services.evaluate.publishing import command
 
-    raise typer.Exit(rebuilding.main(period, journal))
+    raise typer.Exit(command.main(period, journal))
 
 
 if __name__ == "__main__":

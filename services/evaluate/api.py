@@ -9,19 +9,19 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Path, Query, Response
 
 from services.evaluate import repository
-from services.evaluate.behind import behind
 from services.evaluate.bulletin.content import compose
 from services.evaluate.bulletin.markdown import markdown
 from services.evaluate.bulletin.pdf import pdf
+from services.evaluate.cases import behind
 from services.evaluate.domain import RATES, Counts, Level, before, period_of
 from services.evaluate.formula import Formula, FormulaError
-from services.evaluate.handlers import Handlers, Month
-from services.evaluate.jobs import Jobs
-from services.evaluate.publication import publications
+from services.evaluate.months import Month, Months
+from services.evaluate.publishing.jobs import Jobs
+from services.evaluate.publishing.publication import publications
+from services.evaluate.publishing.snapshot import formula_facts, rate_of
 from services.evaluate.schemas import FormulaBody, PublishBody, RebuildBody
-from services.evaluate.snapshot import formula_facts, rate_of
 from services.evaluate.standings import Standing
-from services.evaluate.tables import LEDGER, LIVE
+from services.evaluate.tables import LEDGER
 from shared.clock import Clock
 from shared.db.database import Database
 from shared.errors import Problem, invalid, not_found
@@ -51,14 +51,14 @@ _JSON_FILE: dict[int | str, dict[str, Any]] = {
 
 
 def router(
-    handlers: Handlers, database: Database, clock: Clock, formulas: CommandQueue[tuple[Formula, str]], jobs: Jobs
+    months: Months, database: Database, clock: Clock, formulas: CommandQueue[tuple[Formula, str]], jobs: Jobs
 ) -> APIRouter:
     """The routes of `evaluations`, `rankings` and `formulas` (api.md, "Routes")."""
     routes = APIRouter(tags=["evaluate"], route_class=StrictRoute)
 
     async def month(period: str, level: Level) -> Month:
         async with database.read() as pg:
-            return await handlers.month(pg, database.platform, _real(period), level)
+            return await months.month(pg, _real(period), level)
 
     @routes.get("/v1/evaluations/{period}")
     async def evaluation(period: PeriodPath, who: Reader, asked: Paged, level: Level = Level.UNIT) -> dict[str, Any]:
@@ -76,23 +76,26 @@ def router(
         period: PeriodPath,
         who: Reader,
         asked: Paged,
-        unit: Annotated[str, Query(min_length=1, max_length=200)],
+        unit: Annotated[str, Query(min_length=1, max_length=200, description="`id` of a line of the level")],
         count: Annotated[str, Query(pattern=rf"^({COUNTED})$", description="a count of docs/evaluation.md")] = "closed",
+        level: Level = Level.UNIT,
     ) -> dict[str, Any]:
-        """The cases behind one number of a unit, as they are known now."""
+        """The cases behind one number of a unit (or street, district, city), as they are known now; those of units that
+        the caller may see."""
         async with database.read() as pg:
-            regions = await repository.unit_facts(pg, LIVE, database.platform)
-            if not who.sees_unit(unit) or not who.sees_region(regions.get(unit, ("", ""))[1]):
-                raise not_found(f"The unit {unit}")
+            units = await months.units_of(pg, level, unit)
+            seen = [name for name, region in units.items() if who.sees_unit(name) and who.sees_region(region)]
+            if not seen:
+                raise not_found(f"The {level.value} {unit}")
             key = cursor_of(asked, str, str)
-            rows = await behind(pg, database.platform, _real(period), unit, count, key, asked.limit + 1)
-        return page_of(rows, asked, lambda row: [row["work_order_id"], row["appeal_id"] or str(row["sequence"])])
+            rows = await behind(pg, database.platform, _real(period), seen, count, key, asked.limit + 1)
+        return page_of(rows, asked, lambda row: [row["work_order_id"], row["place"]])
 
     @routes.get("/v1/evaluations/{period}/snapshot", responses=_JSON_FILE, response_class=Response)
     async def snapshot(period: PeriodPath, who: Auditor) -> Response:
         """The bytes that were published: their SHA-256 is the digest. For those who may see every unit."""
         _sees_everything(who)
-        found = await handlers.publisher.published(period)
+        found = await months.publisher.published(period)
         if found is None:
             raise not_found(f"A publication of {period}")
         name = f"evaluation-{period}.json"
@@ -109,14 +112,14 @@ def router(
         period = _real(period)
         done = await jobs.ask(
             f"publish {period}",
-            lambda progress: handlers.publisher.publish(period, who.actor, body.reason, progress),
+            lambda progress: months.publisher.publish(period, who.actor, body.reason, progress),
         )
         return _told(done, response)
 
     @routes.post("/v1/evaluations/{period}/rebuild", responses=_READING)
     async def rebuild(period: PeriodPath, body: RebuildBody, who: Auditor, response: Response) -> dict[str, Any]:
         """Count a published month again from the journal's first event: `identical` when every byte is the same."""
-        done = await jobs.ask(f"rebuild {period}", lambda progress: handlers.publisher.rebuild(_real(period), progress))
+        done = await jobs.ask(f"rebuild {period}", lambda progress: months.publisher.rebuild(_real(period), progress))
         return _told(done, response)
 
     @routes.get("/v1/rankings/{period}")
@@ -125,13 +128,13 @@ def router(
         the peers' median, the rank in each rate (赛马), what moved the score. Ranks count units that the caller may not
         see too."""
         found = await month(period, level)
-        review = handlers.review(found, await month(before(period), level))
-        more = review.lines
+        comparison = months.comparison(found, await month(before(period), level))
+        more = comparison.lines
         items = [line_of(found, standing) | more[standing.name] for standing in found.standings]
         visible = [item for item in items if sees(who, level, item)]
         page = page_of(_after(visible, asked), asked, lambda item: [item["id"]])
         for item in page["items"]:
-            item["reasons"] = review.reasons(item["id"])
+            item["reasons"] = comparison.reasons(item["id"])
         return head_of(found) | page
 
     @routes.get("/v1/portraits/{unit}")
@@ -140,9 +143,9 @@ def router(
     ) -> dict[str, Any]:
         """A unit up to a month (default: the last one): strong and weak rates beside all others, its matters, the
         months, what changed, three times among the last tenth."""
-        wanted_month = _real(period) if period else before(period_of(clock.now(), handlers.zone))
+        wanted_month = _real(period) if period else before(period_of(clock.now(), months.zone))
         async with database.read() as pg:
-            found = await handlers.portrait(pg, database.platform, unit, wanted_month)
+            found = await months.portrait(pg, unit, wanted_month)
         if found is None or not who.sees_unit(unit) or not who.sees_region(found["region_code"]):
             raise not_found(f"The unit {unit}")
         return found
@@ -153,7 +156,26 @@ def router(
         more exclusions than others. With evidence, for the centre to look at; nothing of it is scored."""
         _sees_everything(who)
         async with database.read() as pg:
-            return {"items": await handlers.signs(pg, database.platform, _real(period)), "next": None}
+            return {"items": await months.signs(pg, _real(period)), "next": None}
+
+    @routes.get("/v1/evaluations/{period}/incentives")
+    async def list_incentives(period: PeriodPath, who: Reader, asked: Paged) -> dict[str, Any]:
+        """Incentives of the units: tag accuracy × handling efficiency, by a formula of its own, best first. Beside each
+        the rates and counts that the formula names. Too few asked or judged: last, unranked."""
+        async with database.read() as pg:
+            formula, standings, found = await months.incentives(pg, _real(period))
+        items = [
+            line_of(found, standing)
+            | {
+                "rates": {rate: _rate(standing.counts, rate) for rate in RATES if rate in formula.names},
+                "tags_judged": standing.counts.tags_judged,
+                "small_sample": not formula.ranks(standing.counts),
+            }
+            for standing in standings
+        ]
+        visible = [item for item in items if sees(who, Level.UNIT, item)]
+        page = page_of(_after(visible, asked), asked, lambda item: [item["id"]])
+        return head_of(found) | {"formula": formula.version, "expression": formula.expression} | page
 
     @routes.get("/v1/bulletins")
     async def bulletins(_: Office, asked: Paged) -> dict[str, Any]:
@@ -174,7 +196,7 @@ def router(
         published gives a draft. For those who may see every unit."""
         _sees_everything(who)
         async with database.read() as pg:
-            made = compose(await handlers.material(pg, database.platform, _real(period)))
+            made = compose(await months.material(pg, _real(period)))
         name = f"bulletin-{period}.{'pdf' if format == 'pdf' else 'md'}"
         shown = {"Content-Disposition": f'inline; filename="{name}"'}
         if format == "pdf":
@@ -183,9 +205,9 @@ def router(
 
     @routes.get("/v1/formulas")
     async def list_formulas(_: Caller) -> dict[str, Any]:
-        """Every version of the score, the default first."""
+        """Every version of the score and of the incentive, the defaults first."""
         async with database.read() as pg:
-            known = [handlers.default_formula, *await repository.list_formulas(pg)]
+            known = [*months.defaults.values(), *await repository.list_formulas(pg)]
         return {"items": [formula_facts(formula) for formula in known], "next": None}
 
     def wanted(body: FormulaBody) -> Formula:
@@ -202,14 +224,14 @@ def router(
         except ValueError as error:
             field, _, detail = str(error).partition(": ")
             raise invalid(f"/{field}", detail) from error
-        if formula.effective_from < period_of(clock.now(), handlers.zone):
+        if formula.effective_from < period_of(clock.now(), months.zone):
             raise invalid("/effective_from", "lies in the past: months that are over keep their formula")
         return formula
 
     @routes.post("/v1/formulas/trial")
     async def try_formula(body: FormulaBody, _: Leader) -> dict[str, Any]:
         """What the formula would have made of last month, beside the present one; nothing is stored."""
-        return await handlers.trial(wanted(body))
+        return await months.trial(wanted(body))
 
     @routes.post(
         "/v1/formulas",
@@ -224,7 +246,7 @@ def router(
         formula = wanted(body)
         outcome = await formulas.submit((formula, who.actor), idempotency(who, body))
         response.status_code = 200 if outcome.repeated else 201
-        return outcome.answer | {"trial": await handlers.trial(formula)}
+        return outcome.answer | {"trial": await months.trial(formula)}
 
     return routes
 

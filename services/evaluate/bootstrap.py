@@ -1,18 +1,18 @@
 """Where the parts of evaluate meet."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from pathlib import Path
 
 import httpx
 
 from services.evaluate.api import router
 from services.evaluate.consumer import subscriptions
-from services.evaluate.feed import PATIENCE_S, HttpFeed
-from services.evaluate.formula import DEFAULT_FORMULA
+from services.evaluate.formula import defaults
 from services.evaluate.handlers import Handlers
-from services.evaluate.jobs import Jobs
-from services.evaluate.publication import Publisher
+from services.evaluate.months import Months
+from services.evaluate.publishing.feed import PATIENCE_S, HttpFeed
+from services.evaluate.publishing.jobs import Jobs
+from services.evaluate.publishing.publication import Publisher
 from shared import city, regions
 from shared.bus.records import Transport
 from shared.clock import ZONE, Clock
@@ -28,7 +28,7 @@ def build(settings: Settings, clock: Clock, bus: Transport, database: Database) 
     own = city.load(settings.city)
     publisher, close = publisher_of(settings, database)
     known = regions.of_city(own.folder, clock.now().date())
-    handlers = Handlers(ZONE, publisher.default_formula, known, publisher)
+    handlers, months = Handlers(ZONE), Months(ZONE, known, publisher)
     formulas = CommandQueue(database, handlers.on_formulas)
     jobs = Jobs()
 
@@ -39,13 +39,13 @@ def build(settings: Settings, clock: Clock, bus: Transport, database: Database) 
     return Service(
         name="evaluate",
         database=database,
-        router=router(handlers, database, clock, formulas, jobs),
+        router=router(months, database, clock, formulas, jobs),
         migrations=Path(__file__).parent / "migrations",
         subscriptions=subscriptions(handlers),
         stop=stop,
         reconcile=publisher.reconcile,
         pace_s=LATER_S,
-        state=handlers,
+        state=months,
     )
 
 
@@ -62,5 +62,5 @@ def token_of(settings: Settings) -> Callable[[], str]:
 def publisher_of(settings: Settings, database: Database) -> tuple[Publisher, Callable[[], Awaitable[None]]]:
     """What publishes and rebuilds, and how to close its connections."""
     client = httpx.AsyncClient(base_url=settings.journal_url or settings.url, timeout=PATIENCE_S, trust_env=False)
-    default = replace(DEFAULT_FORMULA, min_asked=city.load(settings.city).min_asked)
-    return Publisher(database, HttpFeed(client, token_of(settings)), ZONE, default), client.aclose
+    known = defaults(city.load(settings.city).min_asked)
+    return Publisher(database, HttpFeed(client, token_of(settings)), ZONE, known), client.aclose

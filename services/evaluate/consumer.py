@@ -22,4 +22,5 @@ def subscriptions(handlers: Handlers) -> tuple[Subscription, ...]:
             types=TYPES["sla.clocks.v1"],
             keyed=True,
         ),
+        Subscription("classify.labels.v1", handlers.on_labels, types=TYPES["classify.labels.v1"], keyed=True),
     )

@@ -59,6 +59,9 @@ class Counts:
     returned: int = 0
     shirked: int = 0  # 推诿: returned after a ruling
     repeats: int = 0  # appeals linked as repeat to a closed case of the unit
+    tagged: int = 0  # closed appeals with a tag
+    tags_judged: int = 0  # tags of closed appeals that were set, or meant by the first reviewer
+    tags_right: int = 0  # of these: set and meant
 
     def __add__(self, other: Counts) -> Counts:
         return Counts(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
@@ -89,6 +92,8 @@ RATES: Mapping[str, tuple[str, str]] = {
     "on_time": ("on_time", "completed"),
     "return": ("returned", "dispatched"),
     "repeat": ("repeats", "closed"),
+    "tag_coverage": ("tagged", "closed"),
+    "tag_accuracy": ("tags_right", "tags_judged"),
 }
 """rate → (numerator, denominator), names of counts"""
 

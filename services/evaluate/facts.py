@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 from services.evaluate import repository
 from services.evaluate.domain import Closing, Counts, counted, period_of
 from services.evaluate.tables import CASE_COUNTS, Facts
-from shared.events.catalog import clocks, ratings, work_orders
+from shared.events.catalog import clocks, labels, ratings, work_orders
 from shared.events.event import Message
 
 TYPES = {
@@ -22,6 +22,7 @@ TYPES = {
         {"work_order.opened", "work_order.dispatched", "work_order.returned", "work_order.shirked"}
     ),
     "sla.clocks.v1": frozenset({"clock.turned_red", "clock.corrected"}),
+    "classify.labels.v1": frozenset({"label.classified", "label.reviewed"}),
 }
 """topic → the event types that change a count"""
 
@@ -122,6 +123,31 @@ async def keep_clocks(pg: Any, into: Facts, batch: Sequence[Message[clocks.Clock
                 key = (message.platform, message.key, number)
                 newest[key] = max(newest.get(key, (0, False)), (message.sequence, red))
     await repository.save_late_rounds(pg, into, newest)
+
+
+async def keep_labels(pg: Any, into: Facts, batch: Sequence[Message[labels.LabelEvent]]) -> None:
+    """The tags of each label, as the machine set them and as persons left them; each once by (appeal, sequence)."""
+    rows = {
+        (message.platform, message.key, message.sequence): {
+            "platform": message.platform,
+            "appeal_id": message.key,
+            "sequence": message.sequence,
+            "reviewed": isinstance(message.data, labels.LabelReviewed),
+            "tags": sorted({tag.code for tag in message.data.after.tags}),
+        }
+        for message in batch
+    }
+    await repository.save_labels(pg, into, list(rows.values()))
+
+
+async def keep_tag_names(pg: Any, batch: Sequence[Message[labels.LabelEvent]]) -> None:
+    """What tags are called, by the latest label that has them."""
+    names = {
+        (message.platform, tag.code): (message.time, tag.name, tag.family)
+        for message in sorted(batch, key=lambda message: message.time)
+        for tag in message.data.after.tags
+    }
+    await repository.save_tag_names(pg, names)
 
 
 async def keep_completions(pg: Any, batch: Sequence[Message[work_orders.WorkOrderEvent]], zone: ZoneInfo) -> None:

@@ -10,8 +10,9 @@ has an answer for every month: a division whose divisor may be zero is refused w
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from enum import StrEnum
 from fractions import Fraction
 from functools import lru_cache
 from typing import Any, Final
@@ -54,7 +55,7 @@ _WORDS: Final = {
 
 NAMES: Final = (*RATES, *SCORED_COUNTS)
 """what a formula may name"""
-_UP_TO_ONE: Final = frozenset({"response", "solution", "satisfaction", "second_handling", "on_time"})
+_UP_TO_ONE: Final = frozenset(RATES.keys() - {"return", "repeat"})
 
 Range = tuple[Fraction | None, Fraction | None]
 """lowest and highest value that is possible, None = without end"""
@@ -269,15 +270,24 @@ def _all(values: Iterable[Fraction | None]) -> list[Fraction]:
     return [value for value in values if value is not None]
 
 
+class Purpose(StrEnum):
+    """What a formula computes: the score that ranks, or the incentive beside it (mission.md, E3)."""
+
+    SCORE = "score"
+    INCENTIVE = "incentive"
+
+
 @dataclass(frozen=True, slots=True)
 class Formula:
-    """A version of the score: data, not code. `effective_from` is the first period (YYYY-MM) it scores; units with
-    fewer than `min_asked` asked are unranked. Raises `FormulaError` for its expression, `ValueError` for the rest."""
+    """A version of the score, or of the incentive: data, not code. `effective_from` is the first period (YYYY-MM) it
+    holds for; units with fewer than `min_asked` asked (or of a tag rate that it names: judged tags) are unranked.
+    Raises `FormulaError` for its expression, `ValueError` for the rest."""
 
     version: str
     effective_from: str
     expression: str
     min_asked: int = 20
+    purpose: Purpose = Purpose.SCORE
 
     def __post_init__(self) -> None:
         period_bounds(self.effective_from, ZoneInfo("UTC"))
@@ -294,6 +304,11 @@ class Formula:
         """The score, not below 0, not rounded; None when a rate that it needs is missing."""
         found = parse(self.expression).value(values)
         return None if found is None else max(Fraction(0), found)
+
+    def ranks(self, counts: Counts) -> bool:
+        """Whether there is enough to rank by."""
+        enough = counts.asked >= self.min_asked
+        return enough and ("tag_accuracy" not in self.names or counts.tags_judged >= self.min_asked)
 
 
 def weighted(weights: Mapping[str, Decimal], deductions: Mapping[str, Decimal], cap: Decimal) -> str:
@@ -320,9 +335,27 @@ DEFAULT_FORMULA: Final = Formula(
 """domain.md, Evaluation. 虚假办结 is not deducted yet: the centre's confirmation of it is not recorded."""
 
 
+DEFAULT_INCENTIVE: Final = Formula(
+    "default", "2000-01", "100 * tag_accuracy * min(on_time, solution)", purpose=Purpose.INCENTIVE
+)
+"""mission.md, E3: tag accuracy × handling efficiency. Efficient is who is in time and solves it: the weaker of both."""
+
+
+Defaults = Mapping[Purpose, Formula]
+"""purpose → what holds until a version is added"""
+
+
+def defaults(min_asked: int) -> Defaults:
+    """Those of a city that ranks from `min_asked` asked appeals on."""
+    return {one.purpose: replace(one, min_asked=min_asked) for one in (DEFAULT_FORMULA, DEFAULT_INCENTIVE)}
+
+
 def formula_for(formulas: Iterable[Formula], period: str, default: Formula = DEFAULT_FORMULA) -> Formula:
-    """The formula with the latest `effective_from` not after the period; `default` when there is none."""
-    fitting = [formula for formula in formulas if formula.effective_from <= period]
+    """The formula of the purpose of `default` with the latest `effective_from` not after the period; `default` when
+    there is none."""
+    fitting = [
+        formula for formula in formulas if formula.purpose is default.purpose and formula.effective_from <= period
+    ]
     return max(fitting, key=lambda formula: formula.effective_from, default=default)
 
 

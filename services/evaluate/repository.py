@@ -8,8 +8,8 @@ from typing import Any
 import orjson
 
 from services.evaluate.domain import Counts
-from services.evaluate.formula import Formula, weighted
-from services.evaluate.tables import CASE_COUNTS, Facts, completions, formulas
+from services.evaluate.formula import Formula, Purpose, weighted
+from services.evaluate.tables import CASE_COUNTS, Facts, completions, formulas, tag_names
 from shared.db import bulk
 
 
@@ -81,6 +81,27 @@ async def save_completions(pg: Any, rows: Sequence[Mapping[str, Any]]) -> None:
     await bulk.insert(pg, completions, rows, conflict=("platform", "work_order_id", "sequence"))
 
 
+async def save_labels(pg: Any, into: Facts, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Each once by (appeal, sequence)."""
+    await bulk.insert(pg, into.labels, rows, conflict=("platform", "appeal_id", "sequence"))
+
+
+async def save_tag_names(pg: Any, names: Mapping[tuple[str, str], tuple[datetime, str, str]]) -> None:
+    """(when it was said, name, family) by (platform, code); what changes nothing is not written."""
+    rows = [
+        {"platform": platform, "code": code, "name": name, "family": family, "said_at": at}
+        for (platform, code), (at, name, family) in sorted(names.items())
+    ]
+    await bulk.insert(
+        pg,
+        tag_names,
+        rows,
+        conflict=("platform", "code"),
+        update=("name", "family", "said_at"),
+        where="excluded.said_at > t.said_at AND (excluded.name, excluded.family) <> (t.name, t.family)",
+    )
+
+
 def last_of_its_order(of: Facts) -> str:
     """SQL: `c` is the case whose feedback closed last among those of its order, so that the order counts there."""
     return (
@@ -95,6 +116,20 @@ def late_order(of: Facts) -> str:
     return (
         f"EXISTS (SELECT FROM {of.late_rounds.fullname} l WHERE l.platform = $1"
         " AND l.work_order_id = c.work_order_id AND l.late)"
+    )
+
+
+def tags_of(of: Facts) -> str:
+    """SQL: each word about the tags of the appeals that closed in month $2, with the tags that stood `before` it.
+    `judges`: a person's first word about what had been set; `is_last`: nothing was said since."""
+    return (
+        "SELECT c.unit, c.work_order_id, c.appeal_id, c.closed_at, l.tags, lag(l.tags) OVER told AS before,"
+        " lead(l.sequence) OVER told IS NULL AS is_last,"
+        " l.reviewed AND NOT coalesce(bool_or(l.reviewed) OVER (told ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING),"
+        " false) AND lag(l.sequence) OVER told IS NOT NULL AS judges"
+        f" FROM {of.cases.fullname} c JOIN {of.labels.fullname} l"
+        " ON l.platform = c.platform AND l.appeal_id = c.appeal_id WHERE c.platform = $1 AND c.period = $2"
+        " WINDOW told AS (PARTITION BY l.appeal_id ORDER BY l.sequence)"
     )
 
 
@@ -128,8 +163,17 @@ async def totals(pg: Any, of: Facts, platform: str, period: str) -> dict[str, Co
         platform,
         period,
     )
+    tagged = await pg.fetch(
+        f"WITH told AS ({tags_of(of)}) SELECT unit, count(*) FILTER (WHERE is_last AND tags <> '{{}}')::int AS tagged,"
+        " coalesce(sum(cardinality(ARRAY(SELECT unnest(before) UNION SELECT unnest(tags)))) FILTER (WHERE judges), 0)"
+        "::int AS tags_judged,"
+        " coalesce(sum(cardinality(ARRAY(SELECT unnest(before) INTERSECT SELECT unnest(tags)))) FILTER (WHERE judges),"
+        " 0)::int AS tags_right FROM told GROUP BY unit",
+        platform,
+        period,
+    )
     found: dict[str, Counts] = {}
-    for row in (*feedback, *orders, *moved, *repeated):
+    for row in (*feedback, *orders, *moved, *repeated, *tagged):
         counts = dict(row)
         unit = counts.pop("unit")
         found[unit] = found.get(unit, Counts()) + Counts(**counts)
@@ -143,19 +187,24 @@ async def unit_facts(pg: Any, of: Facts, platform: str) -> dict[str, tuple[str, 
 
 
 async def list_formulas(pg: Any) -> list[Formula]:
-    """All versions, the earliest first."""
+    """All versions, of scores before incentives, the earliest first."""
     rows = await pg.fetch(
-        f"SELECT version, effective_from, body::text AS body FROM {formulas.fullname} ORDER BY effective_from"
+        f"SELECT version, purpose, effective_from, body::text AS body FROM {formulas.fullname}"
+        " ORDER BY purpose DESC, effective_from"
     )
-    return [formula_from(row["version"], row["effective_from"], orjson.loads(row["body"])) for row in rows]
+    return [
+        formula_from(row["version"], row["effective_from"], orjson.loads(row["body"]), Purpose(row["purpose"]))
+        for row in rows
+    ]
 
 
 async def add_formula(pg: Any, formula: Formula, actor: str, at: datetime) -> bool:
     """False when the version or its start is taken: versions are never changed."""
     added = await pg.fetchval(
-        f"INSERT INTO {formulas.fullname} (version, effective_from, body, created_by, created_at)"
-        " VALUES ($1, $2, $3::jsonb, $4, $5) ON CONFLICT DO NOTHING RETURNING version",
+        f"INSERT INTO {formulas.fullname} (version, purpose, effective_from, body, created_by, created_at)"
+        " VALUES ($1, $2, $3, $4::jsonb, $5, $6) ON CONFLICT DO NOTHING RETURNING version",
         formula.version,
+        formula.purpose.value,
         formula.effective_from,
         orjson.dumps(formula_body(formula)).decode(),
         actor,
@@ -169,10 +218,10 @@ def formula_body(formula: Formula) -> dict[str, Any]:
     return {"expression": formula.expression, "min_asked": formula.min_asked}
 
 
-def formula_from(version: str, effective_from: str, body: Mapping[str, Any]) -> Formula:
+def formula_from(version: str, effective_from: str, body: Mapping[str, Any], purpose: Purpose) -> Formula:
     """The inverse of `formula_body`; versions from before there were expressions have weights."""
     if "expression" not in body:
         weights = {name: Decimal(weight) for name, weight in body["weights"].items()}
         deductions = {name: Decimal(points) for name, points in body["deductions"].items()}
         body = {"expression": weighted(weights, deductions, Decimal(body["cap"])), "min_asked": body["min_asked"]}
-    return Formula(version, effective_from, body["expression"], int(body["min_asked"]))
+    return Formula(version, effective_from, body["expression"], int(body["min_asked"]), purpose)

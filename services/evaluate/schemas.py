@@ -1,11 +1,11 @@
 """Request bodies of evaluate (api.md, evaluate)."""
 
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from services.evaluate.formula import Formula, weighted
+from services.evaluate.formula import Formula, Purpose, weighted
 from shared.http.bodies import Body, Code, Note
 
 Period = Annotated[str, Field(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$")]
@@ -13,11 +13,12 @@ Points = Annotated[float, Field(ge=0, le=1_000)]
 
 
 class FormulaBody(Body):
-    """A version of the score: an `expression`, or in its place `weights`, `deductions` and `cap`, which make one. Names
-    of rates and counts are those of docs/evaluation.md."""
+    """A version of the score, or of the incentive: an `expression`, or in its place `weights`, `deductions` and `cap`,
+    which make one. Names of rates and counts are those of docs/evaluation.md."""
 
     version: Code
     effective_from: Period
+    purpose: Literal["score", "incentive"] = "score"
     expression: str | None = None
     weights: Annotated[dict[str, Annotated[float, Field(ge=0, le=1)]], Field(max_length=20)] = Field(
         default_factory=dict
@@ -36,7 +37,7 @@ class FormulaBody(Body):
             raise ValueError("weights: give an expression, or weights and deductions, not both")
         else:
             text = self.expression
-        return Formula(self.version, self.effective_from, text, self.min_asked)
+        return Formula(self.version, self.effective_from, text, self.min_asked, Purpose(self.purpose))
 
 
 class PublishBody(Body):

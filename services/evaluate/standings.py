@@ -24,7 +24,7 @@ class Standing:
 def ranking(totals: Mapping[str, Counts], formula: Formula) -> list[Standing]:
     """Best first, unranked last, then by name. Equal shown scores share a rank, the next is skipped (1, 2, 2, 4)."""
     scores = {name: score(counts, formula) for name, counts in totals.items()}
-    ranked = {name: s for name, s in scores.items() if s is not None and totals[name].asked >= formula.min_asked}
+    ranked = {name: s for name, s in scores.items() if s is not None and formula.ranks(totals[name])}
     ranks = ranks_of(ranked)
     standings = [Standing(name, counts, scores[name], ranks.get(name)) for name, counts in totals.items()]
     return sorted(standings, key=lambda s: (s.rank is None, s.rank or 0, s.name))

@@ -6,7 +6,7 @@ All keyed by (platform, id): a province's node evaluates the events of its citie
 from dataclasses import dataclass
 
 from sqlalchemy import BigInteger, Boolean, Column, DateTime, Index, Integer, LargeBinary, MetaData, Table, Text, text
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 SCHEMA = "evaluate"
 metadata = MetaData(schema=SCHEMA)
@@ -35,6 +35,12 @@ class Facts:
     late_rounds: Table
     repeats: Table
     units: Table
+    labels: Table
+
+    @property
+    def all(self) -> tuple[Table, ...]:
+        """Every one of them."""
+        return (self.cases, self.moves, self.late_rounds, self.repeats, self.units, self.labels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +122,18 @@ def _facts(prefix: str) -> Facts:
         Column("said_at", DateTime(timezone=True), nullable=False),
         Column("said_by", Text, nullable=False),
     )
-    return Facts(cases, moves, late_rounds, repeats, units)
+    labels = Table(
+        f"{prefix}labels",
+        metadata,
+        Column("platform", Text, primary_key=True),
+        Column("appeal_id", Text, primary_key=True),
+        Column("sequence", BigInteger, primary_key=True),
+        # a person decided; else the machine
+        Column("reviewed", Boolean, nullable=False),
+        # codes, each once
+        Column("tags", ARRAY(Text), nullable=False),
+    )
+    return Facts(cases, moves, late_rounds, repeats, units, labels)
 
 
 def _ledger(prefix: str, publications: str) -> Ledger:
@@ -168,13 +185,26 @@ completions = Table(
 )
 Index("completions_by_period", completions.c.platform, completions.c.period, completions.c.unit)
 
+tag_names = Table(
+    "tag_names",
+    metadata,
+    Column("platform", Text, primary_key=True),
+    Column("code", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("family", Text, nullable=False),
+    # the latest label that has it
+    Column("said_at", DateTime(timezone=True), nullable=False),
+)
+
 formulas = Table(
     "formulas",
     metadata,
     Column("version", Text, primary_key=True),
+    # what it computes: score, incentive
+    Column("purpose", Text, nullable=False, server_default="score"),
     Column("effective_from", Text, nullable=False),
     Column("body", JSONB, nullable=False),
     Column("created_by", Text, nullable=False),
     Column("created_at", DateTime(timezone=True), nullable=False),
 )
-Index("formulas_by_start", formulas.c.effective_from, unique=True)
+Index("formulas_by_start", formulas.c.purpose, formulas.c.effective_from, unique=True)

@@ -146,6 +146,7 @@ MAY = {
     "GET /v1/evaluations/{period}": STAFF,
     "GET /v1/evaluations/{period}/cases": STAFF,
     "GET /v1/evaluations/{period}/signs": "supervisor leader auditor",
+    "GET /v1/evaluations/{period}/incentives": STAFF,
     "GET /v1/portraits/{unit}": STAFF,
     "GET /v1/evaluations/{period}/snapshot": "leader auditor",
     "POST /v1/evaluations/{period}/publish": "leader",

@@ -16,6 +16,7 @@ _TABLES = {
     "moves": "unit text, month text, what text",
     "repeats": "appeal text, closed_one text, month text",
     "units": "unit text, region text",
+    "labels": "appeal text, machine text, person text, last text",
 }
 _COUNTS = """
 WITH closings AS (
@@ -37,14 +38,24 @@ moved AS (
     count(*) FILTER (what = 'shirked') shirked FROM moves WHERE month = $month GROUP BY unit),
 again AS (
   SELECT a.unit, count(*) repeats FROM repeats r JOIN appeals a ON a.appeal = r.closed_one
-  WHERE r.month = $month GROUP BY a.unit)
+  WHERE r.month = $month GROUP BY a.unit),
+said AS (  -- lists of tags; a text without any is an empty list
+  SELECT unit, last, list_filter(string_split(machine, ','), lambda tag: tag <> '') machine,
+    list_filter(string_split(person, ','), lambda tag: tag <> '') person
+  FROM labels JOIN appeals USING (appeal) WHERE month = $month),
+tagging AS (
+  SELECT unit, count(*) FILTER (last <> '') tagged,
+    sum(len(list_distinct(list_concat(machine, person)))) FILTER (person IS NOT NULL) tags_judged,
+    sum(len(list_intersect(machine, person))) FILTER (person IS NOT NULL) tags_right FROM said GROUP BY unit)
 SELECT unit, units.region, coalesce(closed, 0) closed, coalesce(asked, 0) asked, coalesce(contacted, 0) contacted,
   coalesce(solved, 0) solved, coalesce(answered, 0) answered, coalesce(satisfied, 0) satisfied,
   coalesce(second_handled, 0) second_handled, coalesce(excluded, 0) excluded,
   coalesce(false_completions_suspected, 0) false_completions_suspected, coalesce(completed, 0) completed,
   coalesce(late, 0) late, coalesce(dispatched, 0) dispatched, coalesce(returned, 0) returned,
-  coalesce(shirked, 0) shirked, coalesce(repeats, 0) repeats
+  coalesce(shirked, 0) shirked, coalesce(repeats, 0) repeats, coalesce(tagged, 0) tagged,
+  coalesce(tags_judged, 0)::bigint tags_judged, coalesce(tags_right, 0)::bigint tags_right
 FROM closings FULL JOIN done USING (unit) FULL JOIN moved USING (unit) FULL JOIN again USING (unit)
+  FULL JOIN tagging USING (unit)
   LEFT JOIN units USING (unit)
 """
 _LEVELS = {
@@ -56,6 +67,7 @@ _LEVELS = {
 _NUMBERS = [
     *("closed", "asked", "contacted", "solved", "answered", "satisfied", "second_handled", "excluded"),
     *("false_completions_suspected", "completed", "late", "dispatched", "returned", "shirked", "repeats"),
+    *("tagged", "tags_judged", "tags_right"),
 ]
 _RATES = {
     "response": ("contacted", "asked"),
@@ -65,6 +77,8 @@ _RATES = {
     "on_time": ("completed - late", "completed"),
     "return": ("returned", "dispatched"),
     "repeat": ("repeats", "closed"),
+    "tag_coverage": ("tagged", "closed"),
+    "tag_accuracy": ("tags_right", "tags_judged"),
 }
 
 
@@ -134,6 +148,37 @@ def _score(counts: dict[str, int]) -> Decimal | None:
     return max(Decimal("0.00"), _rounded(total, Decimal(asked * answered), 2))
 
 
+def _incentive(counts: dict[str, int]) -> Decimal | None:
+    """Tag accuracy × the weaker of on-time and solution rate, of the default formula."""
+    asked, completed, judged = counts["asked"], counts["completed"], counts["tags_judged"]
+    if 0 in (asked, completed, judged):
+        return None
+    in_time = counts["completed"] - counts["late"]
+    above, below = in_time, completed
+    if counts["solved"] * completed < in_time * asked:
+        above, below = counts["solved"], asked
+    return _rounded(Decimal(100 * counts["tags_right"] * above), Decimal(judged * below), 2)
+
+
+def _incentives(lines: dict[str, dict[str, Any]], least: int = 20) -> dict[str, tuple[str | None, int | None]]:
+    """unit → (incentive, rank)."""
+    values = {name: _incentive(line["counts"]) for name, line in lines.items()}
+    ranked = [
+        value
+        for name, value in values.items()
+        if value is not None and min(lines[name]["counts"][count] for count in ("asked", "tags_judged")) >= least
+    ]
+    return {
+        name: (
+            None if value is None else str(value),
+            1 + sum(other > value for other in ranked)
+            if value is not None and min(lines[name]["counts"][count] for count in ("asked", "tags_judged")) >= least
+            else None,
+        )
+        for name, value in values.items()
+    }
+
+
 def differences(document: dict[str, Any], truth: Truth) -> tuple[int, list[str]]:
     """How many numbers of a published snapshot were compared, and every one that is not the truth."""
     must = expected(truth, document["period"])
@@ -162,4 +207,9 @@ def differences(document: dict[str, Any], truth: Truth) -> tuple[int, list[str]]
             ]
             numbers += len(pairs)
             wrong += [f"{level} {name} {what}: {a} instead of {b}" for what, a, b in pairs if a != b]
+    told_incentives = {line["id"]: (line["score"], line["rank"]) for line in document["incentives"]["units"]}
+    for name, value in _incentives(must["unit"]).items():
+        numbers += 2
+        if told_incentives.get(name) != value:
+            wrong.append(f"incentive {name}: {told_incentives.get(name)} instead of {value}")
     return numbers, wrong

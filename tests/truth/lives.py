@@ -14,6 +14,7 @@ from uuid import UUID
 
 from shared.clock import ZONE
 from shared.events.catalog.clocks import ClockCorrected, ClockSet, ClockStarted, ClockState, ClockTurnedRed
+from shared.events.catalog.labels import Label, LabelClassified, LabelReviewed, Matter, Tag
 from shared.events.catalog.ratings import (
     Answer,
     Feedback,
@@ -36,6 +37,7 @@ from shared.events.event import Event
 
 PLATFORM = "460100"
 DAY = timedelta(days=1)
+TAGS = ["night", "elderly", "school", "noise", "repeated", "overlap"]
 
 
 @dataclass
@@ -64,6 +66,9 @@ class Truth:
     """(new appeal, closed appeal, month)"""
     units: list[tuple[Any, ...]] = field(default_factory=list)
     """(unit, region)"""
+    labels: list[tuple[Any, ...]] = field(default_factory=list)
+    """(appeal, tags that the machine set, those that a person meant | None, those that stand at last), each list a text
+    with commas"""
 
 
 @dataclass
@@ -78,6 +83,7 @@ class World:
 
     def __post_init__(self) -> None:
         self.chance = Random(self.seed)
+        self.tagging = Random(self.seed + 1)
         streets = [f"4601{district:02d}{street:03d}" for district in (5, 6, 7, 8) for street in range(1, 6)]
         self.regions = {
             f"{PLATFORM}-u{number:03d}": self.chance.choice([PLATFORM, *streets, "460105", "460107"])
@@ -134,6 +140,8 @@ class _Life:
         self._state: dict[str, Any] = {"status": "dispatched"}
 
     def told(self) -> Iterator[Told]:
+        for appeal in self.appeals:
+            yield from self._labelled(appeal)
         yield from self._dispatched()
         late = self.chance.random() < 0.15 * (1.6 - self.world.skill[self.unit])
         yield from self._clock(late)
@@ -167,6 +175,25 @@ class _Life:
             "repeat_of": self.repeat_of,
         }
         return WorkOrder(**(values | self._state))
+
+    def _labelled(self, appeal: str) -> Iterator[Told]:
+        """The machine's tags; those of a person in one of four cases, who is looked over in one of five."""
+        chance, skill = self.world.tagging, self.world.skill[self.unit]
+        said = [chance.sample(TAGS, chance.choice([0, 1, 1, 2, 3]))]
+        while len(said) < 3 and chance.random() < (0.25 if len(said) == 1 else 0.2):
+            meant = [tag for tag in said[-1] if chance.random() < skill]
+            if chance.random() > skill:
+                meant.append(chance.choice([tag for tag in TAGS if tag not in meant]))
+            said.append(meant)
+        for number, tags in enumerate(said):
+            at = self.began + timedelta(minutes=number)
+            after = _label(appeal, tags)
+            event: Event = LabelClassified(actor="system:classify", after=after)
+            if number:
+                event = LabelReviewed(actor="seat:1", before_matter="urban.lamp", after=after)
+            yield self._tell(event, appeal, at)
+        meant_by_a_person = ",".join(said[1]) if len(said) > 1 else None
+        self.world.truth.labels.append((appeal, ",".join(said[0]), meant_by_a_person, ",".join(said[-1])))
 
     def _dispatched(self) -> Iterator[Told]:
         at = self.began
@@ -357,6 +384,22 @@ class _Life:
             else self.chance.choices(range(1, 6), [2, 1, 3, 6 * skill, 10 * skill])[0],
             at=at,
         )
+
+
+def _label(appeal: str, tags: list[str]) -> Label:
+    matter = Matter(code="urban.lamp", path=["城市管理", "路灯"], probability=0.9)
+    return Label(
+        appeal_id=appeal,
+        matter=matter,
+        candidates=[matter],
+        tags=[Tag(code=tag, name=f"标签{tag}", family="nature", confidence=0.9, source="model") for tag in tags],
+        handling_class="general",
+        kind="complaint",
+        region_code="460105001",
+        model="m",
+        catalogue_version="1",
+        needs_review=False,
+    )
 
 
 def _bad(answer: Answer) -> bool:

@@ -17,7 +17,7 @@ OF_CASES: Final = {
     "dispatch": ("cases", "work_orders", "order_words", "lamps", "disputes", "approvals", "handoffs"),
     "sla": ("clock_sets", "supervisions", "moved_deadlines", "suspensions"),
     "feedback": ("cases", "links", "exclusions"),
-    "evaluate": ("cases", "moves", "late_rounds", "repeats", "completions"),
+    "evaluate": ("cases", "moves", "late_rounds", "repeats", "labels", "completions"),
     "journal": ("events",),
 }
 """cloned row by row; the journal last, because its head is locked until the commit"""
@@ -42,7 +42,7 @@ REGISTERS: Final = {
     ),
     "dispatch": ("registries", "unit_versions", "duties", "rules_off"),
     "sla": ("policies", "calendars"),
-    "evaluate": ("formulas",),
+    "evaluate": ("formulas", "tag_names"),
     "journal": ("webhooks",),
 }
 """what the city set up: a seeded case refers to it"""
@@ -58,7 +58,7 @@ PASSING: Final = {
         *(
             f"{ledger}_{name}"
             for ledger in ("ledger", "rebuild")
-            for name in ("reading", "cases", "moves", "late_rounds", "repeats", "units")
+            for name in ("reading", "cases", "moves", "late_rounds", "repeats", "units", "labels")
         ),
     ),
 }

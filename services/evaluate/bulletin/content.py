@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final
 
+from services.evaluate.comparison import Comparison
 from services.evaluate.domain import Counts, quotient, rounded, sides, wilson
 from services.evaluate.formula import Formula
-from services.evaluate.review import Review
 
 RATE_NAMES: Final = {
     "response": "响应率",
@@ -95,7 +95,7 @@ class Material:
     period: str
     place: str
     formula: Formula
-    review: Review
+    comparison: Comparison
     names: Mapping[str, str]
     months: Sequence[tuple[str, Counts]]
     corrections: Sequence[Mapping[str, Any]]
@@ -125,7 +125,7 @@ def compose(material: Material) -> Bulletin:
 
 def _overall(material: Material) -> Section:
     counts = material.months[-1][1]
-    middle = next((line["peers"]["median_score"] for line in material.review.lines.values()), None)
+    middle = next((line["peers"]["median_score"] for line in material.comparison.lines.values()), None)
     parts: list[Part] = [
         f"本月反馈办结诉求 {counts.closed:,} 件，问到市民 {counts.asked:,} 人次；"
         + "，".join(f"{RATE_NAMES[rate]} {_rate(counts, rate)}" for rate in SHOWN)
@@ -166,8 +166,8 @@ def _overall(material: Material) -> Section:
 
 
 def _ranking(material: Material) -> Section:
-    extra = material.review.lines
-    ranked = [one for one in material.review.now if one.rank is not None]
+    extra = material.comparison.lines
+    ranked = [one for one in material.comparison.now if one.rank is not None]
     rows = []
     for one in ranked:
         line = extra[one.name]
@@ -207,9 +207,9 @@ def _places(won: int) -> str:
 
 
 def _movers(material: Material) -> Section:
-    up, down = material.review.moved(MOVED)
-    then = {one.name: one for one in material.review.before}
-    now = {one.name: one for one in material.review.now}
+    up, down = material.comparison.moved(MOVED)
+    then = {one.name: one for one in material.comparison.before}
+    now = {one.name: one for one in material.comparison.now}
     parts: list[Part] = []
     for title, names in (("进步较大", up), ("退步较大", down)):
         if not names:
@@ -219,7 +219,7 @@ def _movers(material: Material) -> Section:
                 _name(material, name),
                 f"{then[name].rank} → {now[name].rank}",
                 f"{_score(then[name].score)} → {_score(now[name].score)}",
-                "；".join(_why(reason) for reason in material.review.reasons(name)[:3]) or "各项变化不足 0.01 分",
+                "；".join(_why(reason) for reason in material.comparison.reasons(name)[:3]) or "各项变化不足 0.01 分",
             ]
             for name in names
         ]
@@ -235,7 +235,7 @@ def _why(reason: Mapping[str, Any]) -> str:
 
 def _solution(material: Material) -> Section:
     """The ends of the ranking with their intervals: whose lead is more than chance."""
-    ranked = [one for one in material.review.now if one.rank is not None]
+    ranked = [one for one in material.comparison.now if one.rank is not None]
     shown = ranked if len(ranked) <= 20 else [*ranked[:10], *ranked[-10:]]
     rows = []
     for one in shown:
@@ -252,7 +252,7 @@ def _solution(material: Material) -> Section:
 
 
 def _small(material: Material) -> Section:
-    small = [one for one in material.review.now if one.rank is None and one.counts.asked > 0]
+    small = [one for one in material.comparison.now if one.rank is None and one.counts.asked > 0]
     rows = [
         [
             _name(material, one.name),

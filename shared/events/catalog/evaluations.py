@@ -17,6 +17,8 @@ class ScoreFormula(Snapshot, frozen=True, kw_only=True):
     expression: str
     min_asked: int
     """units with fewer asked appeals are not ranked"""
+    purpose: str = "score"
+    """score, or incentive: what is computed"""
 
 
 class LastThreeTimes(Snapshot, frozen=True, kw_only=True):
@@ -47,6 +49,8 @@ class Evaluation(Snapshot, frozen=True, kw_only=True):
     """how many corrections of earlier months it states"""
     published_at: datetime
     warnings: list[LastThreeTimes] = msgspec.field(default_factory=list)
+    incentive: ScoreFormula | None = None
+    """by which the month's incentives are computed; None in format 1"""
 
 
 class EvaluationEvent(Event, frozen=True, kw_only=True):

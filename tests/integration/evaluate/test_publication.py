@@ -16,9 +16,9 @@ import orjson
 import pytest
 import pytest_asyncio
 
-from services.evaluate import feed, ledger
-from services.evaluate.feed import FileFeed
-from services.evaluate.publication import Publisher
+from services.evaluate.publishing import feed, ledger
+from services.evaluate.publishing.feed import FileFeed
+from services.evaluate.publishing.publication import Publisher
 from shared.events.catalog.ratings import Feedback, FeedbackClosed, FeedbackExclusionDecided
 from shared.testing.harness import Harness
 from tests.truth.calculation import differences
@@ -291,7 +291,7 @@ async def test_every_number_opens_the_cases_behind_it(scene: Scene) -> None:
             page = (
                 await scene.hub.http.get(f"{path}&after={after}" if after else path, headers=scene.hub.admin)
             ).json()
-            found += [(row["work_order_id"], row["appeal_id"], row["sequence"]) for row in page["items"]]
+            found += [(row["work_order_id"], row["appeal_id"], row["place"]) for row in page["items"]]
             if page["next"] is None:
                 break
             after = page["next"]

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from services.evaluate.ledger import Progress
+from services.evaluate.publishing.ledger import Progress
 
 WAIT_S = 20.0
 """how long a request waits for the answer before it is told how far the work is"""

@@ -14,10 +14,10 @@ import orjson
 
 from services.evaluate import repository
 from services.evaluate.domain import Level, period_bounds
-from services.evaluate.feed import Feed
-from services.evaluate.formula import Formula, formula_for
-from services.evaluate.ledger import Progress, clear, position_of, read_up_to
-from services.evaluate.snapshot import (
+from services.evaluate.formula import Defaults, Formula, Purpose, formula_for
+from services.evaluate.publishing.feed import Feed
+from services.evaluate.publishing.ledger import Progress, clear, position_of, read_up_to
+from services.evaluate.publishing.snapshot import (
     FORMAT,
     FORMATS,
     Document,
@@ -88,6 +88,7 @@ class Announced:
     position: int
     format: int
     formula: Formula
+    incentive: Formula | None
     digest: str
     published_at: datetime
     published_by: str
@@ -96,11 +97,11 @@ class Announced:
 class Publisher:
     """Publishes and rebuilds the months of one platform from `feed`."""
 
-    def __init__(self, database: Database, feed: Feed, zone: ZoneInfo, default_formula: Formula) -> None:
+    def __init__(self, database: Database, feed: Feed, zone: ZoneInfo, defaults: Defaults) -> None:
         self.database = database
         self.feed = feed
         self.zone = zone
-        self.default_formula = default_formula
+        self.defaults = defaults
         self._known: dict[str, Publication] = {}
 
     async def publish(self, period: str, actor: str, reason: str | None, progress: Progress) -> dict[str, Any]:
@@ -114,7 +115,9 @@ class Publisher:
         if period_bounds(period, self.zone)[1] > now:
             raise Problem(409, "period_not_over", f"{period} is not over: it can be published from the next month on.")
         async with self.database.look_up() as pg:
-            formula = formula_for(await repository.list_formulas(pg), period, self.default_formula)
+            formulas = await repository.list_formulas(pg)
+        formula = formula_for(formulas, period, self.defaults[Purpose.SCORE])
+        incentive = formula_for(formulas, period, self.defaults[Purpose.INCENTIVE])
         await read_up_to(self.database, self.feed, LEDGER, self.zone, await self.feed.end(), progress)
         async with self.database.transaction() as uow:
             position = await position_of(uow.pg, LEDGER, self.database.platform, hold=True)
@@ -128,7 +131,7 @@ class Publisher:
                     f"{earlier[-1].period} is published: months are published in their order. What is known of "
                     f"{period} stays under /v1/evaluations.",
                 )
-            document = await self._document(uow.pg, LEDGER, period, formula, FORMAT, earlier)
+            document = await self._document(uow.pg, LEDGER, period, formula, incentive, FORMAT, earlier)
             body = canonical(document)
             made = Publication(period, position, formula.version, digest_of(body), body, now, actor)
             await keep(uow.pg, LEDGER, self.database.platform, made)
@@ -138,6 +141,7 @@ class Publisher:
                 position=position,
                 format=FORMAT,
                 formula=ScoreFormula(**asdict(formula)),
+                incentive=ScoreFormula(**asdict(incentive)),
                 digest=made.digest,
                 corrections=len(document["corrections"]),
                 published_at=now,
@@ -218,7 +222,8 @@ class Publisher:
         async with self.database.transaction() as uow:
             await position_of(uow.pg, ledger, platform, hold=True)
             earlier = await publications(uow.pg, ledger, platform, LOOKED_BACK)
-            body = canonical(await self._document(uow.pg, ledger, one.period, one.formula, one.format, earlier))
+            document = await self._document(uow.pg, ledger, one.period, one.formula, one.incentive, one.format, earlier)
+            body = canonical(document)
             made = Publication(
                 one.period, one.position, one.formula.version, digest_of(body), body, one.published_at, one.published_by
             )
@@ -236,7 +241,8 @@ class Publisher:
                             after.period,
                             after.position,
                             after.format,
-                            Formula(**msgspec.structs.asdict(after.formula)),
+                            _announced(after.formula),
+                            None if after.incentive is None else _announced(after.incentive),
                             after.digest,
                             after.published_at,
                             message.data.actor,
@@ -245,7 +251,14 @@ class Publisher:
         return list(found.values())
 
     async def _document(
-        self, pg: Any, ledger: Ledger, period: str, formula: Formula, form: int, earlier: Sequence[Publication]
+        self,
+        pg: Any,
+        ledger: Ledger,
+        period: str,
+        formula: Formula,
+        incentive: Formula | None,
+        form: int,
+        earlier: Sequence[Publication],
     ) -> Document:
         platform = self.database.platform
         documents = [one.document for one in earlier]
@@ -258,6 +271,7 @@ class Publisher:
             platform,
             period,
             formula,
+            incentive,
             await repository.totals(pg, ledger.facts, platform, period),
             await repository.unit_facts(pg, ledger.facts, platform),
             corrections,
@@ -291,6 +305,11 @@ class Publisher:
         async with self.database.read() as pg:
             kept = await publications(pg, LEDGER, self.database.platform)
         return {"publications_changed": sum(digest_of(one.body) != one.digest for one in kept)}
+
+
+def _announced(formula: ScoreFormula) -> Formula:
+    told = msgspec.structs.asdict(formula)
+    return Formula(**told | {"purpose": Purpose(told["purpose"])})
 
 
 _COLUMNS = "period, position, formula, digest, body, published_at, published_by"

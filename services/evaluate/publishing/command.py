@@ -12,8 +12,8 @@ from pathlib import Path
 from rich.console import Console
 
 from services.evaluate.bootstrap import publisher_of
-from services.evaluate.feed import FileFeed
-from services.evaluate.ledger import position_of
+from services.evaluate.publishing.feed import FileFeed
+from services.evaluate.publishing.ledger import position_of
 from services.evaluate.tables import LEDGER
 from shared.clock import SystemClock
 from shared.db.database import Database

@@ -8,7 +8,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from services.evaluate import facts
-from services.evaluate.feed import Feed, ahead
+from services.evaluate.publishing.feed import Feed, ahead
 from services.evaluate.tables import Ledger
 from shared.db.database import Database
 from shared.errors import Problem
@@ -79,6 +79,7 @@ async def _count(
         await facts.keep_ratings(uow.pg, ledger.facts, by_topic.get("feedback.ratings.v1", []), zone)
         await facts.keep_orders(uow.pg, ledger.facts, by_topic.get("dispatch.work-orders.v1", []), zone)
         await facts.keep_clocks(uow.pg, ledger.facts, by_topic.get("sla.clocks.v1", []))
+        await facts.keep_labels(uow.pg, ledger.facts, by_topic.get("classify.labels.v1", []))
         await uow.pg.execute(
             f"UPDATE {ledger.reading.fullname} SET position = $2 WHERE platform = $1", database.platform, reached
         )
@@ -86,14 +87,6 @@ async def _count(
 
 async def clear(database: Database, ledger: Ledger) -> None:
     """Forget what was read."""
-    tables = (
-        ledger.reading,
-        ledger.publications,
-        ledger.facts.cases,
-        ledger.facts.moves,
-        ledger.facts.late_rounds,
-        ledger.facts.repeats,
-        ledger.facts.units,
-    )
+    tables = (ledger.reading, ledger.publications, *ledger.facts.all)
     async with database.transaction() as uow:
         await uow.pg.execute(f"TRUNCATE {', '.join(table.fullname for table in tables)}")

@@ -10,37 +10,54 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from decimal import Decimal
 from typing import Any, Final
 
 import orjson
 
-from services.evaluate.domain import RATES, Counts, Level, group_of, quotient, rounded, sides, wilson
-from services.evaluate.formula import Formula, score
+from services.evaluate.domain import Counts, Level, group_of, quotient, rounded, sides, wilson
+from services.evaluate.formula import Formula, Purpose, score
 from services.evaluate.standings import Standing, ranking
 
-FORMATS: Final[Mapping[int, tuple[str, ...]]] = {
-    1: (
-        "closed",
-        "asked",
-        "contacted",
-        "solved",
-        "answered",
-        "satisfied",
-        "second_handled",
-        "excluded",
-        "false_completions_suspected",
-        "completed",
-        "late",
-        "dispatched",
-        "returned",
-        "shirked",
-        "repeats",
-    )
+_FIRST_COUNTS = (
+    "closed",
+    "asked",
+    "contacted",
+    "solved",
+    "answered",
+    "satisfied",
+    "second_handled",
+    "excluded",
+    "false_completions_suspected",
+    "completed",
+    "late",
+    "dispatched",
+    "returned",
+    "shirked",
+    "repeats",
+)
+_FIRST_RATES = ("response", "solution", "satisfaction", "second_handling", "on_time", "return", "repeat")
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """What the documents of a release hold."""
+
+    counts: tuple[str, ...]
+    rates: tuple[str, ...]
+    incentives: bool
+
+
+FORMATS: Final[Mapping[int, Format]] = {
+    1: Format(_FIRST_COUNTS, _FIRST_RATES, incentives=False),
+    2: Format(
+        (*_FIRST_COUNTS, "tagged", "tags_judged", "tags_right"),
+        (*_FIRST_RATES, "tag_coverage", "tag_accuracy"),
+        incentives=True,
+    ),
 }
-"""format → the counts that its documents have. A release that counts more adds a format: a month is rebuilt in the one
-in which it was published"""
+"""A release that counts more adds a format: a month is rebuilt in the one in which it was published"""
 FORMAT: Final = max(FORMATS)
 Document = dict[str, Any]
 
@@ -73,17 +90,18 @@ def document_of(
     platform: str,
     period: str,
     formula: Formula,
+    incentive: Formula | None,
     by_unit: Mapping[str, Counts],
     units: Mapping[str, tuple[str, str]],
     corrections: Sequence[Mapping[str, Any]],
     form: int = FORMAT,
 ) -> Document:
-    """The snapshot of a month in one of the `FORMATS`."""
-    return {
+    """The snapshot of a month in one of the `FORMATS`; `incentive` for those that have incentives."""
+    found: Document = {
         "format": form,
         "platform": platform,
         "period": period,
-        "formula": formula_facts(formula),
+        "formula": _formula(formula),
         "levels": {
             level.value: [
                 _line(
@@ -95,11 +113,23 @@ def document_of(
         },
         "corrections": list(corrections),
     }
+    if FORMATS[form].incentives and incentive is not None:
+        lines = [
+            {"id": standing.name, "rank": standing.rank, "score": _text(standing.score)}
+            for standing in ranking(by_unit, incentive)
+        ]
+        found["incentives"] = {"formula": _formula(incentive), "units": lines}
+    return found
 
 
 def formula_facts(formula: Formula) -> dict[str, Any]:
-    """A version of the score as JSON."""
+    """A version of a formula as JSON."""
     return asdict(formula)
+
+
+def _formula(formula: Formula) -> dict[str, Any]:
+    """As documents of every format have it, where its place says what it computes."""
+    return {name: value for name, value in formula_facts(formula).items() if name != "purpose"}
 
 
 def _line(form: int, standing: Standing, where: tuple[str, str]) -> Document:
@@ -109,8 +139,8 @@ def _line(form: int, standing: Standing, where: tuple[str, str]) -> Document:
         "region_code": where[1],
         "rank": standing.rank,
         "score": _text(standing.score),
-        "counts": {name: getattr(standing.counts, name) for name in FORMATS[form]},
-        "rates": {rate: rate_of(standing.counts, rate) for rate in RATES},
+        "counts": {name: getattr(standing.counts, name) for name in FORMATS[form].counts},
+        "rates": {rate: rate_of(standing.counts, rate) for rate in FORMATS[form].rates},
     }
 
 
@@ -143,6 +173,21 @@ def standings_of(document: Document, level: Level) -> list[Standing]:
     ]
 
 
+def incentives_of(document: Document) -> tuple[Formula, list[Standing]] | None:
+    """The formula and the published incentives of the units, best first; None in a format without them."""
+    found = document.get("incentives")
+    if found is None:
+        return None
+    counts = counts_of(document)
+    lines = [
+        Standing(
+            line["id"], counts[line["id"]], None if line["score"] is None else Decimal(line["score"]), line["rank"]
+        )
+        for line in found["units"]
+    ]
+    return Formula(**found["formula"], purpose=Purpose.INCENTIVE), lines
+
+
 def counts_of(document: Document) -> dict[str, Counts]:
     """The published counts by unit."""
     return {line["id"]: Counts(**line["counts"]) for line in document["levels"][Level.UNIT.value]}
@@ -171,7 +216,7 @@ def corrections_of(of: Document, said: Mapping[str, Counts], now: Mapping[str, C
     found: list[dict[str, Any]] = []
     for unit in sorted(said.keys() | now.keys()):
         before, after = said.get(unit, Counts()), now.get(unit, Counts())
-        names = FORMATS[of["format"]]
+        names = FORMATS[of["format"]].counts
         differing = [name for name in names if getattr(after, name) != getattr(before, name)]
         if not differing:
             continue

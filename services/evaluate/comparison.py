@@ -15,7 +15,7 @@ from services.evaluate.standings import Standing, last_tenth, race, reasons
 
 
 @dataclass(frozen=True)
-class Review:
+class Comparison:
     """`now` and `before` are the rankings of two months that follow each other; `formula` is that of `now`."""
 
     level: Level
