@@ -104,8 +104,8 @@ feed: $(LOCAL)  ## send another platform's export through the running hub: file=
 seed: $(LOCAL)  ## write a history of N invented cases into the running hub: n=N [seed=1] [months=12] [journal=MONTHS] [force=yes]
 	@$(call need,n)$(PY) -m tools.seed n='$(n)' $(if $(seed),seed='$(seed)') $(if $(months),months='$(months)') $(if $(journal),journal='$(journal)') $(if $(force),force='$(force)')
 
-train: $(LOCAL)  ## train a classifier: data=F text=COL label=COL [date=COL since=DAY until=DAY] [min_count=N] [config=fast|best] [corrections=F] out=DIR
-	@$(call need,data text label out)$(PY) -m tools.train --data '$(data)' --text '$(text)' --label '$(label)' $(if $(date),--date '$(date)') $(if $(since),--since '$(since)') $(if $(until),--until '$(until)') $(if $(corrections),--corrections '$(corrections)') $(if $(min_count),--min-count '$(min_count)') $(if $(config),--config '$(config)') --out '$(out)'
+train: $(LOCAL)  ## train a classifier: data=F text=COL label=COL [date=COL since=DAY until=DAY] [min_count=N] [config=fast|best] [tags=COL] [corrections=F] out=DIR
+	@$(call need,data text label out)$(PY) -m tools.train --data '$(data)' --text '$(text)' --label '$(label)' $(if $(date),--date '$(date)') $(if $(since),--since '$(since)') $(if $(until),--until '$(until)') $(if $(tags),--tags '$(tags)') $(if $(corrections),--corrections '$(corrections)') $(if $(min_count),--min-count '$(min_count)') $(if $(config),--config '$(config)') --out '$(out)'
 
 evaluate: $(LOCAL)  ## measure one: model=DIR data=F text=COL label=COL [date=COL since=DAY until=DAY] predictions=OUT
 	@$(call need,model data text label predictions)$(PY) -m tools.evaluate --model '$(model)' --data '$(data)' --text '$(text)' --label '$(label)' $(if $(date),--date '$(date)') $(if $(since),--since '$(since)') $(if $(until),--until '$(until)') --predictions '$(predictions)'

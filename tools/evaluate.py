@@ -36,7 +36,7 @@ def main(
     """Evaluate a model."""
     try:
         window = {"until": until.date() if until else None, "since": since.date() if since else None}
-        examples = read_examples(data, Columns(text, label, date_column, **window))
+        examples = read_examples(data, Columns(text, label, date_column, until=window["until"], since=window["since"]))
         classifier, _ = load(model)
     except (DatasetError, ModelFolderError) as error:
         console.print(f"[red]Cannot evaluate:[/red] {error}")

@@ -42,6 +42,9 @@ def main(
     corrections: Annotated[
         Path | None, typer.Option(help="what persons decided, as `python -m services.classify corrections` writes it")
     ] = None,
+    tags: Annotated[
+        str | None, typer.Option(help="column with the tags that a person set (a list, or with | between)")
+    ] = None,
     ridge: Annotated[
         float | None, typer.Option(min=0.01, help="how much the fit is held back; by texts a label")
     ] = None,
@@ -59,9 +62,11 @@ def main(
     began = time.monotonic()
     try:
         window = {"until": until.date() if until else None, "since": since.date() if since else None}
-        everything = read_examples(data, Columns(text, label, date_column, **window))
+        everything = read_examples(data, Columns(text, label, date_column, tags=tags, **window))
         if corrections is not None:
-            everything = corrected(everything, read_examples(corrections, Columns("text", "label", "date", **window)))
+            everything = corrected(
+                everything, read_examples(corrections, Columns("text", "label", "date", tags="tags", **window))
+            )
         examples = with_enough(everything, min_count)
         sample = sample_of(examples, everything)
         if config not in get_args(Configuration):
@@ -102,7 +107,8 @@ def main(
     console.print(
         f"{saved.version}: {facts['texts']} texts, {facts['labels']} labels, {facts['features']} n-grams, "
         f"configuration {facts['options']['configuration']}, "
-        f"held-out accuracy {facts['held_out']['accuracy']}, {time.monotonic() - began:.0f} s → {out}"
+        f"{len(facts['tags'])} tags, held-out accuracy {facts['held_out']['accuracy']}, "
+        f"{time.monotonic() - began:.0f} s → {out}"
     )
 
 
@@ -119,7 +125,8 @@ def sample_of(examples: list[Example], everything: list[Example]) -> Sample:
     group_of: dict[str, int] = {}
     group = np.array([group_of.setdefault(example.text, len(group_of)) for example in examples], dtype=np.int64)
     texts, labels = [example.text for example in examples], [example.label for example in examples]
-    return Sample(texts, labels, age, group, strangers)
+    tags = [example.tags for example in examples]
+    return Sample(texts, labels, age, group, strangers, tags if any(one is not None for one in tags) else ())
 
 
 def corrected(examples: list[Example], decisions: list[Example]) -> list[Example]:
@@ -137,6 +144,8 @@ def version_of(name: str, examples: list[Example]) -> str:
     digest = hashlib.sha256()
     for example in examples:
         digest.update(f"{example.label}\0{example.text}\0".encode("utf-8", "surrogatepass"))
+        if example.tags is not None:
+            digest.update("|".join(sorted(example.tags)).encode("utf-8", "surrogatepass"))
     return f"{name}-{digest.hexdigest()[:8]}"
 
 

@@ -14,8 +14,8 @@ from shared.db.database import Database
 
 
 async def write_corrections(database: Database, out: Path, library: Library) -> int:
-    """Write one JSON object a reviewed appeal, `{text, label, date}`; returns how many. The texts are redacted ones,
-    the labels codes of the catalogue in force; what has no code there is left out."""
+    """Write one JSON object a reviewed appeal, `{text, label, date, tags}`; returns how many. The texts are redacted
+    ones, the labels codes of the catalogue in force; what has no code there is left out."""
     part = out.with_name(out.name + ".part")
     count = 0
     async with database.transaction() as uow:
@@ -24,9 +24,9 @@ async def write_corrections(database: Database, out: Path, library: Library) -> 
         with part.open("w", encoding="utf-8") as stream:
             rows = uow.pg.cursor(
                 "SELECT title, text, matter, received_at,"
-                " coalesce(catalogue_version, label::json->>'catalogue_version') AS version"
-                f" FROM {labels.fullname} l WHERE EXISTS"
-                f" (SELECT 1 FROM {reviews.fullname} r WHERE r.appeal_id = l.appeal_id) ORDER BY appeal_id"
+                " coalesce(catalogue_version, label::json->>'catalogue_version') AS version, r.tags_after"
+                f" FROM {labels.fullname} l JOIN LATERAL (SELECT tags_after FROM {reviews.fullname} r"
+                " WHERE r.appeal_id = l.appeal_id ORDER BY sequence DESC LIMIT 1) r ON true ORDER BY appeal_id"
             )
             async for row in rows:
                 if row["version"] not in codes:
@@ -36,7 +36,8 @@ async def write_corrections(database: Database, out: Path, library: Library) -> 
                 if label is None:
                     continue
                 day = row["received_at"].astimezone(ZONE).date().isoformat()
-                line = {"text": Case(row["title"], row["text"]).words, "label": label, "date": day}
+                words = Case(row["title"], row["text"]).words
+                line = {"text": words, "label": label, "date": day, "tags": sorted(row["tags_after"])}
                 stream.write(json.dumps(line, ensure_ascii=False) + "\n")
                 count += 1
     part.replace(out)

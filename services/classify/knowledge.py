@@ -25,6 +25,7 @@ from services.classify.models.linear import LinearClassifier
 from services.classify.models.protocol import Classifier
 from services.classify.models.renamed import Renamed
 from services.classify.models.rules import rules_classifier
+from services.classify.models.tag_heads import TagHeads
 from services.classify.settings import REMEMBERED
 from services.classify.tag_care import rows as tag_rows
 from services.classify.tagger import DictionaryTagger
@@ -55,6 +56,7 @@ class Knowledge:
     trouble: str | None
     lowered: frozenset[str] = frozenset()
     model: Classifier | None = None
+    tag_heads: TagHeads | None = None
     memory: Index = field(default_factory=lambda: Index(0))
     renamed: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
@@ -247,6 +249,7 @@ class Library:
             trouble=trouble,
             lowered=lowered,
             model=model,
+            tag_heads=loaded.tags if loaded is not None else None,
             memory=self._memory,
             renamed={version: {**_renamed(other, catalogue), **mapped} for version, (other, mapped) in renamed.items()},
         )

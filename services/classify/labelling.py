@@ -14,6 +14,8 @@ from services.classify.domain.same_event import keys
 from services.classify.domain.similarity import sketch
 from services.classify.knowledge import Knowledge
 from services.classify.models.chain import Prediction
+from services.classify.models.tag_heads import Said
+from services.classify.tagger import with_learnt
 from shared.events.catalog import labels as catalog
 
 _KINDS: frozenset[str] = frozenset(Kind)
@@ -57,8 +59,11 @@ def label_all(
     words = [case.words for case in cases]
     chain = knowledge.chain
     predictions = chain.by_rules(words) if by_rules else chain.classify(words)
+    said: Sequence[Said | None] = [None] * len(words)
+    if knowledge.tag_heads is not None and not by_rules:
+        said = knowledge.tag_heads.say(words)
     found = []
-    for case, text, prediction in zip(cases, words, predictions, strict=True):
+    for case, text, prediction, of_tags in zip(cases, words, predictions, said, strict=True):
         drawn = sketch(case.text)
         recollection = None
         known = knowledge.remembered(drawn)
@@ -73,18 +78,22 @@ def label_all(
             )
             if recollection is not None:
                 prediction = replace(prediction, candidates=candidates, version=prediction.version + MEMORY)
-        label = _label(case, text, prediction, knowledge, threshold, now)
+        at = case.happened_at or now
+        tags = knowledge.tagger.tags_of(text, at)
+        if of_tags is not None:
+            tags = with_learnt(tags, of_tags, knowledge.tags, at)
+        label = _label(case, text, prediction, tags, knowledge, threshold)
         found.append(Labelled(label, recollection, drawn, keys(case.text, drawn)))
     return found
 
 
 def _label(
-    case: Case, words: str, prediction: Prediction, knowledge: Knowledge, threshold: float, now: datetime
+    case: Case, words: str, prediction: Prediction, tags: tuple[Tag, ...], knowledge: Knowledge, threshold: float
 ) -> Label:
     return decide(
         words,
         prediction.candidates,
-        knowledge.tagger.tags_of(words, case.happened_at or now),
+        tags,
         catalogue=knowledge.catalogue,
         threshold=threshold,
         model=prediction.version,

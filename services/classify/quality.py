@@ -1,4 +1,4 @@
-"""How good the labels are, as persons show who review them: by model, matter and month.
+"""How good the labels are, as persons show who review them: by model, matter, unit and month.
 
 Only the first decision about a label judges what made it: later ones are changes of mind. Persons mostly see the cases
 that the model was unsure of, so these accuracies are lower than over all cases; compare them with the mean probability
@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from services.classify.knowledge import Knowledge
-from services.classify.tables import advice, label_counts, reviews, second_opinions
+from services.classify.tables import advice, appeal_units, label_counts, labels, reviews, second_opinions
 
 BINS = 10
 """of the probability, for the calibration"""
@@ -44,6 +44,21 @@ async def figures(pg: Any, now: datetime, days: int, knowledge: Knowledge) -> di
         f" FROM {reviews.fullname} WHERE at >= $1 AND sequence = 2 GROUP BY 1, 2",
         since,
     )
+    of_units = await pg.fetch(
+        "SELECT coalesce(u.unit, '') AS unit, count(*) AS labelled,"
+        " count(*) FILTER (WHERE l.review_reason IS NOT NULL) AS in_review,"
+        " count(*) FILTER (WHERE l.degraded) AS degraded, count(*) FILTER (WHERE l.\"class\" = 'urgent') AS urgent"
+        f" FROM {labels.fullname} l LEFT JOIN {appeal_units.fullname} u USING (appeal_id) WHERE l.received_at >= $1"
+        " GROUP BY 1 ORDER BY 1",
+        since,
+    )
+    judged_of_units = await pg.fetch(
+        f"SELECT coalesce(u.unit, '') AS unit, least(floor(probability * {BINS}), {BINS - 1})::int AS bin,"
+        " count(*) AS reviewed, count(*) FILTER (WHERE matter_before = matter_after) AS confirmed,"
+        f" sum(probability)::float8 AS promised FROM {reviews.fullname} r"
+        f" LEFT JOIN {appeal_units.fullname} u USING (appeal_id) WHERE r.at >= $1 AND r.sequence = 2 GROUP BY 1, 2",
+        since,
+    )
     agreed = await pg.fetchrow(
         "SELECT count(*) AS pairs, count(*) FILTER (WHERE matter = first_matter) AS agreed"
         f" FROM {second_opinions.fullname} WHERE actor IS NOT NULL AND at >= $1",
@@ -59,6 +74,7 @@ async def figures(pg: Any, now: datetime, days: int, knowledge: Knowledge) -> di
         "days": days,
         "models": by_model(counted, judged),
         "matters": by_matter(judged, knowledge),
+        "units": by_unit(of_units, judged_of_units),
         "months": by_month(counted, judged, decided),
         "agreement": {**dict(agreed), "share": _share(agreed["agreed"], agreed["pairs"])},
         "advice": [dict(row) for row in advised],
@@ -84,6 +100,16 @@ def by_matter(judged: Sequence[Row], knowledge: Knowledge) -> list[dict[str, Any
     for (model, code), rows in groups.items():
         matter = knowledge.catalogue.get(code)
         found.append({"model": model, "matter": code, "name": matter.name if matter else None, **_judged(rows)})
+    return found
+
+
+def by_unit(counted: Sequence[Row], judged: Sequence[Row]) -> list[dict[str, Any]]:
+    """Counts, coverage, accuracy and calibration of the appeals that each unit got last (empty: none yet)."""
+    found = []
+    for unit in sorted({row["unit"] for row in (*counted, *judged)}):
+        mine = [row for row in judged if row["unit"] == unit]
+        counts = _of([row for row in counted if row["unit"] == unit], mine)
+        found.append({"unit": unit, **counts, "ece": _ece(mine)})
     return found
 
 

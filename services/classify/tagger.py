@@ -1,13 +1,16 @@
-"""Tags by dictionary: every word of every tag is looked for in one pass over the text (Aho and Corasick 1975)."""
+"""Tags by dictionary: every word of every tag is looked for in one pass over the text (Aho and Corasick 1975); and with
+what the model learnt of tags from persons' decisions."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
 
 import ahocorasick
 
 from services.classify.domain.labels import Tag, TagDefinition, TagSource
+from services.classify.models.tag_heads import Said
 
 _ONE_WORD = 0.8
 _MORE_WORDS = 0.95
@@ -49,3 +52,18 @@ class DictionaryTagger:
             for code, definition in self._definitions.items()
             if code in found and definition.holds(at)
         )
+
+
+def with_learnt(
+    tags: tuple[Tag, ...], said: Said, definitions: Mapping[str, TagDefinition], at: datetime
+) -> tuple[Tag, ...]:
+    """The dictionary's `tags`, each as sure as persons have confirmed such tags where that was learnt, and those that
+    only the model sets: tags of the dictionary in force that hold `at`."""
+    known = [replace(tag, confidence=said.probability.get(tag.code, tag.confidence)) for tag in tags]
+    have = {tag.code for tag in tags}
+    learnt = [
+        Tag(code, definitions[code].family, said.probability[code], TagSource.MODEL, words)
+        for code, words in said.found.items()
+        if code not in have and code in definitions and definitions[code].holds(at)
+    ]
+    return (*known, *learnt)

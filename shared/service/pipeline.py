@@ -45,7 +45,7 @@ async def backlog(connection: Any, transport: Transport, now: datetime, schemas:
         )
     )
     # the cheapest that tells most comes first: what comes after an answer is not looked at
-    state = await connection.fetchval(
+    state: str | None = await connection.fetchval(
         f"SELECT coalesce({unread}, CASE WHEN {outbox} THEN 'outbox rows to send' WHEN {due} THEN 'due timers' END)",
         now,
     )

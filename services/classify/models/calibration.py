@@ -62,7 +62,7 @@ class Calibrator:
             low, high = np.array(self.bounds).T
             record = np.array(self.record)[place[:, 0]]
             design = np.clip(facts(best, probability, known, record), low, high)
-            right = _logistic(design @ np.array(self.coefficients))
+            right = logistic(design @ np.array(self.coefficients))
             rest = np.maximum(1 - probability[:, :1], 1e-9)
             probability[:, 1:] = np.minimum(probability[:, 1:] / rest * (1 - right[:, None]), right[:, None])
             probability[:, 0] = right
@@ -141,13 +141,13 @@ def fit_calibrator(scores: npt.NDArray[Any], truth: npt.NDArray[np.int64], known
     design = facts(np.take_along_axis(scores, ranking.place, axis=1), ranking.probability, known, record_of_others)
     return Calibrator(
         plain.temperature,
-        tuple(float(one) for one in _fit_logistic(design, hit)),
+        tuple(float(one) for one in fit_logistic(design, hit)),
         tuple(zip(design.min(axis=0).tolist(), design.max(axis=0).tolist(), strict=True)),
         tuple(record.tolist()),
     )
 
 
-def _fit_logistic(design: Array, hit: Array, ridge: float = 1.0) -> Array:
+def fit_logistic(design: Array, hit: Array, ridge: float = 1.0) -> Array:
     """Ridge logistic regression on scaled columns; all coefficients but the constant (last) are ≥ 0."""
     from scipy.optimize import minimize  # only training needs it
 
@@ -158,7 +158,7 @@ def _fit_logistic(design: Array, hit: Array, ridge: float = 1.0) -> Array:
     penalty[-1] = 0.0
 
     def loss(weights: Array) -> tuple[float, Array]:
-        guess = np.clip(_logistic(scaled @ weights), 1e-12, 1 - 1e-12)
+        guess = np.clip(logistic(scaled @ weights), 1e-12, 1 - 1e-12)
         cost = -(hit * np.log(guess) + (1 - hit) * np.log(1 - guess)).sum() + 0.5 * float(penalty @ weights**2)
         return float(cost), scaled.T @ (guess - hit) + penalty * weights
 
@@ -173,6 +173,6 @@ def _log_odds(share: Array) -> Array:
     return odds
 
 
-def _logistic(value: Array) -> Array:
+def logistic(value: Array) -> Array:
     probability: Array = 1 / (1 + np.exp(-np.clip(value, -30, 30)))
     return probability

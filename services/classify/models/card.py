@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
@@ -25,7 +25,20 @@ probability and the words that decided. A person decides below the city's thresh
 **On the held-out texts** (by the model without them): accuracy {held_out.get("accuracy")},
 top-3 {held_out.get("top3")}. Evaluate it on your own recent cases before use: `make evaluate`.
 
+**Tags.** {_tags(training.get("tags", []))}
+
 **Limits.** It knows only the labels and the wording of its texts; a new label needs examples, and a place or a season
 that it never saw makes it unsure. It reads the first 4,000 characters. It must not decide alone about danger: safety
 words do.
 """
+
+
+def _tags(heads: Sequence[Mapping[str, Any]]) -> str:
+    if not heads:
+        return "It has learnt none: too few texts that a person tagged, or none that it sets precisely."
+    rows = "\n".join(f"| {one['tag']} | {one['texts']} | {one['precision']} | {one['recall']} |" for one in heads)
+    return f"""Set where at least eight of ten were right on texts that the fit had not seen:
+
+| tag | texts | precision | recall |
+|---|---|---|---|
+{rows}"""

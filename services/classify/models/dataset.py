@@ -27,18 +27,22 @@ class Example:
     text: str
     label: str
     day: date | None
+    tags: frozenset[str] | None = None
+    """None: nobody tagged it"""
 
 
 @dataclass(frozen=True, slots=True)
 class Columns:
     """Which columns to read, and the window: `until` exclusive, `since` inclusive (api.md, Make targets). `text` and
-    `label` may name several columns with commas between: their texts become one, their labels a path."""
+    `label` may name several columns with commas between: their texts become one, their labels a path. `tags` names a
+    column with the tags that a person set: a list, or text with `|` between; empty where nobody looked."""
 
     text: str
     label: str
     day: str | None = None
     until: date | None = None
     since: date | None = None
+    tags: str | None = None
 
     def __post_init__(self) -> None:
         if (self.until or self.since) and self.day is None:
@@ -50,7 +54,7 @@ def read_examples(path: Path, columns: Columns) -> list[Example]:
     examples = []
     for row, record in enumerate(_records(path)):
         texts, labels = _named(columns.text, record), _named(columns.label, record)
-        missing = [name for name in (*texts, *labels, columns.day) if name and name not in record]
+        missing = [name for name in (*texts, *labels, columns.day, columns.tags) if name and name not in record]
         if missing:
             has = ", ".join(str(name) for name in list(record)[:20])
             raise DatasetError(f"row {row}: no column {missing[0]!r}; the file has {has}")
@@ -66,7 +70,8 @@ def read_examples(path: Path, columns: Columns) -> list[Example]:
             if (columns.until and day >= columns.until) or (columns.since and day < columns.since):
                 continue
         if text.strip() and label:
-            examples.append(Example(row, text, label, day))
+            tags = _tags(record.get(columns.tags)) if columns.tags else None
+            examples.append(Example(row, text, label, day, tags))
     if not examples:
         raise DatasetError("no row left: check the file, the column names and the dates")
     return examples
@@ -76,6 +81,12 @@ def with_enough(examples: list[Example], min_count: int) -> list[Example]:
     """Only the labels that have at least `min_count` examples."""
     counts = Counter(example.label for example in examples)
     return [example for example in examples if counts[example.label] >= min_count]
+
+
+def _tags(value: Any) -> frozenset[str] | None:
+    if value is None or value == "":
+        return None
+    return frozenset(str(one).strip() for one in (value if isinstance(value, list) else str(value).split("|"))) - {""}
 
 
 def _named(columns: str, record: Mapping[str, Any]) -> list[str]:

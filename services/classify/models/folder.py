@@ -23,6 +23,7 @@ from services.classify.models.features import Vocabulary
 from services.classify.models.linear import LinearClassifier
 from services.classify.models.meaning import Meaning
 from services.classify.models.schooling import Schooling
+from services.classify.models.tag_heads import TagHeads, heads_from
 
 FORMAT = 3
 """formats 1 (words alone) and 2 (it was not kept what was learnt) are still read"""
@@ -31,6 +32,8 @@ MAX_BYTES = 2 << 30
 MAX_LABELS = 20_000
 _MAX_JSON = 32 << 20
 _ARRAYS = {"keys": np.uint64, "idf": np.float32, "weights": np.float32, "bias": np.float32}
+_TAGS = {"tag_weights": np.float32, "tag_bias": np.float32}
+"""further arrays of a model that has learnt tags"""
 _SCHOOLING = {"seen": np.uint64, "held": np.uint64, "answered": np.int32}
 """further arrays of format 3"""
 _MEANING: dict[str, dict[str, Any]] = {
@@ -76,6 +79,7 @@ def save(
         "bias": model.bias,
         **_meaning_arrays(model.meaning),
         **_schooling_arrays(model.schooling),
+        **({"tag_weights": model.tags.weights, "tag_bias": model.tags.bias} if model.tags is not None else {}),
     }
     np.savez(buffer, **arrays)
     files = {"weights.npz": buffer.getvalue(), "MODEL_CARD.md": card.encode()}
@@ -89,6 +93,7 @@ def save(
         "orders": list(model.vocabulary.orders),
         "meaning": "" if model.meaning is None else "pieces" if model.meaning.axes is None else "encoder",
         "schooling": model.schooling is not None,
+        "tags": model.tags.to_json() if model.tags is not None else [],
         "encoder": encoder.ENCODER if model.meaning is not None else None,
         "calibration": model.calibrator.to_json(),
         "training": dict(training),
@@ -122,7 +127,12 @@ def load(folder: Path) -> tuple[LinearClassifier, ModelFacts]:
     if kind == "encoder" and body.get("encoder") != encoder.ENCODER:
         raise ModelFolderError(f"the model needs the encoder {body.get('encoder')!r}: train it again with this release")
     schooled = body.get("schooling") is True
-    arrays = _read_arrays(weights, {**_ARRAYS, **_MEANING[kind], **(_SCHOOLING if schooled else {})})
+    try:
+        heads = heads_from(body.get("tags", []))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelFolderError(f"the tags of model.json are damaged ({error}): train the model again") from error
+    further = {**_MEANING[kind], **(_SCHOOLING if schooled else {}), **(_TAGS if heads else {})}
+    arrays = _read_arrays(weights, {**_ARRAYS, **further})
     try:
         orders = tuple(int(order) for order in body["orders"])
         calibrator = Calibrator.from_json(body["calibration"])
@@ -142,6 +152,8 @@ def load(folder: Path) -> tuple[LinearClassifier, ModelFacts]:
     if schooled:
         held = len(arrays["held"])
         shapes |= {"seen": (arrays["seen"].size,), "held": (held,), "answered": (held,)}
+    if heads:
+        shapes |= {"tag_weights": (features, len(heads)), "tag_bias": (len(heads),)}
     for name, shape in shapes.items():
         if arrays[name].shape != shape:
             raise ModelFolderError(f"array {name} has shape {arrays[name].shape}, needs {shape}: train the model again")
@@ -163,6 +175,7 @@ def load(folder: Path) -> tuple[LinearClassifier, ModelFacts]:
         calibrator,
         meaning=_meaning(kind, arrays),
         schooling=_schooling(arrays, labels) if schooled else None,
+        tags=TagHeads(heads, vocabulary, arrays["tag_weights"], arrays["tag_bias"]) if heads else None,
     )
     return model, facts
 

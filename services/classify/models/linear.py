@@ -14,6 +14,7 @@ from services.classify.models.evidence import deciding_words
 from services.classify.models.features import Floats, Vocabulary
 from services.classify.models.meaning import Meaning
 from services.classify.models.schooling import Schooling
+from services.classify.models.tag_heads import TagHeads
 
 _BATCH = 512
 
@@ -21,7 +22,7 @@ _BATCH = 512
 @dataclass(frozen=True, slots=True)
 class LinearClassifier:
     """`weights` is (features × labels) float32, `bias` has one number for each label; without `meaning` words decide
-    alone; without `schooling` it is unknown what was learnt."""
+    alone; without `schooling` it is unknown what was learnt; without `tags` no tag was."""
 
     version: str
     labels: tuple[str, ...]
@@ -32,6 +33,7 @@ class LinearClassifier:
     degraded: bool = False
     meaning: Meaning | None = None
     schooling: Schooling | None = None
+    tags: TagHeads | None = None
 
     def classify(self, texts: Sequence[str]) -> list[list[Candidate]]:
         answers: list[list[Candidate]] = []
@@ -74,4 +76,5 @@ class LinearClassifier:
             self.degraded,
             self.meaning.restrict(kept) if self.meaning is not None else None,
             self.schooling.restrict(kept, len(self.labels)) if self.schooling is not None else None,
+            self.tags,
         )

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from services.classify.models import encoder, ridge
+from services.classify.models import encoder, ridge, tag_heads
 from services.classify.models.calibration import Calibrator, fit_calibrator
 from services.classify.models.features import Floats, Ints, Vocabulary
 from services.classify.models.linear import LinearClassifier
@@ -46,6 +46,7 @@ Configuration = Literal["words", "fast", "best"]
 MAX_CELLS = 50_000_000
 """Bound on features × labels (200 MB of float32): beyond it the least telling n-grams are dropped."""
 
+_TELLS_A_TAG = 1e-3
 _TELLS_ITSELF = 200
 """texts of a label from which on its name counts less; with twice as many it says nothing more"""
 _WORD = re.compile(r"[^\W\d_a-zA-Z]{2}|[a-zA-Z]{3}")
@@ -99,13 +100,15 @@ def quiet(stage: str, done: int, total: int) -> None:
 class Sample:
     """Labelled texts: `age_days` counts back from the newest text (all 0 without dates); `group` names texts that must
     not be split between fitting and calibration (say, copies of one call), -1 for texts on their own. `strangers` are
-    texts of labels too rare to learn, with their ages: they only tell how often no answer can be right."""
+    texts of labels too rare to learn, with their ages: they only tell how often no answer can be right. `tags` has the
+    tags of each text that somebody tagged, None for the others (empty: nobody tagged any)."""
 
     texts: Sequence[str]
     labels: Sequence[str]
     age_days: npt.NDArray[np.float64]
     group: npt.NDArray[np.int64]
     strangers: Sequence[tuple[str, float]] = ()
+    tags: Sequence[frozenset[str] | None] = ()
 
 
 def train(
@@ -161,11 +164,15 @@ def train(
     newest = slice(0, len(windows[0]))
     held_out = _held_out(calibrator, scores[newest], truth[windows[0]], encoded.known[windows[0]])
 
+    heads = tag_heads.fit(vocabulary, matrix, sample.tags, sample.group, options.seed) if sample.tags else None
     kept = _telling(final, vocabulary.idf, len(names))
+    if heads is not None:
+        kept |= np.abs(heads.weights).max(axis=1) * vocabulary.idf > _TELLS_A_TAG
+    spoken_for = vocabulary.restrict(kept)
     model = LinearClassifier(
         version,
         names,
-        vocabulary.restrict(kept),
+        spoken_for,
         np.ascontiguousarray(final[kept]),
         bias,
         calibrator,
@@ -175,6 +182,7 @@ def train(
             [sample.texts[place] for place in recent],
             np.argmax(scores, axis=1),
         ),
+        tags=heads.restrict(kept, spoken_for) if heads is not None else None,
     )
     facts = {
         "texts": len(sample.texts),
@@ -184,6 +192,7 @@ def train(
         "calibration_texts": len(recent) + len(strangers.known),
         "options": {**asdict(options), "configuration": ground.configuration},
         "held_out": held_out,
+        "tags": heads.to_json() if heads is not None else [],
     }
     shelf.clear()
     return model, facts

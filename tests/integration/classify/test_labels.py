@@ -250,14 +250,15 @@ async def queue(hub: Harness) -> set[str]:
 async def test_corrections_become_training_texts_without_personal_data(hub: Harness, tmp_path: Path) -> None:
     appeal_id = await receive(hub, VAGUE)
     await hub.settle()
-    for matter in ("13010201", "04010101"):
-        await hub.http.post(f"/v1/reviews/{appeal_id}", json={"matter": matter}, headers=hub.admin)
+    for matter, tags in (("13010201", []), ("04010101", ["time.night"])):
+        body = {"matter": matter, "tags": tags}
+        assert (await hub.http.post(f"/v1/reviews/{appeal_id}", json=body, headers=hub.admin)).status_code == 200
     out = tmp_path / "corrections.jsonl"
     library = Library(hub.settings.data_dir, ())
     count = await write_corrections(hub.runners["classify"].service.database, out, library)
     rows = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
     assert len(rows) == count
-    assert {"text": VAGUE, "label": "04010101", "date": "2026-11-02"} in rows
+    assert {"text": VAGUE, "label": "04010101", "date": "2026-11-02", "tags": ["time.night"]} in rows
 
 
 async def test_many_appeals_of_one_reporter_in_a_day_are_shown_to_a_person_and_handled(hub: Harness) -> None:

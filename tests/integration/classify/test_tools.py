@@ -9,10 +9,12 @@ import json
 import sys
 from pathlib import Path
 
+from services.classify.corrections import write_corrections
 from services.classify.grammar import Grammar
+from services.classify.knowledge import Library
 from shared.city import CITIES
 from shared.testing.harness import Harness
-from tests.integration.classify.sayings import LAMP, label
+from tests.integration.classify.sayings import LAMP, label, receive
 
 ROOT = Path(__file__).parents[3]
 
@@ -87,6 +89,41 @@ async def test_a_city_trains_judges_and_installs_its_own_model(server_url: str, 
         await hub.http.post(f"/v1/models/{version}/activate", headers=hub.admin)
         after = (await label(hub, LAMP)).data.after
         assert (after.model, after.matter.code) == (version, "02010201")
+
+
+async def test_a_tag_that_persons_set_is_learnt_and_then_set_by_the_model(server_url: str, tmp_path: Path) -> None:
+    data, decided = tmp_path / "cases.csv.gz", tmp_path / "corrections.jsonl"
+    write_cases(data)
+    sentences = Grammar.read(CITIES / "demo" / "grammar.yaml").sentences(5, seed=21)
+    roads = [one for one in sentences if one.code.startswith("02")][:40]
+    others = [one for one in sentences if one.code < "02"][:40]
+    async with Harness.fresh(server_url, "classify") as hub:
+        tag = {"code": "subject.way", "name": "道路", "family": "subject", "tier": "custom", "words": ["没有这个词"]}
+        assert (await hub.http.post("/v1/tags", json=tag, headers=hub.admin)).status_code in (200, 201)
+        for one in (*roads, *others):
+            appeal_id = await receive(hub, one.text)
+            await hub.settle()
+            body = {"matter": one.code, "tags": ["subject.way"] if one in roads else []}
+            answer = await hub.http.post(f"/v1/reviews/{appeal_id}", json=body, headers=hub.admin)
+            assert answer.status_code == 200, answer.text
+        library = Library(hub.settings.data_dir, ())
+        assert await write_corrections(hub.runners["classify"].service.database, decided, library) == 80
+        folder = hub.settings.data_dir / "models" / "tagging"
+        code, _, err = await run(
+            "tools.train",
+            *("--data", str(data), "--text", "words", "--label", "code", "--date", "day"),
+            *("--corrections", str(decided), "--config", "words", "--out", str(folder)),
+        )
+        assert code == 0, err
+        assert "| subject.way | 40 |" in (folder / "MODEL_CARD.md").read_text(encoding="utf-8")
+        made = await hub.http.post("/v1/models", json={"path": "models/tagging"}, headers=hub.admin)
+        why = {"force": True, "reason": "试用标签"}
+        address = f"/v1/models/{made.json()['version']}/activate"
+        assert (await hub.http.post(address, json=why, headers=hub.admin)).status_code == 200
+        (found,) = [tag for tag in (await label(hub, LAMP)).data.after.tags if tag.code == "subject.way"]
+        assert (found.source, found.name) == ("model", "道路")
+        assert found.confidence >= 0.5
+        assert found.evidence
 
 
 async def test_what_cannot_be_trained_or_judged_says_why(tmp_path: Path) -> None:

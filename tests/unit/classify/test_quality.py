@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.classify.quality import by_model, by_month
+from services.classify.quality import by_model, by_month, by_unit
 
 COUNTED = [
     {"model": "m", "month": "2026-09", "labelled": 100, "in_review": 40, "degraded": 0, "urgent": 3},
@@ -60,3 +60,14 @@ def test_without_a_review_nothing_is_claimed() -> None:
     assert (model["accuracy"], model["mean_probability"], model["calibration"]["ece"]) == (None, None, None)
     (month,) = by_month(COUNTED[:1], [], [])
     assert (month["coverage"], month["drift"]) == (0.6, None)
+
+
+def test_a_unit_has_its_coverage_accuracy_and_calibration_and_who_got_nothing_yet_is_named_empty() -> None:
+    counted = [
+        {"unit": "", "labelled": 4, "in_review": 4, "degraded": 0, "urgent": 0},
+        {"unit": "roads", "labelled": 50, "in_review": 10, "degraded": 0, "urgent": 1},
+    ]
+    reviewed = [{"unit": "roads", "bin": 7, "reviewed": 8, "confirmed": 6, "promised": 6.4}]
+    nobody, roads = by_unit(counted, reviewed)
+    assert (nobody["unit"], nobody["coverage"], nobody["accuracy"], nobody["ece"]) == ("", 0.0, None, None)
+    assert (roads["coverage"], roads["accuracy"], roads["ece"]) == (0.8, 0.75, 0.05)
