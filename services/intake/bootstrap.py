@@ -21,7 +21,7 @@ from services.intake.tables import PARTITIONED
 from services.intake.vault import Vault
 from shared import city, regions
 from shared.bus.records import Transport
-from shared.clock import Clock
+from shared.clock import ZONE, Clock
 from shared.db.database import Database
 from shared.db.months import Partitions
 from shared.http import local
@@ -37,17 +37,23 @@ def build(settings: Settings, clock: Clock, bus: Transport, database: Database) 
     """The only place where the parts of intake meet."""
     keys = Keys.load(settings.keys, make=settings.env == "local")
     vault = Vault(keys.vault, keys.current)
-    directory = regions.of_city(city.load(settings.city).folder, clock.now().date())
+    divisions = regions.CityDivisions(city.load(settings.city).folder, clock.now().astimezone(ZONE).date())
+    directory = divisions.present
     directory.resolve("", settings.platform)  # builds the resolver of the home platform before the first appeal
     intake = Intake(keys, vault.current)
     receiving: CommandQueue[Prepared] = CommandQueue(database, intake.receive, largest=api.CHUNK, waiting=20_000)
     cases: CommandQueue[CaseCommand] = CommandQueue(database, intake.handle)
     desk = Desk(settings.platform, keys, vault, directory)
-    learned = LearnedPlaces(database, directory, settings.platform, desk.use_regions)
     peers = Peers(settings)
     handovers = Handovers(peers, desk, Mirror(peers, keys, settings.url))
     finder = Finder(database, real_time=not settings.sim_clock)
     queries = Queries(database, keys, directory, settings.url, finder, handovers.mirror)
+
+    def use(present: regions.DivisionDirectory) -> None:
+        """From the next appeal and the next answer on."""
+        desk.regions = queries.regions = present
+
+    learned = LearnedPlaces(database, divisions, settings.platform, use)
     receiver = api.Receiver(desk, clock, receiving)
     router = api.router(receiver, cases, queries, vault, learned)
     letters: CommandQueue[Offer | Receipt] = CommandQueue(database, handovers.receive)

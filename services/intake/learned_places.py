@@ -17,12 +17,13 @@ from typing import Any
 
 from services.intake.domain.place_names import place_names
 from services.intake.tables import learned_places
+from shared.clock import ZONE
 from shared.db.database import Database
 from shared.db.months import first_key
 from shared.errors import Transient, not_found
 from shared.http.commands import Answer
 from shared.outbox.uow import Uow
-from shared.regions import DivisionDirectory
+from shared.regions import CityDivisions, DivisionDirectory
 
 log = logging.getLogger(__name__)
 
@@ -49,20 +50,20 @@ FROM {learned_places.fullname}"""
 
 
 class LearnedPlaces:
-    """`use` is called with the directory whenever what is in use has changed. `home` is the own platform's code."""
+    """`use` is called with the directory whenever names or divisions changed. `home` is the own platform's code."""
 
     def __init__(
         self,
         database: Database,
-        directory: DivisionDirectory,
+        divisions: CityDivisions,
         home: str,
         use: Callable[[DivisionDirectory], None],
     ) -> None:
         self.database = database
-        self.directory = directory
+        self.divisions = divisions
         self.home = home
         self._use = use
-        self._in_use: dict[str, str] = {}
+        self._in_use: tuple[DivisionDirectory, dict[str, str]] = (divisions.present, {})
 
     async def run(self) -> None:
         """Learn and follow, for ever: what a person took out of use is out everywhere within half a minute."""
@@ -96,14 +97,15 @@ class LearnedPlaces:
             return len(rows)
 
     async def follow(self) -> None:
-        """Use what the table says now."""
+        """Use what the table and the city's list of divisions say now."""
         async with self.database.read() as pg:
             rows = await self.listed(pg, None, 2 * KEPT)
         names = {row["name"]: row["county"] for row in rows if _in_use(row)}
-        if names != self._in_use:
-            directory = self.directory.with_names(names)
+        divisions = await asyncio.to_thread(self.divisions.on, self.database.clock.now().astimezone(ZONE).date())
+        if (divisions, names) != self._in_use:
+            directory = divisions.with_names(names)
             await asyncio.to_thread(directory.resolve, "", self.home)
-            self._in_use = names
+            self._in_use = (divisions, names)
             self._use(directory)
 
     async def decide(self, name: str, state: str, actor: str, uow: Uow) -> Answer:
@@ -122,7 +124,7 @@ class LearnedPlaces:
 
     def answer(self, row: Any) -> Answer:
         """A name as the API shows it; `in_use` by the rule, unless a person refused it."""
-        county = self.directory.get(row["county"])
+        county = self.divisions.present.get(row["county"])
         return {
             "name": row["name"],
             "region_code": row["county"],
@@ -142,9 +144,10 @@ class LearnedPlaces:
 
     def _county(self, code: str) -> str | None:
         """The district of a region of the own platform."""
-        chain: Iterable[str] = (code, *self.directory.ancestors(code))
-        county = next((one for one in chain if (region := self.directory.get(one)) and region.level == 3), None)
-        return county if county and self.directory.is_within(county, self.home) else None
+        regions = self.divisions.present
+        chain: Iterable[str] = (code, *regions.ancestors(code))
+        county = next((one for one in chain if (region := regions.get(one)) and region.level == 3), None)
+        return county if county and regions.is_within(county, self.home) else None
 
 
 def _in_use(row: Any) -> bool:

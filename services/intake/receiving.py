@@ -84,10 +84,6 @@ class Desk:
         self.vault = vault
         self.regions = regions
 
-    def use_regions(self, regions: RegionDirectory) -> None:
-        """From the next appeal on."""
-        self.regions = regions
-
     def prepare(self, body: AppealBody, source_platform: str, actor: str, now: datetime) -> Prepared:
         """Redact, place, seal. Raises `Problem` 422 for what only the rules can see."""
         emergency = body.emergency_action

@@ -4,6 +4,26 @@
 (architecture.md, Plug-ins). Rules: domain.md, 'Regions, platforms, units'.
 """
 
-from shared.regions.directory import Change, DivisionDirectory, Place, Region, RegionDirectory, load, of_city, with_own
+from shared.regions.directory import (
+    Change,
+    CityDivisions,
+    DivisionDirectory,
+    Place,
+    Region,
+    RegionDirectory,
+    load,
+    of_city,
+    with_own,
+)
 
-__all__ = ["Change", "DivisionDirectory", "Place", "Region", "RegionDirectory", "load", "of_city", "with_own"]
+__all__ = [
+    "Change",
+    "CityDivisions",
+    "DivisionDirectory",
+    "Place",
+    "Region",
+    "RegionDirectory",
+    "load",
+    "of_city",
+    "with_own",
+]

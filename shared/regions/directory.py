@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import logging
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -15,7 +16,19 @@ from typing import Protocol
 
 from shared.regions.resolver import Place, PlaceResolver, Region
 
-__all__ = ["Change", "DivisionDirectory", "Place", "Region", "RegionDirectory", "load", "of_city", "with_own"]
+__all__ = [
+    "Change",
+    "CityDivisions",
+    "DivisionDirectory",
+    "Place",
+    "Region",
+    "RegionDirectory",
+    "load",
+    "of_city",
+    "with_own",
+]
+
+log = logging.getLogger(__name__)
 
 
 class RegionDirectory(Protocol):
@@ -165,6 +178,36 @@ def of_city(folder: Path, on: date) -> DivisionDirectory:
         return with_own(load(), own.read_text("utf-8-sig"), on)
     except ValueError as error:
         raise ValueError(f"{own}: {error}") from error
+
+
+class CityDivisions:
+    """The divisions of a city's folder as they hold today: read again when the day or its `regions.csv` has changed.
+
+    Raises ValueError at the start as `of_city` does; a file that is wrong later leaves the last sound one in use.
+    """
+
+    def __init__(self, folder: Path, on: date) -> None:
+        self.folder = folder
+        self._state = self._look(on)
+        self.present = of_city(folder, on)
+
+    def on(self, day: date) -> DivisionDirectory:
+        """The directory of `day`; the same object while nothing has changed."""
+        state = self._look(day)
+        if state != self._state:
+            self._state = state
+            try:
+                self.present = of_city(self.folder, day)
+            except (OSError, ValueError) as error:
+                log.error("the city's divisions cannot be read, the last ones stay", extra={"error": str(error)})
+        return self.present
+
+    def _look(self, day: date) -> tuple[date, int, int]:
+        try:
+            found = (self.folder / "regions.csv").stat()
+        except OSError:
+            return day, 0, 0
+        return day, found.st_mtime_ns, found.st_size
 
 
 OWN_COLUMNS = ("code", "name", "level", "parent", "lon", "lat", "valid_from", "valid_to", "became")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.regions import Change, DivisionDirectory, load, of_city, with_own
+from shared.regions import Change, CityDivisions, DivisionDirectory, load, of_city, with_own
 from shared.regions.directory import OWN_COLUMNS
 
 HOME = "460100"
@@ -78,3 +78,12 @@ def test_words_that_only_look_like_a_place_of_the_case_decide_nothing(text: str)
 def test_two_names_that_agree_place_a_question_too() -> None:
     place = load().resolve("咨询龙华区海垦街道的社保怎么办", HOME)
     assert (place.region_code, place.confidence >= 0.35) == ("460106005", True)
+
+
+def test_a_change_takes_effect_on_its_day_and_nothing_is_read_again_before(tmp_path: Path) -> None:
+    (tmp_path / "regions.csv").write_text(FILE, encoding="utf-8")
+    divisions = CityDivisions(tmp_path, date(2026, 3, 30))
+    spring = divisions.present
+    assert divisions.on(date(2026, 3, 30)) is spring
+    assert divisions.on(date(2026, 4, 1)).current("460106099") == "460106005"
+    assert spring.current("460106099") == "460106099"
