@@ -5,10 +5,12 @@ from pathlib import Path
 
 import chinese_calendar
 
-from services.feedback.api import router
+from services.feedback import scripts, signs
+from services.feedback.api import Desk, router
 from services.feedback.consumer import subscriptions
 from services.feedback.domain import CallingHours
 from services.feedback.handlers import EXPIRY, Handlers
+from shared import city
 from shared.bus.records import Transport
 from shared.clock import ZONE, Clock
 from shared.db.database import Database
@@ -29,13 +31,20 @@ def build(settings: Settings, clock: Clock, bus: Transport, database: Database) 
     """The service, ready to be run."""
     hours = CallingHours(ZONE)
     handlers = Handlers(hours, is_working_day)
-    commands = CommandQueue(database, handlers.on_commands)
+    desk = Desk(
+        handlers,
+        database,
+        clock,
+        scripts.load(city.load(settings.city).folder),
+        CommandQueue(database, handlers.on_commands),
+        CommandQueue(database, handlers.on_leases),
+    )
     return Service(
         name="feedback",
         database=database,
-        router=router(handlers, database, clock, commands),
+        router=router(desk),
         migrations=Path(__file__).parent / "migrations",
         subscriptions=subscriptions(handlers),
-        timers={EXPIRY: handlers.on_expiry},
+        timers={EXPIRY: handlers.on_expiry, signs.TIMER: handlers.signs.on_night},
         state=handlers,
     )

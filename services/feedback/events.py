@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from services.feedback.domain import AttemptOutcome, Completion, Fact, FactKind, Feedback, Round
+from services.feedback.domain import AttemptOutcome, Completion, Fact, FactKind, FalseCompletion, Feedback, Round
 from shared.events.catalog import ratings, work_orders
 
 
@@ -35,10 +35,17 @@ def _answer(asked: Round) -> ratings.Answer:
     )
 
 
-def _exclusion(feedback: Feedback) -> str | None:
-    if feedback.exclusion is None:
-        return None
-    return {None: "requested", True: "granted", False: "refused"}[feedback.exclusion.granted]
+def _false_completion(feedback: Feedback, one: FalseCompletion) -> ratings.FalseCompletion:
+    completion = next(r.completion for r in feedback.rounds if r.number == one.round)
+    return ratings.FalseCompletion(
+        round=one.round,
+        work_order_id=completion.work_order_id,
+        order_round=completion.order_round,
+        unit=completion.unit,
+        state=one.state,
+        suspected_at=one.suspected_at,
+        decided_at=one.decided_at,
+    )
 
 
 def snapshot(feedback: Feedback) -> ratings.Feedback:
@@ -52,6 +59,7 @@ def snapshot(feedback: Feedback) -> ratings.Feedback:
         matter=current.completion.matter,
         round=current.number,
         method=current.method.value,
+        medium=current.seat_medium.value if current.seat_medium else None,
         status=feedback.status.value,
         outcome=feedback.outcome.value if feedback.outcome else None,
         reached=feedback.reached,
@@ -59,8 +67,9 @@ def snapshot(feedback: Feedback) -> ratings.Feedback:
         bad_ratings=feedback.bad_ratings,
         unit_said_solved=current.completion.solved,
         false_completion_suspected=feedback.false_completion_suspected,
+        false_completions=[_false_completion(feedback, one) for one in feedback.false_completions],
         attempts=len(current.attempts),
-        exclusion=_exclusion(feedback),
+        exclusion=feedback.exclusion.state if feedback.exclusion else None,
         opened_at=current.completion.at,
         expires_at=current.expires_at,
         closed_at=feedback.closed_at,
@@ -88,10 +97,20 @@ def event_of(fact: Fact) -> ratings.FeedbackEvent:
             return ratings.FeedbackAnswered(actor=actor, reason=reason, after=after, answer=answer, bad=bad)
         case FactKind.CLOSED:
             return ratings.FeedbackClosed(actor=actor, reason=reason, after=after)
-    exclusion = fact.after.exclusion
-    assert exclusion is not None
+    about = fact.about
+    number = about.round if isinstance(about, FalseCompletion) else None
+    if fact.kind is FactKind.REVIEW_REQUESTED:
+        of = "exclusion" if number is None else "false_completion"
+        return ratings.FeedbackReviewRequested(actor=actor, reason=reason, after=after, of=of, round=number)
+    assert about is not None
+    reviewed = about.review is not None
+    granted = about.granted is True
+    if isinstance(about, FalseCompletion):
+        return ratings.FeedbackFalseCompletionDecided(
+            actor=actor, reason=reason, after=after, round=about.round, confirmed=granted, review=reviewed
+        )
     if fact.kind is FactKind.EXCLUSION_REQUESTED:
-        return ratings.FeedbackExclusionRequested(actor=actor, reason=reason, after=after, exclusion_id=exclusion.id)
+        return ratings.FeedbackExclusionRequested(actor=actor, reason=reason, after=after, exclusion_id=about.id)
     return ratings.FeedbackExclusionDecided(
-        actor=actor, reason=reason, after=after, exclusion_id=exclusion.id, granted=exclusion.granted is True
+        actor=actor, reason=reason, after=after, exclusion_id=about.id, granted=granted, review=reviewed
     )

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from itertools import zip_longest
+from types import MappingProxyType
 from typing import Any
 
-from services.feedback import repository
+from services.feedback import judgements, repository
 from services.feedback.domain import (
+    EXCLUSION_WORKING_DAYS,
+    REVIEW_WORKING_DAYS,
     Answer,
     AttemptOutcome,
     CallingHours,
@@ -19,23 +23,31 @@ from services.feedback.domain import (
     Exclusion,
     Fact,
     FactKind,
+    FalseCompletion,
     Method,
     Outcome,
     Refusal,
+    Review,
     Round,
+    Verdict,
     attempt,
     decide,
     decide_exclusion,
-    exclusion_deadline,
+    decide_false_completion,
+    decide_review,
     expire,
     open_round,
     rate,
     rateable,
     request_exclusion,
+    request_review,
     stop,
+    suspicion,
+    working_days_after,
 )
 from services.feedback.events import completion_of, event_of
 from services.feedback.repository import Case
+from services.feedback.signs import Signs
 from shared.clock import rfc3339
 from shared.db import audit
 from shared.errors import Problem, not_found
@@ -64,6 +76,24 @@ class Command:
     answer: Callable[[Case], dict[str, Any]]
     appeal_id: str = ""
     token: str | None = None
+    device: str | None = None
+    """address and browser of a citizen who answers by link; a digest of it is kept (signs.py)"""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A seat wants the next call-backs: at most `limit`, by these media, its own until `until` (real time)."""
+
+    who: Principal
+    limit: int
+    media: tuple[str, ...]
+    real_now: datetime
+    until: datetime
+    answer: Callable[[Case], dict[str, Any]]
+
+
+JudgedOf = Callable[[Case], Exclusion | FalseCompletion]
+"""what of a case a command is about; raises Refusal or Problem"""
 
 
 class Handlers:
@@ -72,11 +102,14 @@ class Handlers:
     def __init__(self, hours: CallingHours, is_working_day: Callable[[date], bool]) -> None:
         self.hours = hours
         self.is_working_day = is_working_day
+        self.signs = Signs(hours)
 
     async def on_appeals(self, batch: Sequence[Message[appeals.AppealEvent]], uow: Uow) -> None:
         """Remember how to ask each reporter; a withdrawn or declined appeal is asked no more."""
         known = {m.key: m.data.after for m in batch}
-        rows = [(a.id, a.channel, a.reporter.groups, a.rating_token_sha256) for a in known.values()]
+        rows = [
+            (a.id, a.channel, a.reporter.groups, a.rating_token_sha256, a.reporter.pseudonym) for a in known.values()
+        ]
         steps: list[tuple[str, Step]] = [(a, _ask_early) for a in await repository.remember_appeals(uow.pg, rows)]
         for message in batch:
             if isinstance(message.data, appeals.AppealWithdrawn):
@@ -120,6 +153,7 @@ class Handlers:
         changed: dict[str, Case] = {}
         told: list[Fact] = []
         traces: list[str | None] = []
+        devices: dict[str, str] = {}
         for command, (appeal_id, number) in zip(commands, places, strict=True):
             case = found.get(appeal_id)
             if case is None:
@@ -133,9 +167,27 @@ class Handlers:
                 answers.append(problem_of(refusal))
             else:
                 changed[appeal_id] = case
+                if command.device is not None:
+                    devices[appeal_id] = command.device
                 answers.append(command.answer(case))
             traces += [current_traceparent()] * (len(told) - len(traces))
-        await self._write(uow, list(changed.values()), told, traces)
+        await self._write(uow, list(changed.values()), told, traces, devices)
+        return answers
+
+    async def on_leases(self, leases: Sequence[Lease], uow: Uow) -> list[dict[str, Any] | Problem]:
+        """Seats that take call-backs together get different ones."""
+        answers: list[dict[str, Any] | Problem] = []
+        for wish in leases:
+            taken = await repository.lease(
+                uow.pg,
+                wish.who,
+                media=wish.media,
+                due_by=uow.clock.now(),
+                until=wish.until,
+                now=wish.real_now,
+                limit=wish.limit,
+            )
+            answers.append({"items": [wish.answer(case) for case in taken]})
         return answers
 
     def attempt(self, seat: str, outcome: AttemptOutcome, answer: Answer, real_now: datetime) -> Rule:
@@ -164,7 +216,7 @@ class Handlers:
             if current is None:
                 raise not_found("A rating of this appeal")
             asked = Exclusion(uuid7(), current.completion.unit, clean(reason), clean(evidence), now)
-            deadline = exclusion_deadline(case.feedback.closed_at or now, self.is_working_day, self.hours.zone)
+            deadline = self._working_days_after(case.feedback.closed_at or now, EXCLUSION_WORKING_DAYS)
             return request_exclusion(case.feedback, asked, deadline, principal.actor)
 
         return rule
@@ -173,11 +225,33 @@ class Handlers:
         """The centre decides about an exclusion."""
 
         def rule(case: Case, _: int, now: datetime) -> Change:
-            if case.feedback.exclusion is None or case.feedback.exclusion.id != exclusion_id:
-                raise Problem(409, "no_exclusion_open", "The citizen was asked again since; this request is history.")
+            exclusion_of(exclusion_id)(case)
             return decide_exclusion(case.feedback, granted, now, actor, clean(reason))
 
         return rule
+
+    def decide_false_completion(self, number: int, actor: str, confirmed: bool, reason: str) -> Rule:
+        """The centre confirms or denies that the completion of a round was false."""
+        return lambda case, _, now: decide_false_completion(case.feedback, number, confirmed, now, actor, clean(reason))
+
+    def request_review(self, of: JudgedOf, who: Principal, reason: str, evidence: str | None) -> Rule:
+        """Who lost asks for a review: a handler for the unit, a seat for the citizen; admin for either."""
+
+        def rule(case: Case, _: int, now: datetime) -> Change:
+            judged = of(case)
+            asked = Review(who.actor, now, clean(reason), clean(evidence), judged.granted is True)
+            deadline = self._working_days_after(judged.decided_at or now, REVIEW_WORKING_DAYS)
+            sides = [unit for unit, role in ((True, "handler"), (False, "seat")) if who.has(role)]
+            return request_review(case.feedback, judged, asked, for_unit=sides, deadline=deadline)
+
+        return rule
+
+    def decide_review(self, of: JudgedOf, actor: str, granted: bool, reason: str) -> Rule:
+        """Another leader has the last word."""
+        return lambda case, _, now: decide_review(case.feedback, of(case), Verdict(granted, actor, now, clean(reason)))
+
+    def _working_days_after(self, start: datetime, days: int) -> datetime:
+        return working_days_after(start, days, self.is_working_day, self.hours.zone)
 
     async def open_rating(self, pg: Any, token: str, now: datetime) -> Round:
         """The round that a link opens now. Raises `Problem` as rating would."""
@@ -205,13 +279,21 @@ class Handlers:
         await self._write(uow, changed, told)
 
     async def _write(
-        self, uow: Uow, changed: Sequence[Case], told: Sequence[Fact], traces: Sequence[str | None] = ()
+        self,
+        uow: Uow,
+        changed: Sequence[Case],
+        told: Sequence[Fact],
+        traces: Sequence[str | None] = (),
+        devices: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        """Save the cases and tell the facts; `traces`: the trace context of each fact, none for that at hand."""
+        """Save the cases and tell the facts; `traces`: the trace context of each fact, none for that at hand;
+        `devices`: by what device an appeal was rated."""
         if not changed:
             return
-        await repository.save(uow.pg, changed, self.hours)
-        await repository.save_exclusions(uow.pg, told)
+        reporters = {case.appeal_id: case.reporter for case in changed}
+        answered = await self.signs.rows(uow, told, devices, reporters)
+        await repository.save(uow.pg, changed, self.hours, answered)
+        await judgements.save(uow.pg, told)
         for case in changed:
             for asked in case.feedback.rounds[-1:]:
                 if asked.method is not Method.LINK:
@@ -223,15 +305,14 @@ class Handlers:
                     uow.disarm(EXPIRY, key)
         for fact, traceparent in zip_longest(told, traces):
             last = fact.after.current
-            exclusion = fact.after.exclusion
-            if exclusion is not None and fact.kind in (FactKind.EXCLUSION_REQUESTED, FactKind.EXCLUSION_DECIDED):
+            if fact.about is not None and fact.kind is not FactKind.ANSWERED:
                 await audit.record(
                     uow,
                     actor=fact.actor,
                     action=f"feedback.{fact.kind.value}",
                     subject=fact.after.appeal_id,
                     reason=fact.reason,
-                    detail={"exclusion_id": exclusion.id, "unit": exclusion.unit, "granted": exclusion.granted},
+                    detail=_audited(fact.about),
                 )
             uow.emit(
                 event_of(fact),
@@ -243,20 +324,55 @@ class Handlers:
             )
 
 
-def visible_to(who: Principal, rule: Rule) -> Rule:
-    """`rule`, for cases in the row scope of `who` only; 404 for others."""
+def visible_to(who: Principal, rule: Rule, of: JudgedOf | None = None) -> Rule:
+    """`rule`, for cases in the row scope of `who` only; 404 for others. `of`: what of the case is judged, so that its
+    unit counts and not the one that led last."""
 
     def scoped(case: Case, number: int, now: datetime) -> Change:
         current = case.feedback.current
-        if (
-            current is None
-            or not who.sees_region(current.completion.region_code)
-            or not who.sees_unit(current.completion.unit)
-        ):
+        if current is None or not who.sees_region(current.completion.region_code):
+            raise not_found("This appeal")
+        unit = current.completion.unit
+        if of is not None:
+            with suppress(Problem, Refusal):  # the rule says it, to who may hear it
+                unit = unit_of(case, of(case))
+        if not who.sees_unit(unit):
             raise not_found("This appeal")
         return rule(case, number, now)
 
     return scoped
+
+
+def exclusion_of(exclusion_id: str) -> JudgedOf:
+    """The exclusion of that id, while it is the present one of its case."""
+
+    def find(case: Case) -> Exclusion:
+        exclusion = case.feedback.exclusion
+        if exclusion is None or exclusion.id != exclusion_id:
+            raise Problem(409, "no_exclusion_open", "The citizen was asked again since; this request is history.")
+        return exclusion
+
+    return find
+
+
+def false_completion_of(number: int) -> JudgedOf:
+    """The suspected false completion of a round."""
+    return lambda case: suspicion(case.feedback, number)
+
+
+def unit_of(case: Case, judged: Exclusion | FalseCompletion) -> str:
+    """The unit that is judged."""
+    if isinstance(judged, Exclusion):
+        return judged.unit
+    return next(r.completion.unit for r in case.feedback.rounds if r.number == judged.round)
+
+
+def _audited(judged: Exclusion | FalseCompletion) -> dict[str, Any]:
+    if isinstance(judged, Exclusion):
+        detail: dict[str, Any] = {"exclusion_id": judged.id, "unit": judged.unit}
+    else:
+        detail = {"round": judged.round}
+    return detail | {"granted": judged.granted, "review": judged.review.state if judged.review else None}
 
 
 def hash_of(token: str) -> str:

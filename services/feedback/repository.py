@@ -1,14 +1,22 @@
 """The SQL of feedback: cases are read and written many at once, under their row locks."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 import msgspec
 
-from services.feedback.domain import Asking, CallingHours, Completion, Fact, FactKind, Feedback, Method
-from services.feedback.tables import cases, exclusions, links
+from services.feedback.domain import (
+    Asking,
+    CallingHours,
+    Completion,
+    FalseCompletion,
+    Feedback,
+    Medium,
+    Method,
+)
+from services.feedback.tables import cases, links, rated
 from shared.db import bulk
 from shared.db.where import Where
 from shared.security.principal import Principal
@@ -28,11 +36,12 @@ class Case:
     asking: Asking | None = None
     tokens: list[str] = field(default_factory=list)
     early: list[Completion] = field(default_factory=list)
+    reporter: str | None = None
     leased_by: str | None = None
     leased_until: datetime | None = None
 
 
-_COLUMNS = "appeal_id, channel, groups, tokens, early, state, leased_by, leased_until"
+_COLUMNS = "appeal_id, channel, groups, tokens, early, state, reporter, leased_by, leased_until"
 
 
 def _case(row: Mapping[str, Any]) -> Case:
@@ -42,28 +51,48 @@ def _case(row: Mapping[str, Any]) -> Case:
         asking = Asking(row["channel"], frozenset(_strings.decode(row["groups"])), len(tokens))
     return Case(
         row["appeal_id"],
-        _feedback.decode(row["state"]) if row["state"] else Feedback(row["appeal_id"]),
+        feedback_of(row["state"]) if row["state"] else Feedback(row["appeal_id"]),
         asking,
         tokens,
         _completions.decode(row["early"]) if row["early"] else [],
+        row["reporter"],
         row["leased_by"],
         row["leased_until"],
     )
+
+
+def feedback_of(state: str) -> Feedback:
+    """The aggregate from its column."""
+    return _known(_feedback.decode(state))
+
+
+def _known(feedback: Feedback) -> Feedback:
+    """A state as the release before wrote it has the suspicion but not what it is about."""
+    if not feedback.false_completion_suspected or feedback.false_completions:
+        return feedback
+    suspected = (FalseCompletion(r.number, r.closed_at) for r in feedback.rounds if r.contradicted and r.closed_at)
+    return replace(feedback, false_completions=tuple(suspected))
 
 
 def _json(value: Any) -> str:
     return _encode(value).decode()
 
 
-async def remember_appeals(pg: Any, appeals: Sequence[tuple[str, str, Sequence[str], Sequence[str]]]) -> list[str]:
-    """Keep how to ask: (appeal id, channel, groups, token hashes). Returns those for which a completion is waiting."""
-    rows = [{"appeal_id": a, "channel": c, "groups": _json(g), "tokens": _json(t)} for a, c, g, t in appeals]
+async def remember_appeals(
+    pg: Any, appeals: Sequence[tuple[str, str, Sequence[str], Sequence[str], str | None]]
+) -> list[str]:
+    """Keep how to ask: (appeal id, channel, groups, token hashes, pseudonym). Returns those for which a completion is
+    waiting."""
+    rows = [
+        {"appeal_id": a, "channel": c, "groups": _json(g), "tokens": _json(t), "reporter": p}
+        for a, c, g, t, p in appeals
+    ]
     known = await bulk.insert(
         pg,
         cases,
         rows,
         conflict=("appeal_id",),
-        update=("channel", "groups", "tokens"),
+        update=("channel", "groups", "tokens", "reporter"),
         returning="appeal_id, early IS NOT NULL AS waits",
     )
     return [row["appeal_id"] for row in known if row["waits"]]
@@ -81,14 +110,16 @@ async def lock(pg: Any, appeal_ids: Iterable[str], *, create: bool = False) -> d
     return {row["appeal_id"]: _case(row) for row in found}
 
 
-async def save(pg: Any, changed: Sequence[Case], hours: CallingHours) -> None:
-    """Write cases back. A lease ends with the change; the columns of lists are derived here from the aggregate."""
+async def save(
+    pg: Any, changed: Sequence[Case], hours: CallingHours, answered: Sequence[Mapping[str, Any]] = ()
+) -> None:
+    """Write cases back, with the rows of `rated`. A lease ends with the change; the columns of lists are derived here
+    from the aggregate."""
     rows = []
     opened = []
     for case in changed:
         current = case.feedback.current
         asked = current if current is not None and current.open else None
-        calling = asked if asked is not None and asked.method is Method.CALLBACK else None
         rows.append(
             {
                 "appeal_id": case.appeal_id,
@@ -97,7 +128,8 @@ async def save(pg: Any, changed: Sequence[Case], hours: CallingHours) -> None:
                 "status": case.feedback.status.value,
                 "unit": current.completion.unit if current else None,
                 "region_code": current.completion.region_code if current else None,
-                "next_attempt_at": hours.next_attempt(calling) if calling else None,
+                "next_attempt_at": hours.next_attempt(asked) if asked else None,
+                "medium": asked.seat_medium.value if asked and asked.seat_medium else None,
                 "leased_by": None,
                 "leased_until": None,
             }
@@ -105,7 +137,10 @@ async def save(pg: Any, changed: Sequence[Case], hours: CallingHours) -> None:
         if asked is not None and asked.method is Method.LINK:
             opened.append({"sha256": case.tokens[asked.number - 1], "appeal_id": case.appeal_id, "round": asked.number})
     await bulk.write(
-        pg, bulk.update_of(cases, rows, key=("appeal_id",)), bulk.insert_of(links, opened, conflict=("sha256",))
+        pg,
+        bulk.update_of(cases, rows, key=("appeal_id",)),
+        bulk.insert_of(links, opened, conflict=("sha256",)),
+        bulk.insert_of(rated, answered, conflict=("appeal_id", "round")),
     )
 
 
@@ -121,11 +156,21 @@ async def read(pg: Any, appeal_id: str) -> Case | None:
     return _case(row) if row else None
 
 
+_BY_MEDIUM = f"coalesce(medium, '{Medium.PHONE.value}') = ANY(?)"
+
+
 async def list_callbacks(
-    pg: Any, *, due_by: datetime | None, who: Principal, after: tuple[datetime, str] | None, limit: int
+    pg: Any,
+    *,
+    due_by: datetime | None,
+    media: Sequence[str],
+    who: Principal,
+    after: tuple[datetime, str] | None,
+    limit: int,
 ) -> list[Case]:
     """Open call-backs in the scope of `who`, the next to call first. `due_by`: only those that may be made then."""
     where = Where("next_attempt_at IS NOT NULL")
+    where.add(_BY_MEDIUM, list(media))
     who.scope.narrow(where, region="region_code", units="unit = ANY(?)")
     if due_by is not None:
         where.add("next_attempt_at <= ?", due_by)
@@ -149,9 +194,12 @@ async def list_decisions(pg: Any, *, who: Principal, after: str, limit: int) -> 
     return [_case(row) for row in rows]
 
 
-async def lease(pg: Any, who: Principal, *, due_by: datetime, until: datetime, now: datetime, limit: int) -> list[Case]:
+async def lease(
+    pg: Any, who: Principal, *, media: Sequence[str], due_by: datetime, until: datetime, now: datetime, limit: int
+) -> list[Case]:
     """Give a seat the next call-backs that may be made at `due_by` and that nobody holds at `now` (real time)."""
     where = Where()
+    where.add(_BY_MEDIUM, list(media))
     where.add("next_attempt_at <= ?", due_by)
     where.add("(leased_until IS NULL OR leased_until <= ?)", now)
     who.scope.narrow(where, region="region_code", units="unit = ANY(?)")
@@ -163,64 +211,3 @@ async def lease(pg: Any, who: Principal, *, due_by: datetime, until: datetime, n
         *where.values,
     )
     return sorted((_case(row) for row in rows), key=lambda case: case.appeal_id)
-
-
-async def save_exclusions(pg: Any, told: Sequence[Fact]) -> None:
-    """Keep the requests and decisions among the facts, for lists and statistics."""
-    requested = [(f, e) for f in told if f.kind is FactKind.EXCLUSION_REQUESTED and (e := f.after.exclusion)]
-    decided = [(f, e) for f in told if f.kind is FactKind.EXCLUSION_DECIDED and (e := f.after.exclusion)]
-    await bulk.insert(
-        pg,
-        exclusions,
-        [
-            {
-                "id": e.id,
-                "appeal_id": fact.after.appeal_id,
-                "unit": e.unit,
-                "state": "requested",
-                "reason": e.reason,
-                "evidence": e.evidence,
-                "asked_by": fact.actor,
-                "asked_at": e.asked_at,
-            }
-            for fact, e in requested
-        ],
-        conflict=("id",),
-    )
-    await bulk.update(
-        pg,
-        exclusions,
-        [
-            {
-                "id": e.id,
-                "state": "granted" if e.granted else "refused",
-                "decided_by": fact.actor,
-                "decision": e.decision,
-                "decided_at": fact.at,
-            }
-            for fact, e in decided
-        ],
-        key=("id",),
-    )
-
-
-async def appeal_of_exclusion(pg: Any, exclusion_id: str) -> str | None:
-    found: str | None = await pg.fetchval(f"SELECT appeal_id FROM {exclusions.fullname} WHERE id = $1", exclusion_id)
-    return found
-
-
-async def list_exclusions(
-    pg: Any, *, state: str | None, who: Principal, after: str, limit: int
-) -> list[dict[str, Any]]:
-    """Requests in the scope of `who`, by id."""
-    where = Where()
-    where.add("e.id > ?", after)
-    who.scope.narrow(where, region="c.region_code", units="e.unit = ANY(?)")
-    if state is not None:
-        where.add("e.state = ?", state)
-    rows = await pg.fetch(
-        f"SELECT e.* FROM {exclusions.fullname} e JOIN {cases.fullname} c USING (appeal_id)"
-        f" WHERE {where} ORDER BY e.id LIMIT {limit:d}",
-        *where.values,
-    )
-    return [dict(row) for row in rows]

@@ -4,9 +4,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from services.feedback.page import MOST_WORDS
 from shared.http.bodies import Body
 
-Words = Annotated[str, Field(max_length=1_000)]
+Words = Annotated[str, Field(max_length=MOST_WORDS)]
 """what a citizen adds to the three questions"""
 
 Reason = Annotated[str, Field(min_length=1, max_length=1_000, pattern=r"\S")]
@@ -34,9 +35,13 @@ class RatingBody(Body):
 
 
 class LeaseBody(Body):
-    """How many call-backs a seat takes at once."""
+    """How many call-backs a seat takes at once, and by what it can reach people."""
 
     limit: Annotated[int, Field(ge=1, le=50)] = 1
+    media: Annotated[
+        list[Literal["phone", "text", "sign_video"]],
+        Field(min_length=1, max_length=3, default_factory=lambda: ["phone", "text"]),
+    ]
 
 
 class DecisionBody(Body):
@@ -45,16 +50,28 @@ class DecisionBody(Body):
     reason: Reason
 
 
-class ExclusionBody(Body):
+class ContestBody(Body):
+    """Who lost asks for a review."""
+
+    reason: Reason
+    evidence: Annotated[str, Field(max_length=4_000)] | None = None
+
+
+class ExclusionBody(ContestBody):
     """A unit asks to leave a rating out."""
 
     appeal_id: Annotated[str, Field(min_length=1, max_length=64)]
-    reason: Reason
-    evidence: Annotated[str, Field(max_length=4_000)] | None = None
 
 
 class ExclusionDecisionBody(Body):
     """The centre's decision about an exclusion."""
 
     granted: bool
+    reason: Reason
+
+
+class FalseCompletionDecisionBody(Body):
+    """The centre's decision about a completion that the citizen contradicted."""
+
+    confirmed: bool
     reason: Reason

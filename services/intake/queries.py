@@ -18,12 +18,12 @@ from services.intake.finding import Finder
 from services.intake.handlers import visible
 from services.intake.keys import Keys
 from services.intake.streams import Feedback, Label, Order, Streams, decode
-from services.intake.words import FOR_CITIZENS, role_of
+from services.intake.words import EXPLAINED, FOR_CITIZENS, role_of
 from shared.clock import rfc3339
 from shared.db.database import Database
 from shared.db.lookups import Lookups
 from shared.errors import not_found
-from shared.events.catalog.appeals import Appeal, AppealDeclined, Link
+from shared.events.catalog.appeals import Appeal, Link
 from shared.http.pages import Page, cursor_of, page_of
 from shared.regions import RegionDirectory
 from shared.security.principal import Principal
@@ -192,7 +192,7 @@ class Queries:
             "unit": orders[-1].lead_name if orders else None,
             "answers": [order.result for order in orders if order.result],
             "items": [
-                {"time": rfc3339(at), "words": words} | ({"reason": reason} if kind == AppealDeclined.type else {})
+                {"time": rfc3339(at), "words": words} | ({"reason": reason} if reason and kind in EXPLAINED else {})
                 for at, kind, words, reason in row["items"]
             ],
         }

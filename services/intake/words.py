@@ -353,7 +353,8 @@ def _corrected(event: clocks.ClockCorrected) -> str:
 
 
 def _feedback_opened(event: ratings.FeedbackOpened) -> str:
-    return "安排电话回访" if event.after.method == "callback" else "已向市民发出评价链接"
+    beside = {"text": "，并安排文字回访", "sign_video": "，并安排手语视频回访"}.get(event.after.medium or "", "")
+    return ("安排电话回访" if event.after.method == "callback" else "已向市民发出评价链接") + beside
 
 
 def _attempted(event: ratings.FeedbackAttempted) -> str:
@@ -382,7 +383,20 @@ def _exclusion_requested(event: ratings.FeedbackExclusionRequested) -> str:
 
 
 def _exclusion_decided(event: ratings.FeedbackExclusionDecided) -> str:
-    return "同意剔除评价" if event.granted else "不同意剔除评价"
+    who = "复核后" if event.review else ""
+    if event.granted:
+        return f"{who}同意剔除评价：不计入对承办单位的考核"
+    return f"{who}不同意剔除评价：仍计入对承办单位的考核"
+
+
+def _false_completion_decided(event: ratings.FeedbackFalseCompletionDecided) -> str:
+    who = "复核后" if event.review else ""
+    return f"{who}认定为虚假办结" if event.confirmed else f"{who}认定不是虚假办结"
+
+
+def _review_requested(event: ratings.FeedbackReviewRequested) -> str:
+    about = "剔除评价" if event.of == "exclusion" else "虚假办结"
+    return f"对{about}的决定申请复核"
 
 
 WORDS: Final[dict[type[Event], Callable[[Any], str]]] = {
@@ -446,6 +460,8 @@ WORDS: Final[dict[type[Event], Callable[[Any], str]]] = {
     ratings.FeedbackClosed: _feedback_closed,
     ratings.FeedbackExclusionRequested: _exclusion_requested,
     ratings.FeedbackExclusionDecided: _exclusion_decided,
+    ratings.FeedbackFalseCompletionDecided: _false_completion_decided,
+    ratings.FeedbackReviewRequested: _review_requested,
 }
 
 FOR_CITIZENS: Final = frozenset(
@@ -469,8 +485,20 @@ FOR_CITIZENS: Final = frozenset(
         handoffs.HandoffCompleted,
         ratings.FeedbackOpened,
         ratings.FeedbackAnswered,
+        ratings.FeedbackExclusionDecided,
+        ratings.FeedbackFalseCompletionDecided,
     )
 )
+
+EXPLAINED: Final = frozenset(
+    kind.type
+    for kind in (
+        appeals.AppealDeclined,
+        ratings.FeedbackExclusionDecided,
+        ratings.FeedbackFalseCompletionDecided,
+    )
+)
+"""decisions that a citizen reads with their reason"""
 
 
 def of(event: Event) -> str:

@@ -142,6 +142,13 @@ MAY = {
     "GET /v1/exclusions": "handler supervisor leader auditor",
     "POST /v1/exclusions": "handler supervisor leader",
     "POST /v1/exclusions/{exclusion_id}/decision": "supervisor leader",
+    "POST /v1/exclusions/{exclusion_id}/review": "handler seat",
+    "POST /v1/exclusions/{exclusion_id}/review/decision": "leader",
+    "GET /v1/exclusions/statistics": "supervisor leader auditor",
+    "GET /v1/callbacks/false-completions": "handler supervisor leader auditor",
+    "POST /v1/callbacks/{appeal_id}/false-completions/{round}/decision": "supervisor leader",
+    "POST /v1/callbacks/{appeal_id}/false-completions/{round}/review": "handler seat",
+    "POST /v1/callbacks/{appeal_id}/false-completions/{round}/review/decision": "leader",
     # evaluate
     "GET /v1/evaluations/{period}": STAFF,
     "GET /v1/evaluations/{period}/cases": STAFF,
@@ -410,10 +417,14 @@ def test_writes_outside_the_scope_are_404_and_change_nothing(
         "POST /v1/work-orders/{order_id}/transfer": {"lead": scene.there.unit, "reason": "x"},
         "POST /v1/callbacks/{appeal_id}/attempts": {"outcome": "reached", "contacted": True, "solved": True},
         "POST /v1/callbacks/{appeal_id}/decision": {"reason": "x"},
+        "POST /v1/callbacks/{appeal_id}/false-completions/{round}/decision": {"confirmed": True, "reason": "x"},
+        "POST /v1/callbacks/{appeal_id}/false-completions/{round}/review": {"reason": "x"},
+        "POST /v1/callbacks/{appeal_id}/false-completions/{round}/review/decision": {"confirmed": True, "reason": "x"},
         "POST /v1/exclusions": {"appeal_id": appeal, "reason": "x"},
     }
     for operation, body in tried.items():
-        path = operation.removeprefix("POST ").replace("{appeal_id}", appeal).replace("{order_id}", order)
+        ids = {"appeal_id": appeal, "order_id": order, "round": "1"}
+        path = operation.removeprefix("POST ").format_map(ids)
         answer = http.post(path, json=body, headers=headers)
         assert answer.status_code == (404 if may(roles, operation) else 403), f"{operation}: {answer.text}"
     assert http.get(f"/v1/work-orders/{order}").json()["version"] == before["version"]

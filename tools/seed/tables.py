@@ -16,7 +16,7 @@ OF_CASES: Final = {
     "classify": ("labels", "reviews"),
     "dispatch": ("cases", "work_orders", "order_words", "lamps", "disputes", "approvals", "handoffs"),
     "sla": ("clock_sets", "supervisions", "moved_deadlines", "suspensions"),
-    "feedback": ("cases", "links", "exclusions"),
+    "feedback": ("cases", "links", "exclusions", "false_completions"),
     "evaluate": ("cases", "moves", "late_rounds", "repeats", "labels", "completions"),
     "journal": ("events",),
 }
@@ -51,6 +51,7 @@ PASSING: Final = {
     "intake": ("handoffs", "peer_messages", "peer_nonces"),
     "classify": ("appeal_units", "recent", "review_clocks", "review_leases", "second_opinions", "advice", "memory"),
     "dispatch": ("replays", "replay_moves"),
+    "feedback": ("rated", "rating_keys", "signs"),
     "journal": ("webhook_deliveries",),
     "evaluate": (
         "publications",

@@ -7,10 +7,21 @@ from typing import Any
 
 import msgspec
 
-from shared.events.catalog import appeals, clocks, evaluations, handoffs, labels, notices, peers, ratings, work_orders
+from shared.events.catalog import (
+    appeals,
+    clocks,
+    evaluations,
+    handoffs,
+    labels,
+    notices,
+    peers,
+    ratings,
+    signs,
+    work_orders,
+)
 from shared.events.event import Event
 
-_MODULES = (appeals, labels, work_orders, handoffs, peers, clocks, notices, ratings, evaluations)
+_MODULES = (appeals, labels, work_orders, handoffs, peers, clocks, notices, ratings, signs, evaluations)
 
 EVENTS: dict[str, type[Event]] = {
     kind.type: kind

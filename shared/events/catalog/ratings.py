@@ -21,6 +21,21 @@ class Answer(Snapshot, frozen=True, kw_only=True):
     at: datetime
 
 
+class FalseCompletion(Snapshot, frozen=True, kw_only=True):
+    """虚假办结: the unit said solved and the citizen said not; it is one once the centre confirmed it."""
+
+    round: int
+    work_order_id: str
+    order_round: int
+    """of several citizens who contradict one completion, the order's round tells that it is the same"""
+    unit: str
+    state: str
+    """suspected, confirmed, denied; a review may turn the last two around"""
+    suspected_at: datetime
+    decided_at: datetime | None = None
+    """of the first decision"""
+
+
 class Feedback(Snapshot, frozen=True, kw_only=True):
     """Public state of an appeal's feedback (domain.md, "Feedback")."""
 
@@ -33,6 +48,8 @@ class Feedback(Snapshot, frozen=True, kw_only=True):
     round: int
     method: str
     """callback or link"""
+    medium: str | None = None
+    """by what a seat asks: phone, text, sign_video; the last two beside a link. None: only the link asks"""
     status: str
     """open, second_handling, awaiting_decision (second bad rating: only the centre closes it), closed"""
     outcome: str | None = None
@@ -44,6 +61,8 @@ class Feedback(Snapshot, frozen=True, kw_only=True):
     bad_ratings: int = 0
     unit_said_solved: bool | None = None
     false_completion_suspected: bool = False
+    false_completions: list[FalseCompletion] = msgspec.field(default_factory=list)
+    """at most one per round, oldest first"""
     attempts: int = 0
     exclusion: str | None = None
     """requested, granted, refused"""
@@ -96,8 +115,30 @@ class FeedbackExclusionRequested(FeedbackEvent, frozen=True, kw_only=True):
 
 
 class FeedbackExclusionDecided(FeedbackEvent, frozen=True, kw_only=True):
-    """The centre decided."""
+    """The centre decided, or a review did."""
 
     type: ClassVar[str] = "feedback.exclusion_decided"
     exclusion_id: str
     granted: bool
+    review: bool = False
+    """the last word, one level up"""
+
+
+class FeedbackFalseCompletionDecided(FeedbackEvent, frozen=True, kw_only=True):
+    """虚假办结: the centre confirmed or denied it, or a review did."""
+
+    type: ClassVar[str] = "feedback.false_completion_decided"
+    round: int
+    confirmed: bool
+    review: bool = False
+    """the last word, one level up"""
+
+
+class FeedbackReviewRequested(FeedbackEvent, frozen=True, kw_only=True):
+    """申诉: who lost asks for a review of a decision."""
+
+    type: ClassVar[str] = "feedback.review_requested"
+    of: str
+    """exclusion, false_completion"""
+    round: int | None = None
+    """of a false completion"""

@@ -22,7 +22,15 @@ _numbers = count(1)
 class Case:
     """One appeal with its order, told event by event."""
 
-    def __init__(self, hub: Harness, *, channel: str = "web", groups: tuple[str, ...] = (), unit: str = "u1") -> None:
+    def __init__(
+        self,
+        hub: Harness,
+        *,
+        channel: str = "web",
+        groups: tuple[str, ...] = (),
+        unit: str = "u1",
+        pseudonym: str | None = None,
+    ) -> None:
         self.hub = hub
         self.number = next(_numbers)
         self.id = f"00000000-0000-7000-8000-{self.number:012d}"
@@ -31,6 +39,7 @@ class Case:
         self.channel = channel
         self.groups = groups
         self.unit = unit
+        self.pseudonym = pseudonym
         self.round = 1
         self.appeal_sequence = 0
         self.order_sequence = 0
@@ -45,7 +54,7 @@ class Case:
             text="路灯不亮",
             received_at=self.received_at,
             source_platform="460100",
-            reporter=Reporter(groups=list(self.groups)),
+            reporter=Reporter(groups=list(self.groups), pseudonym=self.pseudonym),
             place=Place(region_code="460105001"),
             rating_token_sha256=[hashlib.sha256(t.encode()).hexdigest() for t in self.tokens],
             status=status,

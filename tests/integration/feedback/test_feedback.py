@@ -10,6 +10,7 @@ import pytest_asyncio
 
 from shared.clock import ZONE
 from shared.http.pages import encode_cursor
+from shared.ids import uuid7
 from shared.testing.harness import Harness
 from tests.integration.feedback.stories import Case
 
@@ -161,6 +162,53 @@ async def test_a_deaf_phone_reporter_gets_a_link(hub: Harness) -> None:
     assert (await rate(hub, case, 1, GOOD)).status_code == 200
 
 
+async def test_who_cannot_be_phoned_is_asked_in_writing_or_in_sign_language_beside_the_link(hub: Harness) -> None:
+    await at_ten(hub)
+    deaf, signer = Case(hub, channel="phone", groups=("deaf",)), Case(hub, channel="sign_video")
+    await deaf.ready_to_rate()
+    await signer.ready_to_rate()
+    opened = [(await last(hub, case)).after for case in (deaf, signer)]
+    assert [(after.method, after.medium) for after in opened] == [("link", "text"), ("link", "sign_video")]
+
+    async def lease(seat: str, **wish: object) -> dict[str, str]:
+        answer = await hub.http.post(
+            "/v1/callbacks/lease", json={"limit": 50, **wish}, headers=hub.token("seat", sub=seat)
+        )
+        assert answer.status_code == 200, answer.text
+        return {item["id"]: item["script"]["greeting"] for item in answer.json()["items"]}
+
+    plain, signing = await asyncio.gather(lease("writer"), lease("signer", media=["sign_video"]))
+    assert deaf.id in plain
+    assert signer.id not in plain, "sign language is for seats that ask for it"
+    assert set(signing) == {signer.id}
+    assert "短信" in plain[deaf.id]
+    assert "手语" in signing[signer.id]
+    url = f"/v1/callbacks/{signer.id}/attempts"
+    body = {"outcome": "reached", "contacted": True, "solved": True, "satisfaction": 4}
+    made = await hub.http.post(url, json=body, headers=hub.token("seat", sub="signer"))
+    assert made.json()["status"] == "closed"
+    assert (await rate(hub, signer, 1, GOOD)).json()["code"] == "rating_used"
+    assert (await rate(hub, deaf, 1, GOOD)).status_code == 200, "the link works while a seat holds the call-back"
+    late = await hub.http.post(
+        f"/v1/callbacks/{deaf.id}/attempts", json={"outcome": "refused"}, headers=hub.token("seat", sub="writer")
+    )
+    assert late.json()["code"] == "not_being_asked"
+
+
+async def test_a_lease_ends_with_the_hours_and_a_repeated_key_gives_the_same_citizens(hub: Harness) -> None:
+    await at_ten(hub)
+    for _ in range(2):
+        await Case(hub, channel="phone").ready_to_rate()
+    await hub.advance(10 * 3600 + 59 * 60)  # 20:59
+    seat = hub.token("seat", sub="late") | {"Idempotency-Key": f"lease-{uuid7()}"}
+    first = await hub.http.post("/v1/callbacks/lease", json={"limit": 1}, headers=seat)
+    again = await hub.http.post("/v1/callbacks/lease", json={"limit": 1}, headers=seat)
+    assert first.json() == again.json()
+    (item,) = first.json()["items"]
+    ends = datetime.fromisoformat(item["leased_until"])
+    assert ends <= datetime.now(ZONE) + timedelta(seconds=60), "nobody is called after 21:00"
+
+
 async def test_a_reached_citizens_answer_counts(hub: Harness) -> None:
     case = Case(hub, channel="phone")
     await case.ready_to_rate()
@@ -298,6 +346,9 @@ async def test_a_foreign_form_is_refused(hub: Harness) -> None:
     assert answer.status_code == 422
 
 
+FORM = {"contacted": "yes", "solved": "no", "satisfaction": "2", "words": "<script>alert(1)</script>😀"}
+
+
 async def test_the_page_works_without_javascript(hub: Harness) -> None:
     case = Case(hub)
     await case.ready_to_rate()
@@ -306,10 +357,14 @@ async def test_the_page_works_without_javascript(hub: Harness) -> None:
     assert shown.headers["content-type"].startswith("text/html")
     assert "<script" not in shown.text
     assert "单位u1" in shown.text
-    lacking = await hub.http.post(url, data={"contacted": "yes"})
+    lacking = await hub.http.post(url, data={"contacted": "yes", "words": "</textarea><script>x</script>"})
     assert (lacking.status_code, "还没有填写完整" in lacking.text) == (422, True)
-    form = {"contacted": "yes", "solved": "no", "satisfaction": "2", "words": "<script>alert(1)</script>😀"}
-    thanked = await hub.http.post(url, data=form)
+    assert 'name="contacted" value="yes" required checked' in lacking.text, "what was filled in stays"
+    assert lacking.text.count("请选择一项") == 2
+    assert "<script" not in lacking.text
+    long = await hub.http.post(url, data={**FORM, "words": "好" * 10_000})
+    assert (long.status_code, "不超过 1000 字" in long.text) == (422, True)
+    thanked = await hub.http.post(url, data=FORM)
     assert (thanked.status_code, "谢谢" in thanked.text) == (200, True)
     again = await hub.http.get(url, headers={"Accept": "text/html"})
     assert (again.status_code, "您已经评价过了" in again.text) == (409, True)

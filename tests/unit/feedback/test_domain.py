@@ -20,20 +20,27 @@ from services.feedback.domain import (
     Exclusion,
     Fact,
     FactKind,
+    FalseCompletion,
     Feedback,
+    Medium,
     Method,
     Outcome,
     Refusal,
+    Review,
     Status,
+    Verdict,
     attempt,
     decide,
     decide_exclusion,
-    exclusion_deadline,
+    decide_false_completion,
+    decide_review,
     expire,
     open_round,
     rate,
     request_exclusion,
+    request_review,
     stop,
+    working_days_after,
 )
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
@@ -150,7 +157,9 @@ def test_three_missed_calls_on_different_half_days_make_unreachable() -> None:
     for number in (1, 2, 3):
         assert feedback.status is Status.OPEN
         assert feedback.current is not None
-        at = HOURS.next_attempt(feedback.current)
+        ready = HOURS.next_attempt(feedback.current)
+        assert ready is not None
+        at = ready
         feedback = attempt(feedback, HOURS, AttemptOutcome.NO_ANSWER, None, at, "s1").feedback
         assert len(feedback.rounds[-1].attempts) == number
     assert feedback.outcome is Outcome.UNREACHABLE
@@ -210,7 +219,7 @@ def test_a_withdrawn_appeal_is_asked_no_more() -> None:
 
 def test_exclusion_is_asked_by_the_scored_unit_within_five_working_days() -> None:
     closed = rate(opened(), 1, Answer(True, True, 3), MORNING).feedback
-    deadline = exclusion_deadline(MORNING, lambda day: day.weekday() < 5, SHANGHAI)
+    deadline = working_days_after(MORNING, 5, lambda day: day.weekday() < 5, SHANGHAI)
     assert deadline == datetime(2026, 11, 9, 17, 30, tzinfo=SHANGHAI)
     wish = Exclusion("x1", "u1", "恶意评价", None, MORNING)
     with refused("too_late"):
@@ -227,6 +236,79 @@ def test_exclusion_is_asked_by_the_scored_unit_within_five_working_days() -> Non
     assert granted.exclusion.granted is True
     with refused("no_exclusion_open"):
         decide_exclusion(granted, False, MORNING, "user:centre", "again")
+
+
+def test_a_contradicted_completion_is_confirmed_or_denied_once_and_reviewed_once_by_somebody_else() -> None:
+    bad = rate(opened(), 1, BAD, MORNING)
+    assert bad.facts[0].about == FalseCompletion(1, MORNING)
+    with refused("nothing_suspected"):
+        decide_false_completion(bad.feedback, 2, True, MORNING, "user:s", "核实")
+    confirmed = decide_false_completion(bad.feedback, 1, True, MORNING, "user:s", "核实").feedback
+    with refused("decided_already"):
+        decide_false_completion(confirmed, 1, False, MORNING, "user:s", "核实")
+    one = confirmed.false_completions[0]
+    wish = Review("unit:u1", MORNING, "当日已修复", "照片", against=True)
+    later = MORNING + timedelta(days=7)
+    with refused("not_against_you"):
+        request_review(confirmed, one, wish, for_unit=[False], deadline=later)
+    with refused("too_late"):
+        request_review(confirmed, one, replace(wish, asked_at=later), for_unit=[True], deadline=MORNING)
+    asked = request_review(confirmed, one, wish, for_unit=[True], deadline=later).feedback
+    with refused("review_exists"):
+        request_review(asked, asked.false_completions[0], wish, for_unit=[True], deadline=later)
+    with refused("same_person"):
+        decide_review(asked, asked.false_completions[0], Verdict(False, "user:s", later, "复核"))
+    change = decide_review(asked, asked.false_completions[0], Verdict(False, "user:l", later, "复核"))
+    assert [f.kind for f in change.facts] == [FactKind.FALSE_COMPLETION_DECIDED]
+    last = change.feedback.false_completions[0]
+    assert (last.state, last.review and last.review.state, last.decided_at) == ("denied", "overturned", MORNING)
+    with refused("no_review_open"):
+        decide_review(change.feedback, last, Verdict(True, "user:l", later, "复核"))
+
+
+@pytest.mark.parametrize(("granted", "side"), [(True, False), (False, True)])
+def test_only_the_side_that_lost_an_exclusion_has_it_reviewed(granted: bool, side: bool) -> None:
+    closed = rate(opened(), 1, Answer(True, True, 3), MORNING).feedback
+    asked = request_exclusion(closed, Exclusion("x1", "u1", "恶意", None, MORNING), MORNING, "unit:u1").feedback
+    assert asked.exclusion is not None
+    wish = Review("user:x", MORNING, "不服", None, against=granted)
+    with refused("not_decided"):
+        request_review(asked, asked.exclusion, wish, for_unit=[True, False], deadline=MORNING)
+    decided = decide_exclusion(asked, granted, MORNING, "user:s", "核实").feedback
+    assert decided.exclusion is not None
+    with refused("not_against_you"):
+        request_review(decided, decided.exclusion, wish, for_unit=[not side], deadline=MORNING)
+    reviewed = request_review(decided, decided.exclusion, wish, for_unit=[side], deadline=MORNING).feedback
+    assert reviewed.exclusion is not None
+    upheld = decide_review(reviewed, reviewed.exclusion, Verdict(granted, "user:l", MORNING, "维持")).feedback
+    assert upheld.exclusion is not None
+    assert (upheld.exclusion.granted, upheld.exclusion.review and upheld.exclusion.review.state) == (granted, "upheld")
+
+
+@pytest.mark.parametrize(
+    ("channel", "groups", "medium"),
+    [("phone", {"deaf"}, Medium.TEXT), ("sign_video", set(), Medium.SIGN_VIDEO), ("web", {"deaf"}, None)],
+)
+def test_who_cannot_be_phoned_has_a_seat_beside_the_link(channel: str, groups: set[str], medium: Medium | None) -> None:
+    feedback = opened(Asking(channel, frozenset(groups)))
+    assert feedback.current is not None
+    assert (feedback.current.method, feedback.current.seat_medium) == (Method.LINK, medium)
+
+
+def test_three_attempts_beside_a_link_leave_the_link_open() -> None:
+    feedback = opened(Asking("sign_video"))
+    for _ in range(3):
+        assert feedback.current is not None
+        at = HOURS.next_attempt(feedback.current)
+        assert at is not None
+        feedback = attempt(feedback, HOURS, AttemptOutcome.NO_ANSWER, None, at, "s1").feedback
+    assert feedback.current is not None
+    assert HOURS.next_attempt(feedback.current) is None
+    with refused("attempts_used_up"):
+        attempt(feedback, HOURS, AttemptOutcome.NO_ANSWER, None, MORNING + timedelta(days=3), "s1")
+    assert rate(feedback, 1, GOOD, MORNING + timedelta(days=3)).feedback.status is Status.CLOSED
+    refusal = attempt(feedback, HOURS, AttemptOutcome.REFUSED, None, MORNING + timedelta(days=3), "s1").feedback
+    assert refusal.outcome is Outcome.REFUSED
 
 
 @given(

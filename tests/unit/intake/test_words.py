@@ -11,7 +11,13 @@ from shared.events.catalog.work_orders import WorkOrderDispatched
 
 def test_every_event_of_the_catalogue_has_its_words() -> None:
     known = {kind.type for kind in words.WORDS}
-    streams = ("intake.", "classify.", "dispatch.", "sla.clocks.", "feedback.")  # notices are about many cases
+    streams = (
+        "intake.",
+        "classify.",
+        "dispatch.",
+        "sla.clocks.",
+        "feedback.ratings.",
+    )  # notices and signs are about many cases
     loop = {kind.type for kind in catalog.EVENTS.values() if kind.topic.startswith(streams)}
     assert loop - known == set()
 
