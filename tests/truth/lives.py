@@ -346,7 +346,7 @@ class _Life:
         excluded = False
         if answers and self.chance.random() < 0.05:
             asked = self.end + timedelta(hours=20)
-            facts = {"actor": f"unit:{self.unit}", "exclusion_id": self.world.new_id(asked)}
+            facts: dict[str, Any] = {"actor": f"unit:{self.unit}", "exclusion_id": self.world.new_id(asked)}
             wished = Feedback(**(state | {"exclusion": "requested"}))
             yield self._tell(FeedbackExclusionRequested(after=wished, **facts), appeal, asked)
             excluded = self.chance.random() < 0.6
