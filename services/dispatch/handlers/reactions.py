@@ -83,11 +83,13 @@ class Reactions:
         book = Book(uow, self.desk)
         await book.lock(case.work_order_id for case in (*bad, *closed) if case.work_order_id)
         for case in bad:
-            message = said[case.appeal_id]
             if case.work_order_id in book.orders:
                 # an order that is open again already is simply joined: the citizen's second handling is under way
-                command = Reopen(appeal_id=case.appeal_id, reason=message.data.reason or "回访评价未解决或不满意")
-                book.attempt(case.work_order_id, command, SYSTEM, message.time)
+                command = Reopen(appeal_id=case.appeal_id, reason="回访评价未解决或不满意")
+                # later facts of the feedback may have come with the rating
+                message = said[case.appeal_id]
+                rated_at = max((answer.at for answer in message.data.after.answers), default=message.time)
+                book.attempt(case.work_order_id, command, SYSTEM, rated_at)
         if bad:
             await repository.mark_second_handled(uow.pg, [case.appeal_id for case in bad])
         await self._close(book, closed, said)

@@ -85,18 +85,25 @@ class Story:
 def open_round(feedback: Feedback, asking: Asking, completion: Completion) -> Change:
     """A unit completed the order: ask the citizen, unless this completion was asked already or nobody waits for it.
 
-    A round that is still open stays as it is: the link in the citizen's hands keeps working. A closed feedback opens
-    again only for another order (the appeal was unlinked and got its own).
+    A round that is still open stays as it is: the link in the citizen's hands keeps working. Second handling is
+    answered by a completion after the bad answer alone: dispatch, which may read the two in the other order, goes by
+    the same instants. A closed feedback opens again only for another order (the appeal was unlinked and got its own).
     """
+    feedback = replace(feedback, completed_at=max(feedback.completed_at or completion.at, completion.at))
     story = Story(feedback, completion.at, f"unit:{completion.unit}")
     seen = [r.completion for r in feedback.rounds]
     asked = any((c.work_order_id, c.order_round) == (completion.work_order_id, completion.order_round) for c in seen)
     another_order = all(c.work_order_id != completion.work_order_id for c in seen)
-    waits = feedback.status in (Status.WAITING, Status.SECOND_HANDLING) or (
-        feedback.status is Status.CLOSED
-        and another_order
-        and feedback.outcome not in (Outcome.WITHDRAWN, Outcome.DECLINED)
-    )
+    match feedback.status:
+        case Status.WAITING:
+            waits = True
+        case Status.SECOND_HANDLING:
+            rated_at = feedback.rounds[-1].closed_at
+            waits = another_order or rated_at is None or completion.at >= rated_at
+        case Status.CLOSED:
+            waits = another_order and feedback.outcome not in (Outcome.WITHDRAWN, Outcome.DECLINED)
+        case _:
+            waits = False
     if waits and not asked:
         number = len(feedback.rounds) + 1
         method = asking.method(number)
@@ -124,6 +131,7 @@ def attempt(
             raise Refusal("attempts_used_up", "Three attempts were made; the citizen can still answer by the link.")
         if at < ready:
             raise Refusal("half_day_already_tried", "Attempts are made on different half-days.", ready)
+    at = _after_completion(feedback, at)
     made = replace(current, attempts=(*current.attempts, Attempt(at, outcome, seat)))
     story = Story(feedback, at, f"user:{seat}")
     story.tell(FactKind.ATTEMPTED, replace(feedback, rounds=(*feedback.rounds[:-1], made)))
@@ -139,9 +147,15 @@ def attempt(
 def rate(feedback: Feedback, number: int, answer: Answer, at: datetime) -> Change:
     """The citizen answers by the link of round `number`. One use, open 15 days; else `Refusal`."""
     rateable(feedback, number, at)
+    at = _after_completion(feedback, at)
     story = Story(feedback, at, "citizen")
     story.answered(answer)
     return story.change()
+
+
+def _after_completion(feedback: Feedback, at: datetime) -> datetime:
+    """`at`, but not before what the citizen answers to: clocks of two machines differ by a little."""
+    return max(at, feedback.completed_at or at)
 
 
 def rateable(feedback: Feedback, number: int, at: datetime) -> Round:

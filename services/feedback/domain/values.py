@@ -251,6 +251,7 @@ class Feedback:
     closed_at: datetime | None = None
     exclusion: Exclusion | None = None
     false_completions: tuple[FalseCompletion, ...] = ()  # at most one of each round
+    completed_at: datetime | None = None  # of the latest completion heard of, asked about or not
 
     @property
     def current(self) -> Round | None:

@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 import pytest_asyncio
@@ -174,6 +174,37 @@ async def test_the_whole_life_with_second_handling(hub: Harness) -> None:
         "completed",
         "closed",
     ]
+
+
+async def test_a_bad_rating_that_is_read_after_the_second_completion_opens_nothing(hub: Harness) -> None:
+    order = await new_order(hub)
+    [key], order_id = order["appeal_ids"], order["id"]
+    other = (await new_order(hub))["appeal_ids"][0]
+    link = appeals.Link(to=key, relation="same_event")
+    wish = appeals.AppealLinkRequested(actor="user:seat", after=appeal(hub, other, link=link), link=link)
+    await hub.emit(wish, key=other, sequence=2)
+    await hub.settle()
+    await act(hub, order_id, "accept")
+    await act(hub, order_id, "complete", {"result": "已劝离", "solved": True})
+    opened_at = hub.clock.now()
+
+    async def rated_badly(appeal_id: str, at: datetime, sequence: int) -> None:
+        rating = ratings.Answer(round=1, solved=False, satisfaction=1, at=at)
+        bad = feedback(appeal_id, order_id, opened_at, status="second_handling", bad_ratings=1, answers=[rating])
+        event = ratings.FeedbackAnswered(actor="citizen", after=bad, answer=rating, bad=True)
+        await hub.emit(event, key=appeal_id, sequence=sequence, time=at)
+        await hub.settle()
+
+    await hub.advance(60)
+    await rated_badly(key, hub.clock.now(), 2)
+    await hub.advance(60)
+    second = hub.clock.now()  # the other citizen rates while the order is open again; that is read late
+    await hub.advance(60)
+    await act(hub, order_id, "complete", {"result": "已固定巡查", "solved": True})
+    await rated_badly(other, second, 2)
+    assert (await order_of(hub, key))["status"] == "completed", "its second handling was that one"
+    await rated_badly(other, second, 3)  # whatever comes later of the same answer
+    assert [fact for fact in await facts(hub, order_id) if fact == "reopened"] == ["reopened"]
 
 
 async def test_a_withdrawn_appeal_cancels_its_order(hub: Harness) -> None:

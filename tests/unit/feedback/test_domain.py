@@ -111,6 +111,23 @@ def test_first_bad_answer_waits_for_second_handling_and_the_next_completion_asks
     assert closed.bad_ratings == 1
 
 
+def test_second_handling_is_answered_by_a_completion_after_the_bad_answer() -> None:
+    late = opened()
+    again = open_round(late, WEB, completion(2, MORNING + timedelta(hours=2))).feedback
+    assert again.rounds == late.rounds, "the first link keeps working"
+    bad = rate(late, 1, BAD, MORNING + timedelta(hours=3)).feedback
+    assert open_round(bad, WEB, completion(2, MORNING + timedelta(hours=2))).facts == ()
+    assert open_round(bad, WEB, completion(2, MORNING + timedelta(hours=4))).facts != ()
+
+
+def test_an_answer_is_not_older_than_what_it_answers_to_by_the_clock_of_another_machine() -> None:
+    done = MORNING + timedelta(seconds=2)
+    again = open_round(opened(), WEB, completion(2, done)).feedback
+    assert rate(again, 1, BAD, MORNING).facts[0].at == done
+    bad = rate(again, 1, BAD, MORNING).feedback
+    assert bad.rounds[-1].closed_at == done
+
+
 def test_second_bad_answer_is_closed_by_the_centre_alone() -> None:
     again = open_round(rate(opened(), 1, BAD, MORNING).feedback, WEB, completion(2)).feedback
     waiting = rate(again, 2, BAD, MORNING).feedback

@@ -46,11 +46,16 @@ class Relabel(Command):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reopen(Command):
-    """二次办理 after a bad rating: same lead, round + 1 (domain.md, Feedback)."""
+    """二次办理 after a bad rating: same lead, round + 1 (domain.md, Feedback). Its instant is that of the rating."""
 
     sources: ClassVar[frozenset[Status]] = frozenset({Status.COMPLETED})
     appeal_id: str
     reason: str | None = None
+
+    def objection(self, order: WorkOrder, at: datetime) -> str | None:
+        # read late: another citizen's rating had opened the order, and its second handling answered this one, too
+        handled = order.completed_at is not None and order.completed_at > at
+        return "It was completed again since the rating." if handled else None
 
     def apply(self, order: WorkOrder, at: datetime, actor: Actor) -> tuple[WorkOrder, Fact]:
         after = replace(
