@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 
 from services.evaluate import repository
 from services.evaluate.bulletin.content import compose
@@ -16,6 +16,11 @@ from services.evaluate.cases import behind
 from services.evaluate.domain import RATES, Counts, Level, before, period_of
 from services.evaluate.formula import Formula, FormulaError
 from services.evaluate.months import Month, Months
+from services.evaluate.pages.cases import cases_page
+from services.evaluate.pages.incentives import incentives_page
+from services.evaluate.pages.portrait import portrait_page
+from services.evaluate.pages.ranking import ranking_page
+from services.evaluate.pages.signs import signs_page
 from services.evaluate.publishing.jobs import Jobs
 from services.evaluate.publishing.publication import publications
 from services.evaluate.publishing.snapshot import formula_facts, rate_of
@@ -25,18 +30,20 @@ from services.evaluate.tables import LEDGER
 from shared.clock import Clock
 from shared.db.database import Database
 from shared.errors import Problem, invalid, not_found
-from shared.http.auth import Caller, Idempotency, allowed
+from shared.http.auth import Caller, Idempotency, allowed, viewed_by
 from shared.http.commands import CommandQueue
+from shared.http.html import wants_page
 from shared.http.pages import Page, Paged, after_of, cursor_of, page_of
 from shared.http.requests import StrictRoute
 from shared.security.principal import STAFF, Principal
 
 Reader = Annotated[Principal, allowed(*STAFF)]
+Viewer = Annotated[Principal, viewed_by(*STAFF)]
 Leader = Annotated[Principal, allowed("leader")]
-Office = Annotated[Principal, allowed("seat", "supervisor", "leader", "auditor")]
+Office = Annotated[Principal, viewed_by("seat", "supervisor", "leader", "auditor")]
 Auditor = Annotated[Principal, allowed("leader", "auditor")]
 PeriodPath = Annotated[str, Path(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$", description="a month, YYYY-MM")]
-Centre = Annotated[Principal, allowed("supervisor", "leader", "auditor")]
+Centre = Annotated[Principal, viewed_by("supervisor", "leader", "auditor")]
 Wanted = Annotated[str, Query(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$", description="a month, YYYY-MM")]
 COUNTED = "|".join(asdict(Counts()))
 _READING: dict[int | str, dict[str, Any]] = {
@@ -44,6 +51,9 @@ _READING: dict[int | str, dict[str, Any]] = {
 }
 _BULLETIN: dict[int | str, dict[str, Any]] = {
     200: {"description": "The bulletin", "content": {"text/markdown": {}, "application/pdf": {}}}
+}
+_OR_A_PAGE: dict[int | str, dict[str, Any]] = {
+    200: {"description": "JSON, or a page for a browser", "content": {"application/json": {}, "text/html": {}}}
 }
 _JSON_FILE: dict[int | str, dict[str, Any]] = {
     200: {"description": "The published bytes", "content": {"application/json": {}}}
@@ -71,25 +81,31 @@ def router(
         rows = [item for item in visible if after is None or item["id"] > after][: asked.limit + 1]
         return head_of(found) | page_of(rows, asked, lambda item: [item["id"]])
 
-    @routes.get("/v1/evaluations/{period}/cases")
+    @routes.get("/v1/evaluations/{period}/cases", responses=_OR_A_PAGE, response_model=None)
     async def cases(
+        request: Request,
         period: PeriodPath,
-        who: Reader,
+        who: Viewer,
         asked: Paged,
         unit: Annotated[str, Query(min_length=1, max_length=200, description="`id` of a line of the level")],
         count: Annotated[str, Query(pattern=rf"^({COUNTED})$", description="a count of docs/evaluation.md")] = "closed",
         level: Level = Level.UNIT,
-    ) -> dict[str, Any]:
+    ) -> dict[str, Any] | Response:
         """The cases behind one number of a unit (or street, district, city), as they are known now; those of units that
         the caller may see."""
         async with database.read() as pg:
-            units = await months.units_of(pg, level, unit)
+            of = await months.facts_of(pg, _real(period))
+            units = await months.units_of(pg, of, level, unit)
             seen = [name for name, region in units.items() if who.sees_unit(name) and who.sees_region(region)]
             if not seen:
                 raise not_found(f"The {level.value} {unit}")
             key = cursor_of(asked, str, str)
-            rows = await behind(pg, database.platform, _real(period), seen, count, key, asked.limit + 1)
-        return page_of(rows, asked, lambda row: [row["work_order_id"], row["place"]])
+            rows = await behind(pg, of, database.platform, period, seen, count, key, asked.limit + 1)
+            shown = await months.name_of(pg, of, level, unit)
+        page = page_of(rows, asked, lambda row: [row["work_order_id"], row["place"]])
+        if wants_page(request):
+            return cases_page(period, level, unit, shown, count, page["items"], page["next"])
+        return page
 
     @routes.get("/v1/evaluations/{period}/snapshot", responses=_JSON_FILE, response_class=Response)
     async def snapshot(period: PeriodPath, who: Auditor) -> Response:
@@ -122,13 +138,20 @@ def router(
         done = await jobs.ask(f"rebuild {period}", lambda progress: months.publisher.rebuild(_real(period), progress))
         return _told(done, response)
 
-    @routes.get("/v1/rankings/{period}")
-    async def ranking(period: PeriodPath, who: Reader, asked: Paged, level: Level = Level.UNIT) -> dict[str, Any]:
+    @routes.get("/v1/rankings/{period}", responses=_OR_A_PAGE, response_model=None)
+    async def ranking(
+        request: Request, period: PeriodPath, who: Viewer, asked: Paged, level: Level = Level.UNIT
+    ) -> dict[str, Any] | Response:
         """Best first; too few asked appeals: last, unranked. Beside score and rank: the trend against the month before,
         the peers' median, the rank in each rate (赛马), what moved the score. Ranks count units that the caller may not
-        see too."""
+        see too. A browser gets all of it as a page."""
         found = await month(period, level)
         comparison = months.comparison(found, await month(before(period), level))
+        if wants_page(request):
+            whole = await month(period, Level.CITY)
+            city = next((one for one in whole.standings if sees(who, Level.CITY, line_of(whole, one))), None)
+            seen = [one for one in found.standings if sees(who, level, line_of(found, one))]
+            return ranking_page(months.place, found, comparison, city, seen)
         more = comparison.lines
         items = [line_of(found, standing) | more[standing.name] for standing in found.standings]
         visible = [item for item in items if sees(who, level, item)]
@@ -137,10 +160,13 @@ def router(
             item["reasons"] = comparison.reasons(item["id"])
         return head_of(found) | page
 
-    @routes.get("/v1/portraits/{unit}")
+    @routes.get("/v1/portraits/{unit}", responses=_OR_A_PAGE, response_model=None)
     async def portrait(
-        unit: Annotated[str, Path(min_length=1, max_length=200)], who: Reader, period: Wanted | None = None
-    ) -> dict[str, Any]:
+        request: Request,
+        unit: Annotated[str, Path(min_length=1, max_length=200)],
+        who: Viewer,
+        period: Wanted | None = None,
+    ) -> dict[str, Any] | Response:
         """A unit up to a month (default: the last one): strong and weak rates beside all others, its matters, the
         months, what changed, three times among the last tenth."""
         wanted_month = _real(period) if period else before(period_of(clock.now(), months.zone))
@@ -148,22 +174,30 @@ def router(
             found = await months.portrait(pg, unit, wanted_month)
         if found is None or not who.sees_unit(unit) or not who.sees_region(found["region_code"]):
             raise not_found(f"The unit {unit}")
-        return found
+        return portrait_page(found) if wants_page(request) else found
 
-    @routes.get("/v1/evaluations/{period}/signs")
-    async def list_signs(period: PeriodPath, who: Centre) -> dict[str, Any]:
+    @routes.get("/v1/evaluations/{period}/signs", responses=_OR_A_PAGE, response_model=None)
+    async def list_signs(request: Request, period: PeriodPath, who: Centre) -> dict[str, Any] | Response:
         """Where numbers look made: bursts before the month's end, completions without contact, identical answers, far
         more exclusions than others. With evidence, for the centre to look at; nothing of it is scored."""
         _sees_everything(who)
         async with database.read() as pg:
-            return {"items": await months.signs(pg, _real(period)), "next": None}
+            found = await months.signs(pg, _real(period))
+        if wants_page(request):
+            return signs_page(months.place, period, found)
+        return {"items": found, "next": None}
 
-    @routes.get("/v1/evaluations/{period}/incentives")
-    async def list_incentives(period: PeriodPath, who: Reader, asked: Paged) -> dict[str, Any]:
+    @routes.get("/v1/evaluations/{period}/incentives", responses=_OR_A_PAGE, response_model=None)
+    async def list_incentives(
+        request: Request, period: PeriodPath, who: Viewer, asked: Paged
+    ) -> dict[str, Any] | Response:
         """Incentives of the units: tag accuracy × handling efficiency, by a formula of its own, best first. Beside each
         the rates and counts that the formula names. Too few asked or judged: last, unranked."""
         async with database.read() as pg:
             formula, standings, found = await months.incentives(pg, _real(period))
+        if wants_page(request):
+            seen = [one for one in standings if sees(who, Level.UNIT, line_of(found, one))]
+            return incentives_page(months.place, found, formula, seen)
         items = [
             line_of(found, standing)
             | {

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from services.evaluate.repository import last_of_its_order, late_order, tags_of
-from services.evaluate.tables import CASE_COUNTS, LIVE
+from services.evaluate.tables import CASE_COUNTS, Facts
 from shared.clock import rfc3339
 
 MOVES: Final = ("dispatched", "returned", "shirked")
@@ -18,18 +18,18 @@ _CASE = f"c.work_order_id, c.appeal_id, c.matter, c.closed_at, {_MARKED} AS mark
 _WHOSE = "c.platform = $1 AND c.period = $2 AND c.unit = ANY($3)"
 
 
-def _rows_of(count: str) -> str:
+def _rows_of(of: Facts, count: str) -> str:
     """SQL: the rows that `count` counts; `place` tells rows of one order apart."""
     if count in MOVES:
         return (
             "SELECT work_order_id, NULL AS appeal_id, NULL AS matter, NULL::timestamptz AS closed_at,"
             " '{}'::text[] AS marks, sequence, NULL AS tag, lpad(sequence::text, 20, '0') AS place"
-            f" FROM {LIVE.moves.fullname} c WHERE {_WHOSE} AND kind = '{count}'"
+            f" FROM {of.moves.fullname} c WHERE {_WHOSE} AND kind = '{count}'"
         )
     if count == "repeats":
         return (
             f"SELECT r.work_order_id, r.appeal_id, c.matter, c.closed_at, {_MARKED} AS marks, NULL::bigint AS sequence,"
-            f" NULL AS tag, r.appeal_id AS place FROM {LIVE.repeats.fullname} r JOIN {LIVE.cases.fullname} c"
+            f" NULL AS tag, r.appeal_id AS place FROM {of.repeats.fullname} r JOIN {of.cases.fullname} c"
             " ON c.platform = r.platform AND c.appeal_id = r.repeat_of"
             " WHERE r.platform = $1 AND r.period = $2 AND c.unit = ANY($3)"
         )
@@ -41,19 +41,26 @@ def _rows_of(count: str) -> str:
         }[count]
         return (
             f"SELECT {_CASE}, NULL::bigint AS sequence, tag, concat_ws(' ', c.appeal_id, tag) AS place"
-            f" FROM ({tags_of(LIVE)}) told JOIN {LIVE.cases.fullname} c USING (appeal_id),"
+            f" FROM ({tags_of(of)}) told JOIN {of.cases.fullname} c USING (appeal_id),"
             f" LATERAL ({tags}) t(tag) WHERE {_WHOSE} AND {which}"
         )
-    where = f"c.{count} > 0" if count in CASE_COUNTS else last_of_its_order(LIVE)
-    where += f" AND {late_order(LIVE)}" if count == "late" else ""
+    where = f"c.{count} > 0" if count in CASE_COUNTS else last_of_its_order(of)
+    where += f" AND {late_order(of)}" if count == "late" else ""
     return (
         f"SELECT {_CASE}, NULL::bigint AS sequence, NULL AS tag, c.appeal_id AS place"
-        f" FROM {LIVE.cases.fullname} c WHERE {_WHOSE} AND {where}"
+        f" FROM {of.cases.fullname} c WHERE {_WHOSE} AND {where}"
     )
 
 
 async def behind(
-    pg: Any, platform: str, period: str, units: Sequence[str], count: str, after: Sequence[str] | None, limit: int
+    pg: Any,
+    of: Facts,
+    platform: str,
+    period: str,
+    units: Sequence[str],
+    count: str,
+    after: Sequence[str] | None,
+    limit: int,
 ) -> list[dict[str, Any]]:
     """The rows behind `count` (a name of `Counts`) of these units, by order, behind the cursor `after`.
 
@@ -62,7 +69,7 @@ async def behind(
     appeal, with matter and marks of the closed one.
     """
     rows = await pg.fetch(
-        f"SELECT * FROM ({_rows_of(count)}) counted WHERE (work_order_id, place) > ($4, $5)"
+        f"SELECT * FROM ({_rows_of(of, count)}) counted WHERE (work_order_id, place) > ($4, $5)"
         " ORDER BY work_order_id, place LIMIT $6",
         platform,
         period,

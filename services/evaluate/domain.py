@@ -143,6 +143,12 @@ def before(period: str, months: int = 1) -> str:
     return f"{year:04d}-{month + 1:02d}"
 
 
+def later(period: str) -> str:
+    """The next period (not after 9999-12)."""
+    year, month = divmod(min(9999 * 12 + 11, int(period[:4]) * 12 + int(period[5:])), 12)
+    return f"{year:04d}-{month + 1:02d}"
+
+
 def wilson(numerator: int, denominator: int) -> tuple[Decimal, Decimal] | None:
     """The 95 % interval of a share, four decimals (Wilson 1927, "Probable inference"): what the rate would be if many
     more had been asked. None when nothing was counted, and for quotients that are no share (more above than below)."""

@@ -12,12 +12,13 @@ from services.evaluate.bulletin.content import Material
 from services.evaluate.comparison import Comparison
 from services.evaluate.domain import RATES, Counts, Level, before, group_of, period_of
 from services.evaluate.formula import Formula, Purpose, formula_for
-from services.evaluate.portrait import matters, profile
+from services.evaluate.portrait import matters, profile, tags
+from services.evaluate.publishing.ledger import position_of
 from services.evaluate.publishing.publication import IN_A_ROW, Publication, Publisher, publications, warnings
 from services.evaluate.publishing.snapshot import formula_of, incentives_of, rolled_up, standings_of
 from services.evaluate.signs import signs
 from services.evaluate.standings import Standing, ranking
-from services.evaluate.tables import LEDGER, LIVE
+from services.evaluate.tables import LEDGER, LIVE, Facts
 from shared.regions import RegionDirectory
 
 CHEAP_S = 0.25
@@ -96,7 +97,7 @@ class Months:
                 months.append((other, city[0].counts))
         return Material(
             period=period,
-            place=self._place(self.platform)[0],
+            place=self.place,
             formula=found.formula,
             comparison=self.comparison(found, then),
             names={unit: name for unit, (name, _) in {**then.names, **found.names}.items()},
@@ -112,6 +113,7 @@ class Months:
         name, region = next((month.names[unit] for month in months if unit in month.names), ("", ""))
         if not name and not any(unit in standings for standings in known):
             return None
+        of = await self.facts_of(pg, period)
         now = {standing.name: standing.counts for standing in months[0].standings}
         marks = profile(unit, now, tuple(RATES))
         comparison = self.comparison(months[0], months[1])
@@ -124,7 +126,8 @@ class Months:
             "strengths": [mark["rate"] for mark in marks if mark["mark"] == "strong"],
             "weaknesses": [mark["rate"] for mark in marks if mark["mark"] == "weak"],
             "rates": marks,
-            "matters": await matters(pg, self.platform, period, unit),
+            "matters": await matters(pg, of, self.platform, period, unit),
+            "tags": await tags(pg, of, self.platform, period, unit),
             "changed": comparison.reasons(unit),
             "months": [
                 {
@@ -156,12 +159,31 @@ class Months:
         formula = formula_for(await repository.list_formulas(pg), period, self.defaults[Purpose.INCENTIVE])
         return formula, ranking({standing.name: standing.counts for standing in month.standings}, formula), month
 
-    async def units_of(self, pg: Any, level: Level, name: str) -> dict[str, str]:
+    async def facts_of(self, pg: Any, period: str) -> Facts:
+        """Where the cases of a month stand: of a published one in the ledger that it was counted in, when that has read
+        so far (it may have been emptied to be read anew)."""
+        published = await self.publisher.published(period)
+        if published is not None and await position_of(pg, LEDGER, self.platform) >= published.position:
+            return LEDGER.facts
+        return LIVE
+
+    async def units_of(self, pg: Any, of: Facts, level: Level, name: str) -> dict[str, str]:
         """unit → region code of those that are counted under a line of a level."""
-        known = await repository.unit_facts(pg, LIVE, self.platform)
+        known = await repository.unit_facts(pg, of, self.platform)
         if level is Level.UNIT:
             return {name: known.get(name, ("", ""))[1]}
         return {unit: region for unit, (_, region) in known.items() if group_of(region, self.platform, level) == name}
+
+    async def name_of(self, pg: Any, of: Facts, level: Level, name: str) -> str:
+        """What a line of a level is called; its code where nobody said."""
+        if level is not Level.UNIT:
+            return self._place(name)[0] or name
+        return (await repository.unit_facts(pg, of, self.platform)).get(name, ("", ""))[0] or name
+
+    @property
+    def place(self) -> str:
+        """What the platform's region is called."""
+        return self._place(self.platform)[0]
 
     async def signs(self, pg: Any, period: str) -> list[dict[str, Any]]:
         """What the centre should look at in a month, with the units' names."""

@@ -1,4 +1,4 @@
-"""A unit's portrait: where it is strong and weak beside all others, in which matters, and what changed."""
+"""A unit's portrait: where it is strong and weak beside all others, in which matters and tags."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from services.evaluate.domain import Counts, sides, wilson
-from services.evaluate.tables import LIVE
+from services.evaluate.repository import tags_of
+from services.evaluate.tables import Facts, tag_names
 
-MATTERS = 10
+SHOWN = 10
+"""matters, and tags, of a portrait"""
 LOWER_IS_BETTER: Final = frozenset({"second_handling", "return", "repeat"})
 
 
@@ -34,23 +36,52 @@ def profile(unit: str, totals: Mapping[str, Counts], rates: Sequence[str]) -> li
     ]
 
 
-async def matters(pg: Any, platform: str, period: str, unit: str) -> list[dict[str, Any]]:
+async def matters(pg: Any, of: Facts, platform: str, period: str, unit: str) -> list[dict[str, Any]]:
     """The unit's most frequent matters with the solution rate beside that of all others in the same matter."""
+    source = f"SELECT matter AS code, unit, closed, asked, solved FROM {of.cases.fullname}"
+    source += " WHERE platform = $1 AND period = $2"
+    return [{"matter": code} | beside for code, beside in await _groups(pg, source, platform, period, unit)]
+
+
+async def tags(pg: Any, of: Facts, platform: str, period: str, unit: str) -> list[dict[str, Any]]:
+    """标签画像: the same for the most frequent tags of its appeals, of which each may have several."""
+    found = await _groups(
+        pg,
+        f"SELECT tag AS code, c.unit, c.closed, c.asked, c.solved FROM ({tags_of(of)}) told"
+        f" JOIN {of.cases.fullname} c ON c.platform = $1 AND c.appeal_id = told.appeal_id,"
+        " unnest(told.tags) AS tag WHERE is_last",
+        platform,
+        period,
+        unit,
+    )
     rows = await pg.fetch(
-        "SELECT matter, sum(closed) FILTER (WHERE unit = $3)::int AS closed,"
+        f"SELECT code, name, family FROM {tag_names.fullname} WHERE platform = $1 AND code = ANY($2)",
+        platform,
+        [code for code, _ in found],
+    )
+    known = {row["code"]: {"name": row["name"], "family": row["family"]} for row in rows}
+    return [{"tag": code} | known.get(code, {"name": "", "family": ""}) | beside for code, beside in found]
+
+
+async def _groups(pg: Any, source: str, platform: str, period: str, unit: str) -> list[tuple[str, dict[str, Any]]]:
+    rows = await pg.fetch(
+        "SELECT code, sum(closed) FILTER (WHERE unit = $3)::int AS closed,"
         " coalesce(sum(asked) FILTER (WHERE unit = $3), 0)::int AS asked,"
         " coalesce(sum(solved) FILTER (WHERE unit = $3), 0)::int AS solved,"
         " coalesce(sum(asked) FILTER (WHERE unit <> $3), 0)::int AS other_asked,"
         " coalesce(sum(solved) FILTER (WHERE unit <> $3), 0)::int AS other_solved"
-        f" FROM {LIVE.cases.fullname} WHERE platform = $1 AND period = $2 GROUP BY matter"
-        f" HAVING sum(closed) FILTER (WHERE unit = $3) > 0 ORDER BY 2 DESC, matter LIMIT {MATTERS}",
+        f" FROM ({source}) counted GROUP BY code"
+        f" HAVING sum(closed) FILTER (WHERE unit = $3) > 0 ORDER BY 2 DESC, code LIMIT {SHOWN}",
         platform,
         period,
         unit,
     )
     return [
-        {"matter": row["matter"], "closed": row["closed"]}
-        | _beside("solution", (row["solved"], row["asked"]), (row["other_solved"], row["other_asked"]))
+        (
+            row["code"],
+            {"closed": row["closed"]}
+            | _beside("solution", (row["solved"], row["asked"]), (row["other_solved"], row["other_asked"])),
+        )
         for row in rows
     ]
 

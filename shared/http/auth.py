@@ -1,5 +1,6 @@
 """The caller of a route as a FastAPI dependency."""
 
+import base64
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -14,6 +15,7 @@ from shared.errors import Problem
 from shared.http.arguments import first_header
 from shared.http.bodies import Body
 from shared.http.commands import IdempotencyKey
+from shared.http.html import wants_page
 from shared.security.principal import Principal
 from shared.security.tokens import Tokens, unauthorized
 
@@ -53,6 +55,39 @@ def allowed(*roles: str) -> Any:
         return who
 
     return Depends(check)
+
+
+def viewed_by(*roles: str) -> Any:
+    """As `allowed`, for GET routes that are pages too: a browser, which sends no bearer token by itself, is asked for
+    one, and sends it as the password of HTTP Basic. Writing routes never take it: what a browser sends by itself
+    another site could make it send."""
+
+    async def check(request: Request, token: _Token) -> Principal:
+        try:
+            who = await _caller(request, token or _password(request))
+        except Problem as problem:
+            if problem.status == 401 and wants_page(request):
+                raise Problem(
+                    401,
+                    "unauthorized",
+                    "The password is a token of the stack; the user name is not looked at.",
+                    headers={"WWW-Authenticate": 'Basic realm="sushu", charset="UTF-8"'},
+                ) from problem
+            raise
+        who.require(*roles)
+        return who
+
+    return Depends(check)
+
+
+def _password(request: Request) -> str | None:
+    kind, _, value = (first_header(request, b"authorization") or "").partition(" ")
+    if kind.lower() != "basic":
+        return None
+    try:
+        return base64.b64decode(value.strip(), validate=True).decode().partition(":")[2] or None
+    except ValueError:
+        return None
 
 
 KeyHeader = Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_length=255, pattern=r"^[!-~]+$")]

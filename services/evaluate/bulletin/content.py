@@ -10,32 +10,8 @@ from typing import Any, Final
 from services.evaluate.comparison import Comparison
 from services.evaluate.domain import Counts, quotient, rounded, sides, wilson
 from services.evaluate.formula import Formula
+from services.evaluate.words import COUNT_NAMES, RATE_NAMES, called
 
-RATE_NAMES: Final = {
-    "response": "响应率",
-    "solution": "解决率",
-    "satisfaction": "满意率",
-    "second_handling": "二次办理率",
-    "on_time": "按时办结率",
-    "return": "退单率",
-    "repeat": "重复诉求率",
-}
-COUNT_NAMES: Final = {
-    "closed": "反馈办结",
-    "asked": "已问到",
-    "contacted": "已联系",
-    "solved": "已解决",
-    "answered": "已打分",
-    "satisfied": "满意",
-    "second_handled": "二次办理",
-    "excluded": "剔除",
-    "completed": "办结工单",
-    "late": "超期",
-    "dispatched": "派单",
-    "returned": "退单",
-    "shirked": "推诿",
-    "repeats": "重复诉求",
-}
 SHOWN: Final = ("response", "solution", "satisfaction", "on_time")
 MOVED = 5
 LONGEST_NAME = 26
@@ -229,8 +205,7 @@ def _movers(material: Material) -> Section:
 
 
 def _why(reason: Mapping[str, Any]) -> str:
-    word = RATE_NAMES.get(reason["name"], COUNT_NAMES.get(reason["name"], reason["name"]))
-    return f"{word} {reason['points']:+.2f}"
+    return f"{called(reason['name'])} {reason['points']:+.2f}"
 
 
 def _solution(material: Material) -> Section:

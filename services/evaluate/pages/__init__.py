@@ -1,0 +1,1 @@
+"""What evaluate shows in a browser: the ranking, the cases behind a number, a unit's portrait, incentives."""
