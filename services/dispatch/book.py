@@ -12,9 +12,18 @@ from services.dispatch import repository, tables
 from services.dispatch.desk import NAMES_AGE_S, RoutingDesk
 from services.dispatch.domain.case import Case
 from services.dispatch.domain.command import Command, Fact
-from services.dispatch.domain.commands import Cancel, NotePart, open_dispatched, open_part, open_pending, part_of
+from services.dispatch.domain.commands import (
+    Cancel,
+    NotePart,
+    Recall,
+    Split,
+    open_dispatched,
+    open_part,
+    open_pending,
+    part_of,
+)
 from services.dispatch.domain.machine import Refused, step
-from services.dispatch.domain.work_order import SYSTEM, UNFINISHED, Actor, Status, SubOrder, WorkOrder
+from services.dispatch.domain.work_order import SYSTEM, UNFINISHED, Actor, Handoff, Status, SubOrder, WorkOrder
 from services.dispatch.events import event_of, handoff_of
 from services.dispatch.known import KnownCase
 from shared.db import bulk
@@ -108,10 +117,18 @@ class Book:
         self._changes.append(Change(None, order, fact, "system:dispatch", at))
         return order
 
-    def open_part(self, parent: WorkOrder, part: SubOrder, allowed_s: int | None, actor: Actor, at: datetime) -> None:
-        """A sub-order of `parent` with its unit."""
-        until = self.desk.return_until(parent.handling_class, at)
-        order, fact = open_part(parent, part, self.desk.units.name(parent.lead), allowed_s, until, at)
+    def open_part(self, parent: WorkOrder, part: SubOrder, split: Split, actor: Actor, at: datetime) -> None:
+        """A sub-order of `parent` with its unit, or offered to the platform that is asked."""
+        order, fact = open_part(
+            parent,
+            part,
+            self.desk.units.name(parent.lead),
+            split.allowed_s.get(part.id),
+            self.desk.return_until(parent.handling_class, at),
+            at,
+            Handoff(uuid7(), part.platform) if part.platform else None,
+            split.regions.get(part.id),
+        )
         self.orders[order.id] = order
         self._new.add(order.id)
         self._changes.append(Change(None, order, fact, actor.name, at))
@@ -127,7 +144,9 @@ class Book:
         await self.lock(ended)
         for part_id, at in ended.items():
             if part_id in self.orders:
-                self.attempt(part_id, Cancel(reason="主办工单已结束"), SYSTEM, at)
+                away = self.orders[part_id].status is Status.HANDED_OFF
+                ending = Recall if away else Cancel
+                self.attempt(part_id, ending(reason="主办工单已结束"), SYSTEM, at)
         parts = [change for change in self._changes if change.after.parent_id is not None and change.before is not None]
         await self.lock(change.after.parent_id for change in parts if change.after.parent_id)
         for change in parts:
@@ -308,23 +327,29 @@ class Book:
                 continue
             path = self.desk.path(order.handoff.platform, change.at)
             after = handoff_of(order, self.desk.platform, path)
-            event = handoffs.HandoffOffered(actor=change.actor, reason="诉求地点属其他平台辖区", after=after)
+            why = "请对方平台联合处置" if after.joint else "诉求地点属其他平台辖区"
+            event = handoffs.HandoffOffered(actor=change.actor, reason=why, after=after)
             self.uow.emit(event, key=after.id, sequence=1, time=change.at, traceparent=self._trace_of(change))
             rows.append(repository.handoff_row(after, 1))
         await repository.new_handoffs(self.uow.pg, rows)
 
     async def _withdraw_offers(self) -> None:
-        """An order that left its offer behind: given another way, ended, or answered here."""
+        """An order that left its offer behind: given another way, ended, answered here, or a part that was recalled."""
         left: dict[str, Change] = {}
         for change in self._changes:
             offer = change.before.handoff if change.before else None
-            if offer is None or offer.state != "offered":
+            if offer is None or offer.state not in ("offered", "accepted"):
                 continue
             now, open_still = change.after.handoff, change.after.status in (Status.DISPATCHED, Status.ACCEPTED)
-            if now is None or now.id != offer.id or (now.state == "offered" and not open_still):
+            if (
+                now is None
+                or now.id != offer.id
+                or now.state == "withdrawn"
+                or (now.state == "offered" and not open_still)
+            ):
                 left[offer.id] = change
         for held in await repository.lock_handoffs(self.uow.pg, left):
-            if held.state != "offered":
+            if held.state not in ("offered", "accepted"):
                 continue
             change = left[held.id]
             after = msgspec.structs.replace(held.snapshot, state="withdrawn")

@@ -191,6 +191,11 @@ class RoutingDesk:
         """The way of a hand-over, own and receiver included."""
         return self.platforms.path(platform, self.regions, at.astimezone(ZONE).date()) or (self.platform, platform)
 
+    def reaches(self, platform: str, at: datetime) -> bool:
+        """Whether a case may be handed to this other platform today."""
+        on = at.astimezone(ZONE).date()
+        return platform != self.platform and len(self.platforms.path(platform, self.regions, on)) > 1
+
     def accountable(self, code: str) -> bool:
         """Whether a person may give a case to this unit."""
         unit = self.units.get(code)

@@ -63,7 +63,7 @@ def snapshot(order: WorkOrder, platform: str, units: UnitDirectory) -> work_orde
         task=order.task,
         allowed_s=order.allowed_s,
         sub_orders=[
-            work_orders.SubOrder(id=part.id, unit=part.unit, task=part.task, status=part.status)
+            work_orders.SubOrder(id=part.id, unit=part.unit, task=part.task, status=part.status, platform=part.platform)
             for part in order.sub_orders
         ],
         repeat_of=order.repeat_of,
@@ -101,6 +101,9 @@ def handoff_of(order: WorkOrder, sender: str, path: tuple[str, ...]) -> handoffs
         matter=order.matter,
         handling_class=order.handling_class.value,
         offered_at=order.dispatched_at or order.opened_at,
+        joint=handoffs.JointPart(task=order.task, asked_at=order.received_at, allowed_s=order.allowed_s)
+        if order.task is not None
+        else None,
     )
 
 

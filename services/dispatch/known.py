@@ -26,6 +26,8 @@ class KnownAppeal:
     title: str | None
     text: str
     came_by: tuple[str, ...] = ()
+    task: str | None = None
+    allowed_s: int | None = None
 
     @classmethod
     def of(cls, appeal: appeals.Appeal) -> "KnownAppeal":
@@ -42,6 +44,8 @@ class KnownAppeal:
             title=appeal.title,
             text=appeal.text,
             came_by=tuple(appeal.came_by),
+            task=appeal.joint.task if appeal.joint else None,
+            allowed_s=appeal.joint.allowed_s if appeal.joint else None,
         )
 
 
@@ -97,7 +101,9 @@ class KnownCase(CaseState):
 def case_of(
     appeal_id: str, appeal: KnownAppeal, label: KnownLabel, platform: str, repeat_of: str | None = None
 ) -> Case:
-    """The case as the routing rules see it; the place is the label's, the appeal's, or the platform at large."""
+    """The case as the routing rules see it; the place is the label's, the appeal's, or the platform at large. The text
+    of a part of joint work tells the lead's place, so there the asked place counts."""
+    said = "" if appeal.task is not None else label.region_code
     return Case(
         appeal_id=appeal_id,
         matter=label.matter,
@@ -105,11 +111,13 @@ def case_of(
         received_at=appeal.received_at,
         taken_at=appeal.taken_at,
         kind=label.kind,
-        region_code=label.region_code or appeal.region_code or platform,
+        region_code=said or appeal.region_code or platform,
         channel=appeal.channel,
         tags=frozenset(label.tags),
         groups=frozenset(appeal.groups),
         text=appeal.text,
         repeat_of=repeat_of,
         came_by=appeal.came_by,
+        task=appeal.task,
+        allowed_s=appeal.allowed_s,
     )

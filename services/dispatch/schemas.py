@@ -67,15 +67,22 @@ class CoHandlersBody(Body):
 
 
 class PartBody(Body):
-    """A part of the work for another unit; `allowed_s` inside what is left, all of that if left out."""
+    """A part of the work for another unit, or another platform (one of both); `allowed_s` inside what is left, all of
+    that if left out. `region_code`: where in the other platform's territory, its own code if left out."""
 
-    unit: UnitCode
+    unit: UnitCode | None = None
+    platform: Annotated[str, Field(pattern=r"^\d{6}$")] | None = None
+    region_code: Annotated[str, Field(pattern=r"^(\d{6}|\d{9}|\d{12})$")] | None = None
     task: Reason
     allowed_s: Annotated[int, Field(ge=60, le=366 * 86400)] | None = None
 
 
 class SplitBody(Body):
     parts: Annotated[list[PartBody], Field(min_length=1, max_length=20)]
+
+
+class RecallBody(Body):
+    reason: Reason
 
 
 class TransferBody(Body):

@@ -119,11 +119,12 @@ class Handlers:
         await self._apply(uow, steps)
 
     async def on_orders(self, batch: Sequence[Message[work_orders.WorkOrderEvent]], uow: Uow) -> None:
-        """A completed order is asked about; a closed or cancelled one no more. Citizens know no sub-orders."""
+        """A completed order is asked about; a closed or cancelled one no more. Citizens know no parts of joint work:
+        the lead of the whole gives them one answer, also when that is another platform's."""
         steps: list[tuple[str, Step]] = []
         for message in batch:
             order = message.data.after
-            if order.parent_id is not None:
+            if order.task is not None:
                 continue
             completed = _asking(completion_of(order, message.time))
             match message.data:

@@ -45,7 +45,7 @@ def build(settings: Settings, clock: Clock, bus: Transport, database: Database) 
     cases: CommandQueue[CaseCommand] = CommandQueue(database, intake.handle)
     desk = Desk(settings.platform, keys, vault, directory)
     peers = Peers(settings)
-    handovers = Handovers(peers, desk, Mirror(peers, keys, settings.url))
+    handovers = Handovers(peers, desk, Mirror(peers, keys, settings.url), intake.take_back)
     finder = Finder(database, real_time=not settings.sim_clock)
     queries = Queries(database, keys, directory, settings.url, finder, handovers.mirror)
 

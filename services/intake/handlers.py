@@ -45,6 +45,8 @@ class Withdraw:
     appeal_id: str
     who: Principal
     reason: str | None
+    recalled: bool = False
+    """by the platform that leads the case and asked for a part of it, however far that is"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,13 +221,14 @@ class Intake:
         actor = command.who.actor
         event: AppealEvent
         if isinstance(command, Withdraw | Decline):
-            if not rules.may_end(case.columns.status):
-                return _forbidden(case.columns.status, "withdrawn or declined")
             withdrawn = isinstance(command, Withdraw)
+            recalled = isinstance(command, Withdraw) and command.recalled
+            if not (rules.may_end(case.columns.status) or (recalled and appeal.status == rules.Status.RECEIVED)):
+                return _forbidden(case.columns.status, "withdrawn or declined")
             status = rules.Status.WITHDRAWN if withdrawn else rules.Status.DECLINED
             after = msgspec.structs.replace(appeal, status=status)
             event = (
-                AppealWithdrawn(actor="citizen", reason=reason, after=after)
+                AppealWithdrawn(actor=actor if recalled else "citizen", reason=reason, after=after)
                 if withdrawn
                 else AppealDeclined(actor=actor, reason=reason, after=after)
             )
@@ -255,6 +258,11 @@ class Intake:
         await bulk.write(uow.pg, *repository.saved_cases([case]), repository.timeline_of([told]))
         status_now = case.streams.columns(appeal.id).status
         return {"id": appeal.id, "reference_no": appeal.reference_no, "status": status_now}
+
+    async def take_back(self, appeal_id: str, platform: str, reason: str | None, uow: Uow) -> None:
+        """The platform that asked for a part of joint work recalls it; one that has ended stays as it is."""
+        who = Principal(sub=platform, roles=frozenset({"platform"}), platform=platform)
+        await self._one(Withdraw(appeal_id, who, reason, recalled=True), uow)
 
     async def _unmask(self, command: Unmask, case: Held, uow: Uow) -> Answer | Problem:
         """Permit and record; the value itself never passes through the stored answer (api.py opens the vault)."""

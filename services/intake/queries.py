@@ -17,7 +17,7 @@ from services.intake.federation.repository import Handover, read
 from services.intake.finding import Finder
 from services.intake.handlers import visible
 from services.intake.keys import Keys
-from services.intake.streams import Feedback, Label, Order, Streams, decode
+from services.intake.streams import Feedback, Label, Order, decode
 from services.intake.words import EXPLAINED, FOR_CITIZENS, role_of
 from shared.clock import rfc3339
 from shared.db.database import Database
@@ -127,20 +127,25 @@ class Queries:
                 ],
                 "clocks": orjson.Fragment(f"[{','.join(clocks for clocks in row['clocks'] if clocks)}]"),
                 "feedback": orjson.Fragment(row["feedback"]) if row["feedback"] else None,
-                "handoff": await self._handoff(streams, orders),
+                "handoff": await self._handoff(streams.handed_in, streams.whole(appeal_id)),
+                "parts": await self._parts([order for order in orders if order.is_part and order.handoff]),
                 "links": _links(appeal_id, appeal.link, label if not streams.parted else None, orders),
             }
         )
 
-    async def _handoff(self, streams: Streams, orders: Sequence[Order]) -> Answer | None:
+    async def _handoff(self, handed_in: str | None, orders: Sequence[Order]) -> Answer | None:
         """The newest hand-over of the case to another platform, else the one by which it came."""
         out = next((order.handoff for order in reversed(orders) if order.handoff), None)
-        handoff_id = out.id if out else streams.handed_in
+        handoff_id = out.id if out else handed_in
         known = await self._handover(handoff_id) if handoff_id else None
         if known is not None:
             shown = self.mirror.shown(known)
             return shown | ({"reason": out.reason or shown["reason"]} if out else {})
         return {"id": out.id, "platform": out.platform, "state": out.state, "reason": out.reason} if out else None
+
+    async def _parts(self, orders: Sequence[Order]) -> list[Answer]:
+        """What other platforms were asked for of a case that this one leads, oldest first."""
+        return [{"work_order_id": order.id} | (await self._handoff(None, [order]) or {}) for order in orders]
 
     async def _handover(self, handoff_id: str) -> Handover | None:
         async with self.database.look_up() as pg:
@@ -180,7 +185,7 @@ class Queries:
         if row is None or not right:
             raise not_found("An appeal with this reference number and query code")
         streams = decode(row["streams"])
-        orders = [order for order in streams.live(appeal_id) if order.status != "cancelled"]
+        orders = [order for order in streams.whole(appeal_id) if order.status != "cancelled"]
         region = self.regions.get(row["region_code"])
         answer: Answer = {
             "reference_no": reference_no,

@@ -14,6 +14,7 @@ from services.intake.schemas import AppealBody, LocationBody, ReporterBody
 from services.intake.vault import Vault
 from shared.errors import Problem
 from shared.events.catalog.appeals import Appeal, Emergency, Place, Reporter
+from shared.events.catalog.handoffs import JointPart
 from shared.http.commands import body_digest
 from shared.ids import uuid7
 from shared.redaction import redact
@@ -52,6 +53,8 @@ class Prepared:
     handed_in: str | None = None
     """the hand-over by which it came"""
     came_by: list[str] = field(default_factory=list)
+    joint: JointPart | None = None
+    """the part of the work that is asked for, of a case that another platform leads"""
 
     def snapshot(self, reference_no: str, received_at: datetime) -> Appeal:
         """The public state at the moment of receipt."""
@@ -72,6 +75,7 @@ class Prepared:
             rating_token_sha256=self.rating_digests,
             status=rules.Status.RECEIVED,
             came_by=self.came_by,
+            joint=self.joint,
         )
 
 

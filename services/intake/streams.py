@@ -93,6 +93,10 @@ class Streams(msgspec.Struct, omit_defaults=True):
         orders = [order for order in self.orders.values() if appeal_id in order.appeal_ids]
         return sorted(orders, key=lambda order: (order.opened_at, order.id)) if len(orders) > 1 else orders
 
+    def whole(self, appeal_id: str) -> list[Order]:
+        """Those that are no parts of joint work: they speak for the appeal."""
+        return [order for order in self.live(appeal_id) if not order.is_part]
+
     def hear_label(self, after: labels.Label, sequence: int) -> bool:
         """Whether that was news."""
         if self.label is not None and self.label.sequence >= sequence:

@@ -270,15 +270,17 @@ def _cancelled(event: work_orders.WorkOrderCancelled) -> str:
 
 
 def _handed_off(event: work_orders.WorkOrderHandedOff) -> str:
-    return "对方平台已接收，移交完成"
+    return "对方平台已接收，移交完成" if event.after.task is None else "对方平台已接收联合处置的一项任务"
 
 
 def _offered(event: handoffs.HandoffOffered) -> str:
+    if event.after.joint is not None:
+        return f"请平台 {event.after.receiver} 联合处置其中一项任务"
     return f"诉求属其他地区，向平台 {event.after.receiver} 提出移交；对方接收前由本中心负责"
 
 
 def _handoff_refused(event: work_orders.WorkOrderHandoffRefused) -> str:
-    return "对方平台未接收，仍由本中心负责"
+    return "对方平台未接收，仍由本中心负责" if event.after.task is None else "对方平台未接收联合处置的一项任务"
 
 
 def _forwarded(event: handoffs.HandoffForwarded) -> str:
@@ -294,7 +296,7 @@ def _not_taken(event: handoffs.HandoffRefused) -> str:
 
 
 def _taken_back(event: handoffs.HandoffWithdrawn) -> str:
-    return "移交已收回，由本平台办理"
+    return "移交已收回，由本平台办理" if event.after.joint is None else "联合处置的一项任务已收回"
 
 
 def _done_there(event: handoffs.HandoffCompleted) -> str:

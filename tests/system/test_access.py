@@ -40,7 +40,7 @@ SIGNED = {"POST /v1/handoffs", "GET /v1/handoffs/{handoff_id}", "POST /v1/handof
 """between platforms: no token opens them"""
 
 LEADS = ["accept", "contact", "progress", "complete", "return", "suspend", "extend", "resume", "co-handlers", "split"]
-ACTIONS = [*LEADS, "transfer"]
+ACTIONS = [*LEADS, "recall", "transfer"]
 
 MAY = {
     # intake

@@ -22,7 +22,8 @@ class Case:
     ("" when the place is unknown), `tags` are tag codes, `groups` the reporter's groups (elderly, disabled …),
     `taken_at` is set when the action came
     before the paper (先处置后补单), `text` is redacted. `repeat_of` is the closed appeal that the citizen repeats.
-    `came_by` are the platforms that handed it over to here: it does not go back to them.
+    `came_by` are the platforms that handed it over to here: it does not go back to them. `task` and `allowed_s` are
+    set when another platform leads the case and asked this one for a part of the work.
     """
 
     appeal_id: str
@@ -38,3 +39,5 @@ class Case:
     text: str = ""
     repeat_of: str | None = None
     came_by: tuple[str, ...] = ()
+    task: str | None = None
+    allowed_s: int | None = None

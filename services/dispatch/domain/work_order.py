@@ -10,7 +10,8 @@ from services.dispatch.domain.routing import DEFAULT_CLOCK_POLICY, RuleAnswer
 
 
 class Status(StrEnum):
-    """`closed`, `handed_off` and `cancelled` are final."""
+    """`closed`, `handed_off` and `cancelled` are final; but a part of joint work that another platform has taken ends
+    here with its answer, or when it is recalled."""
 
     PENDING = "pending"
     DISPATCHED = "dispatched"
@@ -171,7 +172,7 @@ class Approval:
 
 @dataclass(frozen=True, slots=True)
 class Handoff:
-    """Where a hand-over stands: offered, accepted, refused, completed, acknowledged (domain.md, Dispatch 6)."""
+    """Where a hand-over stands: offered, accepted, refused, completed, withdrawn (domain.md, Dispatch 6)."""
 
     id: str
     platform: str
@@ -188,6 +189,13 @@ class SubOrder:
     unit: str
     task: str
     status: str = "open"
+    platform: str | None = None
+    """which is asked to do it; `unit` is then the own centre"""
+
+    @property
+    def who(self) -> str:
+        """Who does it: another platform or a unit."""
+        return self.platform or self.unit
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,9 +254,9 @@ class WorkOrder:
     parent_id: str | None = None
     """of a sub-order: the order that it is a part of"""
     task: str | None = None
-    """of a sub-order: what is to be done, redacted"""
+    """of a part of joint work, for an order here or for another platform: what is to be done, redacted"""
     allowed_s: int | None = None
-    """of a sub-order: how long it may take from `received_at`, in natural seconds"""
+    """of such a part: how long it may take from `received_at`, in natural seconds"""
     sub_orders: tuple[SubOrder, ...] = ()
     repeat_of: str | None = None
 
@@ -295,6 +303,11 @@ class WorkOrder:
         return replace(self.ruling, contest=replace(self.ruling.contest, state="lapsed"))
 
     @property
+    def is_part(self) -> bool:
+        """Whether it is a part of joint work: somebody else gives the citizen the answer."""
+        return self.task is not None
+
+    @property
     def open_parts(self) -> tuple[SubOrder, ...]:
         """Sub-orders that nobody has ended."""
         return tuple(part for part in self.sub_orders if part.status == "open")
@@ -320,6 +333,8 @@ class WorkOrder:
             groups=frozenset(self.reporter_groups),
             text=text,
             came_by=came_by,
+            task=self.task,
+            allowed_s=self.allowed_s,
         )
 
     @property

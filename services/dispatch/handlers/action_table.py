@@ -17,6 +17,7 @@ from services.dispatch.domain.commands import (
     Contact,
     Extend,
     Progress,
+    Recall,
     Resume,
     ReturnOrder,
     Split,
@@ -29,6 +30,8 @@ from services.dispatch.schemas import (
     CompleteBody,
     ExtendBody,
     NoteBody,
+    PartBody,
+    RecallBody,
     ReturnBody,
     SplitBody,
     SuspendBody,
@@ -74,6 +77,19 @@ class Setting:
             raise invalid(pointer, f"{code!r} is no unit that can handle orders; GET /v1/units lists them")
         return code
 
+    def part(self, body: PartBody, pointer: str) -> SubOrder:
+        """A sub-order for who was named. Raises Problem 422 for one that cannot be asked."""
+        if (body.unit is None) == (body.platform is None):
+            raise invalid(pointer, "names either a unit or another platform")
+        if body.unit is not None:
+            return SubOrder(uuid7(), self.unit(body.unit, f"{pointer}/unit"), clean(body.task))
+        to = str(body.platform)
+        if not self.desk.reaches(to, self.at):
+            raise invalid(f"{pointer}/platform", f"{to!r} cannot be reached; GET /v1/platforms lists the directory")
+        if not self.desk.regions.is_within(body.region_code or to, to):
+            raise invalid(f"{pointer}/region_code", f"lies outside the territory of {to}")
+        return SubOrder(uuid7(), self.desk.units.centre.code, clean(body.task), platform=to)
+
     def units(self, codes: Sequence[str], pointer: str) -> tuple[str, ...]:
         return tuple(self.unit(code, f"{pointer}/{index}") for index, code in enumerate(codes))
 
@@ -104,13 +120,11 @@ def _return(body: ReturnBody, setting: Setting) -> Command:
 
 def _split(body: SplitBody, setting: Setting) -> Command:
     left = setting.left_s
-    parts = tuple(
-        SubOrder(uuid7(), setting.unit(part.unit, f"/parts/{index}/unit"), clean(part.task))
-        for index, part in enumerate(body.parts)
-    )
-    given = zip(parts, body.parts, strict=True)
+    parts = tuple(setting.part(part, f"/parts/{index}") for index, part in enumerate(body.parts))
+    given = list(zip(parts, body.parts, strict=True))
     allowed = {part.id: left if one.allowed_s is None else one.allowed_s for part, one in given}
-    return Split(into=parts, allowed_s=allowed, left_s=left)
+    regions = {part.id: one.region_code or part.platform for part, one in given if part.platform is not None}
+    return Split(into=parts, allowed_s=allowed, regions=regions, left_s=left)
 
 
 _ROWS: tuple[Action[Any], ...] = (
@@ -167,9 +181,15 @@ _ROWS: tuple[Action[Any], ...] = (
     Action(
         Split,
         SplitBody,
-        "联合处置: parts of the work go to other units as sub-orders; the lead answers when all are done.",
+        "联合处置: parts of the work go to other units or platforms as sub-orders; the lead answers when all are done.",
         _split,
         routes=True,
+    ),
+    Action(
+        Recall,
+        RecallBody,
+        "Takes a part back from the platform that was asked for it.",
+        lambda body, _: Recall(reason=clean(body.reason)),
     ),
     Action(
         Transfer,

@@ -97,7 +97,7 @@ class Actions:
         trail.step(wanted, actor, batch.at)
         if isinstance(wanted, Split):
             for part in wanted.into:
-                batch.book.open_part(trail.order, part, wanted.allowed_s.get(part.id), actor, batch.at)
+                batch.book.open_part(trail.order, part, wanted, actor, batch.at)
         if isinstance(wanted, ReturnOrder):
             then = following(
                 trail.order, uuid7(), self.desk.units.name, lambda order: self._dispatch_again(order, batch)

@@ -8,7 +8,7 @@ import msgspec
 from services.dispatch import repository
 from services.dispatch.book import Book
 from services.dispatch.desk import RoutingDesk
-from services.dispatch.domain.commands import HandOff, RefuseHandoff
+from services.dispatch.domain.commands import Cancel, HandOff, RefuseHandoff, TakeAnswer
 from services.dispatch.domain.work_order import SYSTEM
 from services.dispatch.repository.handoffs import HeldHandoff
 from shared.events.catalog import handoffs, peers
@@ -88,15 +88,22 @@ class Handovers:
     def _reach(
         self, book: Book, order_id: str | None, held: HeldHandoff, state: str, message: Message[peers.PeerEvent]
     ) -> str:
-        """The state that is reached: ownership passes here, under the lock of the order, or not at all."""
-        if order_id is None or held.state != "offered":
+        """The state that is reached: ownership passes here, under the lock of the order, or not at all. A part of joint
+        work that nobody takes is its lead's again, and the answer to it is his."""
+        if order_id is None:
+            return state
+        if held.state == "accepted" and state == "completed" and isinstance(message.data, peers.PeerReported):
+            book.attempt(order_id, TakeAnswer(result=message.data.result), SYSTEM, message.time)
+        if held.state != "offered":
             return state
         order = book.orders.get(order_id)
         command = HandOff() if state == "accepted" else RefuseHandoff(reason=message.data.reason)
         fits = order is not None and order.handoff is not None and order.handoff.id == held.id
-        if fits and book.attempt(order_id, command, SYSTEM, message.time) is not None:
-            return state
-        return "withdrawn"
+        if not fits or book.attempt(order_id, command, SYSTEM, message.time) is None:
+            return "withdrawn"
+        if state == "refused" and book.orders[order_id].parent_id is not None:
+            book.attempt(order_id, Cancel(reason=message.data.reason), SYSTEM, message.time)
+        return state
 
 
 def _steps(present: str, told: peers.PeerHandoff) -> list[str]:

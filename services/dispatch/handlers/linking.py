@@ -3,8 +3,8 @@
 from datetime import datetime, timedelta
 
 from services.dispatch.book import Book
-from services.dispatch.domain.commands import Cancel, JoinAppeal, PartAppeal
-from services.dispatch.domain.work_order import SYSTEM, UNFINISHED
+from services.dispatch.domain.commands import Cancel, JoinAppeal, PartAppeal, Recall
+from services.dispatch.domain.work_order import SYSTEM, UNFINISHED, Status
 from services.dispatch.handlers.opening import open_own
 from services.dispatch.known import RECEIVED, KnownCase
 from shared.events.catalog import appeals
@@ -32,6 +32,8 @@ def _leave(book: Book, case: KnownCase, reason: str, at: datetime) -> None:
         return
     if len(order.appeal_ids) > 1:
         book.attempt(order.id, PartAppeal(appeal_id=case.appeal_id, reason=reason), SYSTEM, at)
+    elif order.status is Status.HANDED_OFF:
+        book.attempt(order.id, Recall(reason=reason), SYSTEM, at)  # of joint work: it went on to a platform below
     else:
         book.attempt(order.id, Cancel(reason=reason), SYSTEM, at)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
+import msgspec
 from pydantic import Field, model_validator
 
 from services.intake.schemas import (
@@ -19,7 +20,9 @@ from services.intake.schemas import (
 )
 from shared.errors import Problem
 from shared.events.catalog.appeals import Appeal
+from shared.events.catalog.handoffs import Handoff, JointPart
 from shared.http.bodies import Body, Code, Instant, Note, Text
+from shared.redaction import clean
 
 VERSION = 1
 """of these bodies; one that says another is refused"""
@@ -47,6 +50,15 @@ class PersonBody(Body):
     confidential: bool = False
 
 
+class JointBody(Body):
+    """The part of the work that is asked for, when the sender leads the case (domain.md, Dispatch 5): the clocks count
+    from `asked_at`, `allowed_s` natural seconds are allowed."""
+
+    task: Annotated[str, Field(min_length=1, max_length=4_000)]
+    asked_at: Instant
+    allowed_s: Annotated[int, Field(ge=60, le=366 * 86400)] | None = None
+
+
 class CaseBody(Body):
     """The case without contact data: everything is redacted."""
 
@@ -68,6 +80,7 @@ class CaseBody(Body):
     reporter: PersonBody = Field(default_factory=PersonBody)
     emergency_action: EmergencyBody | None = None
     came_by: Annotated[list[PlatformCode], Field(max_length=20)] = Field(default_factory=list)
+    joint: JointBody | None = None
 
 
 class Versioned(Body):
@@ -115,7 +128,7 @@ class ReceiptBody(Versioned):
 
     handoff_id: Id
     seq: Annotated[int, Field(ge=1, le=1_000_000)]
-    state: Literal["accepted", "refused", "completed", "acknowledged"]
+    state: Literal["accepted", "refused", "completed", "acknowledged", "withdrawn"]
     reason: Note | None = None
     at: Instant
     status: Annotated[str, Field(max_length=40)] | None = None
@@ -125,9 +138,27 @@ class ReceiptBody(Versioned):
     rating_link: Sealed | None = None
     final: bool = False
 
+    @property
+    def from_sender(self) -> bool:
+        """Whether it comes from the sender's side: that he knows the end, or that he recalls a part."""
+        return self.state in ("acknowledged", "withdrawn")
 
-def case_body(appeal: Appeal, label: Mapping[str, Any] | None, own: str) -> dict[str, Any]:
-    """An appeal as an offer shows it to the platforms on its way: redacted text, place on the grid, no contact data."""
+
+def joint_case(after: Handoff) -> dict[str, Any] | None:
+    """What dispatch decides of the case that goes out when a platform is asked for a part: place and task."""
+    if after.joint is None:
+        return None
+    return {"region_code": after.region_code, "joint": msgspec.to_builtins(after.joint)}
+
+
+def case_body(
+    appeal: Appeal, label: Mapping[str, Any] | None, own: str, part: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """An appeal as an offer shows it to the platforms on its way: redacted text, place on the grid, no contact data.
+
+    `part`: what `joint_case` says. The lead speaks with the citizen, so nothing of him goes along; the place is that of
+    the part; and a part may be asked of a platform that the whole case came through.
+    """
     matter = (label or {}).get("matter") or {}
     emergency = appeal.emergency_action
     case = {
@@ -154,7 +185,12 @@ def case_body(appeal: Appeal, label: Mapping[str, Any] | None, own: str) -> dict
         else None,
         "came_by": [*appeal.came_by, own],
     }
+    if part is not None:
+        case |= {"came_by": case["came_by"] if appeal.joint else [own], **_NOBODY, **part}
     return {name: value for name, value in case.items() if value is not None}
+
+
+_NOBODY: Mapping[str, Any] = dict.fromkeys(("lon", "lat", "reporter", "emergency_action"))
 
 
 def clock_bodies(shown: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -169,6 +205,13 @@ def clock_bodies(shown: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 SECRETS = ("name", "phone", "id_number", "address", "lon", "lat", "title", "text")
 """what of the sealed record goes, sealed, to the receiver: `contact` is JSON of these and of `handoff_id`"""
+
+
+def joint_part(joint: JointBody | None) -> JointPart | None:
+    """The asked part as the appeal has it; the task is redacted here once more."""
+    if joint is None:
+        return None
+    return JointPart(task=clean(joint.task), asked_at=joint.asked_at, allowed_s=joint.allowed_s)
 
 
 def appeal_body(offer: OfferBody, secrets: Mapping[str, Any]) -> AppealBody:

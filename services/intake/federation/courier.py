@@ -196,12 +196,12 @@ class Courier:
                 if not clocks and letter.attempts < CLOCKS_TRIES:
                     return None
                 label = orjson.loads(held["label"]) if held["label"] else None
-                body = {
+                body: dict[str, Any] = {
                     "version": VERSION,
                     "handoff_id": known.id,
                     "sender": known.sender,
                     "path": known.path,
-                    "case": case_body(_appeals.decode(held["snapshot"]), label, known.sender),
+                    "case": case_body(_appeals.decode(held["snapshot"]), label, known.sender, known.part),
                     "clocks": clocks,
                 }
                 text = orjson.dumps(body).decode()
@@ -209,6 +209,8 @@ class Courier:
                 await pg.execute("UPDATE intake.handoffs SET body = $2 WHERE id = $1", known.id, text)
             else:
                 body = orjson.loads(letter.body)
+        if body["case"].get("joint"):
+            return body  # the lead speaks with the citizen
         secrets = self.vault.open(known.appeal_id or "", held["key_id"], held["sealed"])
         sealed = {name: secrets[name] for name in SECRETS if name in secrets}
         return body | {"contact": self.peers.seal(known.receiver, {"handoff_id": known.id, **sealed})}

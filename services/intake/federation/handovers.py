@@ -7,7 +7,7 @@ So the receiver makes the appeal only when its acceptance was confirmed, and no 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -21,6 +21,8 @@ from services.intake.federation.bodies import (
     OfferBody,
     ReceiptBody,
     appeal_body,
+    joint_case,
+    joint_part,
 )
 from services.intake.federation.mirror import Mirror, later, tell
 from services.intake.federation.peers import Peers
@@ -38,6 +40,9 @@ from shared.redaction import clean
 
 _OLDEST: Final = timedelta(days=400)
 _SKEW: Final = timedelta(minutes=5)
+
+TakeBack = Callable[[str, str, str | None, Uow], Awaitable[None]]
+"""ends an appeal that the named platform takes back, for a reason"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +66,9 @@ class Receipt:
 class Handovers:
     """Reads and writes `handoffs` within the caller's transaction."""
 
-    def __init__(self, peers: Peers, desk: Desk, mirror: Mirror) -> None:
+    def __init__(self, peers: Peers, desk: Desk, mirror: Mirror, take_back: TakeBack) -> None:
         self.peers = peers
+        self.take_back = take_back
         self.desk = desk
         self.mirror = mirror
         self.own = peers.own
@@ -85,10 +91,11 @@ class Handovers:
         named = (body.case.reference_no or "").partition("-")[0]
         if directory and named in directory.peers and named not in (body.sender, *body.case.came_by):
             raise Problem(403, "foreign_case", "The reference number is another platform's.")
-        began = body.case.received_at
-        if began is not None and not now - _OLDEST <= began <= now + _SKEW:
-            detail = "/case/received_at: lies ahead, or more than 400 days back."
-            raise Problem(422, "invalid", detail, errors=[{"pointer": "/case/received_at", "detail": detail}])
+        asked_at = body.case.joint.asked_at if body.case.joint else None
+        for pointer, began in (("/case/received_at", body.case.received_at), ("/case/joint/asked_at", asked_at)):
+            if began is not None and not now - _OLDEST <= began <= now + _SKEW:
+                detail = f"{pointer}: lies ahead, or more than 400 days back."
+                raise Problem(422, "invalid", detail, errors=[{"pointer": pointer, "detail": detail}])
         offer = Offer(body, "receiver" if body.receiver == self.own else "relay", now)
         if offer.role == "receiver":
             self._prepared(body, body.contact, now)
@@ -109,7 +116,8 @@ class Handovers:
         prepared = self.desk.prepare(appeal, body.sender, f"platform:{body.sender}", now)
         return replace(
             prepared,
-            began_at=body.case.received_at,
+            began_at=body.case.joint.asked_at if body.case.joint else body.case.received_at,
+            joint=joint_part(body.case.joint),
             handed_in=body.handoff_id,
             came_by=list(dict.fromkeys([*body.case.came_by, body.sender])),
         )
@@ -172,20 +180,24 @@ class Handovers:
         if known is None:
             return not_found(f"The hand-over {body.handoff_id}")
         before, after = known.beside(self.own)
-        if receipt.platform != (before if body.state == "acknowledged" else after):
+        if receipt.platform != (before if body.from_sender else after):
             return not_found(f"The hand-over {body.handoff_id}")
-        if known.state == "withdrawn":
+        if known.state == "withdrawn" and body.state != "withdrawn":
             return Problem(409, "handoff_withdrawn", "The sender has given the case another way.", state=known.state)
-        if body.seq > known.received_seq or body.state == "acknowledged":
+        if body.from_sender or body.seq > known.received_seq:
             await self._apply(known, receipt, uow)
         return {"handoff_id": known.id, "seq": body.seq, "state": known.state}
 
     async def _apply(self, known: Handover, receipt: Receipt, uow: Uow) -> None:
         body, now = receipt.body, uow.clock.now()
-        if body.state == "acknowledged":
-            if known.state == "acknowledged":
+        if body.from_sender:
+            if known.state in (body.state, "refused"):
                 return
-            known.state = "acknowledged"
+            known.state = body.state
+            if body.state == "withdrawn":
+                known.contact = None
+                if known.role == "receiver" and known.appeal_id:
+                    await self.take_back(known.appeal_id, known.sender, body.reason, uow)
         else:
             known.received_seq = body.seq
             known.mirror = body.model_copy(
@@ -195,7 +207,7 @@ class Handovers:
             if body.state in ("completed", "refused"):
                 known.state = later(known.state, body.state)
             before, after = known.beside(self.own)
-            onward = after if body.state == "acknowledged" else before
+            onward = after if body.from_sender else before
             message = body.model_dump(mode="json", exclude_none=True)
             await repository.enqueue(uow.pg, onward or "", "receipt", known.id, body.seq, message)
         known.sequence += 1
@@ -206,6 +218,7 @@ class Handovers:
             actor=f"platform:{receipt.platform}",
             reason=clean(body.reason),
             seq=body.seq,
+            result=clean(body.result),
             after=told(known, body.state, final=body.final),
         )
         uow.emit(event, key=known.id, sequence=known.sequence, time=now)
@@ -249,6 +262,8 @@ class Handovers:
                 known.state, known.contact = "refused", None
                 await tell(known, before, {"state": "refused", "reason": event.reason}, uow)
             case handoffs.HandoffWithdrawn():
+                if known.role == "sender" and known.state == "accepted":
+                    await tell(known, after, {"state": "withdrawn", "reason": event.reason}, uow)
                 known.state, known.contact = "withdrawn", None
                 await repository.forget_offer(uow.pg, known.id)
             case handoffs.HandoffAcknowledged() if known.role == "sender":
@@ -272,13 +287,14 @@ def _going_out(after: handoffs.Handoff, now: datetime) -> Handover:
         state="offered",
         appeal_id=after.appeal_ids[0],
         work_order_id=after.work_order_id,
+        body=orjson.dumps({"case": part}).decode() if (part := joint_case(after)) else None,
         offered_at=after.offered_at,
         updated_at=now,
     )
 
 
 def told(known: Handover, state: str, *, final: bool = False) -> peers.PeerHandoff:
-    case = orjson.loads(known.body)["case"] if known.body else {}
+    case = known.case
     return peers.PeerHandoff(
         id=known.id,
         role=known.role,

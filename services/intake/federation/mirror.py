@@ -78,37 +78,45 @@ class Mirror:
         status = case.streams.columns(case.appeal_id).status
         if status not in MIRRORED:
             return False
-        out = next((order.handoff for order in case.streams.live(case.appeal_id) if order.status == "handed_off"), None)
+        orders = case.streams.whole(case.appeal_id)
+        out = next((order.handoff for order in orders if order.status == "handed_off"), None)
         if out is not None and (further is None or further.id != out.id):
             further = await repository.read(uow.pg, out.id)
         before = orjson.loads(known.told) if known.told else {}
-        news, asked = self._here(case, status, before) if out is None else self._further(further, status)
+        news, asked = (
+            self._here(case, status, before, part=known.part is not None)
+            if out is None
+            else self._further(further, status)
+        )
         news["state"] = later(known.state, "completed" if news["status"] in ENDED else "accepted")
         mark = news | {"asked": hashlib.sha256(asked.encode()).hexdigest() if asked else None}
         if mark == before:
             return False
         known.state, known.told = news["state"], orjson.dumps(mark).decode()
         known.updated_at = uow.clock.now()
-        orders = [order.id for order in case.streams.live(case.appeal_id)]
         more = {
             "clocks": _mirror_of(further).get("clocks")
             if out is not None
-            else clock_bodies(await repository.clocks_of(uow.pg, orders)),
+            else clock_bodies(await repository.clocks_of(uow.pg, [order.id for order in orders])),
             "rating_link": self._rating_link(known, asked),
         }
         await tell(known, known.beside(self.own)[0], news | more, uow)
         return True
 
-    def _here(self, case: Held, status: str, before: Mapping[str, Any]) -> tuple[dict[str, Any], str | None]:
-        """How a case stands that is handled here, and where the citizen rates while he is asked."""
+    def _here(
+        self, case: Held, status: str, before: Mapping[str, Any], *, part: bool
+    ) -> tuple[dict[str, Any], str | None]:
+        """How a case (or a part of joint work) stands that is handled here, and where the citizen rates while he is
+        asked."""
         feedback = case.streams.feedback
         closed = feedback is not None and feedback.status == "closed"
-        orders = [order for order in case.streams.live(case.appeal_id) if order.status != "cancelled"]
+        orders = [order for order in case.streams.whole(case.appeal_id) if order.status != "cancelled"]
         news = {
             "status": status,
             "result": next((order.result for order in reversed(orders) if order.result), None),
             "rating": _rating(case) or before.get("rating"),
-            "final": closed or status in ("declined", "withdrawn", "answered"),
+            # the lead of joint work asks the citizen, so a part ends with its answer
+            "final": closed or status in ("declined", "withdrawn", "answered", *(["completed"] if part else [])),
         }
         if feedback is None or closed or feedback.method != "link" or feedback.answered:
             return news, None
@@ -141,6 +149,7 @@ class Mirror:
             "receiver": known.receiver,
             "path": known.path,
             "state": known.state,
+            "joint": known.case.get("joint"),
             "offered_at": rfc3339(known.offered_at),
             "status": own.get("status") or mirror.get("status"),
             "result": own.get("result") or mirror.get("result"),

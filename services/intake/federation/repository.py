@@ -49,6 +49,17 @@ class Handover:
         after = self.path[place + 1] if place + 1 < len(self.path) else None
         return (self.path[place - 1] if place else None), after
 
+    @property
+    def case(self) -> dict[str, Any]:
+        """The case as it was offered, or what is known of it before."""
+        return dict(orjson.loads(self.body)["case"]) if self.body else {}
+
+    @property
+    def part(self) -> dict[str, Any] | None:
+        """The case when it is a part of joint work: at the sender what goes out instead of all that is known of it."""
+        case = self.case
+        return case if case.get("joint") else None
+
     def row(self) -> dict[str, Any]:
         return {field.name: getattr(self, field.name) for field in fields(self)}
 

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 import msgspec
 
+from shared.events.catalog.handoffs import JointPart
 from shared.events.event import Event, Snapshot
 
 
@@ -70,6 +71,8 @@ class Appeal(Snapshot, frozen=True, kw_only=True):
     link: Link | None = None
     came_by: list[str] = msgspec.field(default_factory=list)
     """platforms that handed the case over to here, the first sender first; it is not offered back to them"""
+    joint: JointPart | None = None
+    """the part of the work that is asked of this platform, when another one leads the case"""
 
 
 class AppealEvent(Event, frozen=True, kw_only=True):

@@ -10,6 +10,17 @@ import msgspec
 from shared.events.event import Event, Snapshot
 
 
+class JointPart(Snapshot, frozen=True, kw_only=True):
+    """What a platform is asked to do of a case that another one leads (domain.md, "Dispatch", 5)."""
+
+    task: str
+    """redacted"""
+    asked_at: datetime
+    """its clocks count from here"""
+    allowed_s: int | None = None
+    """how long it may take, in natural seconds, inside the lead's own deadline"""
+
+
 class Handoff(Snapshot, frozen=True, kw_only=True):
     """Public state of a hand-over (domain.md, "Dispatch", 6)."""
 
@@ -23,11 +34,13 @@ class Handoff(Snapshot, frozen=True, kw_only=True):
     path: list[str]
     """platform codes from sender to receiver"""
     state: str
-    """offered, accepted, refused, completed, acknowledged; withdrawn: the sender took the offer back"""
+    """offered, accepted, refused, completed, acknowledged; withdrawn: the sender took the offer, or a part, back"""
     region_code: str
     matter: str
     handling_class: str = msgspec.field(name="class")
     offered_at: datetime
+    joint: JointPart | None = None
+    """at the sender, of a part of joint work: the case itself stays with him"""
 
 
 class HandoffEvent(Event, frozen=True, kw_only=True):
@@ -63,7 +76,8 @@ class HandoffRefused(HandoffEvent, frozen=True, kw_only=True):
 
 
 class HandoffWithdrawn(HandoffEvent, frozen=True, kw_only=True):
-    """The sender gave the case another way, or the citizen took it back, before an acceptance was heard."""
+    """The sender gave the case another way, or the citizen took it back, before an acceptance was heard; or the lead
+    recalled a part of joint work, accepted or not."""
 
     type: ClassVar[str] = "handoff.withdrawn"
 

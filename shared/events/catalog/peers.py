@@ -45,8 +45,9 @@ class PeerOffered(PeerEvent, frozen=True, kw_only=True):
 
 
 class PeerReported(PeerEvent, frozen=True, kw_only=True):
-    """A receipt with news: `after.state` is what it said, `reason` the other platform's words (redacted)."""
+    """A receipt with news: `after.state` is what it said; `reason` and `result` are redacted."""
 
     type: ClassVar[str] = "peer.reported"
     seq: int
     """the receipt's number"""
+    result: str | None = None

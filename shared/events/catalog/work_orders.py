@@ -24,9 +24,9 @@ class HandoffState(Snapshot, frozen=True, kw_only=True):
     id: str
     platform: str
     state: str
-    """offered, accepted, refused, completed, acknowledged"""
+    """offered, accepted, refused, completed, withdrawn"""
     reason: str | None = None
-    """why it was refused"""
+    """why it was refused or taken back"""
 
 
 class Return(Snapshot, frozen=True, kw_only=True):
@@ -47,6 +47,8 @@ class SubOrder(Snapshot, frozen=True, kw_only=True):
     """redacted"""
     status: str
     """open, completed, returned, cancelled"""
+    platform: str | None = None
+    """another platform that is asked to do it; `unit` is then the own centre"""
 
 
 class WorkOrder(Snapshot, frozen=True, kw_only=True):
@@ -100,8 +102,9 @@ class WorkOrder(Snapshot, frozen=True, kw_only=True):
     parent_id: str | None = None
     """of a sub-order: the order that it is a part of"""
     task: str | None = None
+    """of a part of joint work, redacted: somebody else gives the citizen the answer, so he is not asked about it"""
     allowed_s: int | None = None
-    """of a sub-order: the budget of its complete clock from `received_at`, in natural seconds"""
+    """of such a part: the budget of its complete clock from `received_at`, in natural seconds"""
     sub_orders: list[SubOrder] = msgspec.field(default_factory=list)
     repeat_of: str | None = None
     """the closed appeal that this order's first appeal repeats (a repeat after closing opens a new order)"""

@@ -110,6 +110,72 @@ async def test_an_offer_that_was_taken_back_cannot_be_accepted(hub: Harness, atl
     assert told == ["handoff.offered", "handoff.withdrawn"]
 
 
+async def asked(hub: Harness, stranger: Stranger) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """A part of a case of our own that the stranger is asked for: the order, the part, the offer."""
+    posted = await appeal(hub, "460106")
+    order = await dispatched(hub, posted["id"])
+    await post(hub, f"/v1/work-orders/{order['id']}/accept")
+    await hub.settle()
+    part = {"platform": SANYA, "task": "清理下游河道", "region_code": "460204"}
+    after = await post(hub, f"/v1/work-orders/{order['id']}/split", parts=[part])
+
+    async def came() -> Any:
+        return next((one for one in stranger.offers() if one["case"].get("joint")), None)
+
+    offer = await until(came, "the offer")
+    assert (offer["case"]["joint"]["task"], offer["case"]["region_code"]) == ("清理下游河道", "460204")
+    assert "contact" not in offer
+    return order, after["sub_orders"][-1], offer
+
+
+async def test_a_part_that_is_refused_returns_to_the_lead(hub: Harness, atlas: Atlas, stranger: Stranger) -> None:
+    order, part, offer = await asked(hub, stranger)
+    for _ in range(2):
+        assert (await receipt(hub, atlas, offer, 1, "refused", reason="无此河段")).status_code == 200
+    await hub.settle()
+    after = await get(hub, f"/v1/work-orders/{order['id']}")
+    assert (after["status"], after["sub_orders"][0]["status"]) == ("accepted", "returned")
+    assert "complete" in after["actions"]
+    ended = await get(hub, f"/v1/work-orders/{part['id']}")
+    assert (ended["status"], ended["handoff"]["state"]) == ("cancelled", "refused")
+    assert ended["handoff"]["reason"] == "无此河段"
+
+
+async def test_a_part_that_was_recalled_cannot_be_accepted(hub: Harness, atlas: Atlas, stranger: Stranger) -> None:
+    order, part, offer = await asked(hub, stranger)
+    await post(hub, f"/v1/work-orders/{part['id']}/recall", reason="不必了")
+
+    async def too_late() -> bool:
+        answer = await receipt(hub, atlas, offer, 1, "accepted")
+        return answer.status_code == 409 and answer.json()["code"] == "handoff_withdrawn"
+
+    await until(too_late, "the withdrawal")
+    await hub.settle()
+    assert (await get(hub, f"/v1/work-orders/{order['id']}"))["sub_orders"][0]["status"] == "cancelled"
+
+
+async def test_an_answer_that_crosses_the_recall_of_a_part_changes_nothing(
+    hub: Harness, atlas: Atlas, stranger: Stranger
+) -> None:
+    order, part, offer = await asked(hub, stranger)
+
+    async def taken() -> bool:
+        return bool((await receipt(hub, atlas, offer, 1, "accepted")).json()["state"] == "accepted")
+
+    await until(taken, "the acceptance")
+    await post(hub, f"/v1/work-orders/{part['id']}/recall", reason="不必了")
+
+    async def recalled() -> Any:
+        return next((body for body in stranger.got if body.get("state") == "withdrawn"), None)
+
+    assert (await until(recalled, "the recall"))["reason"] == "不必了"
+    answer = await receipt(hub, atlas, offer, 2, "completed", status="completed", result="已清理", final=True)
+    assert (answer.status_code, answer.json()["code"]) == (409, "handoff_withdrawn")
+    await hub.settle()
+    assert (await get(hub, f"/v1/work-orders/{part['id']}"))["status"] == "cancelled"
+    assert (await get(hub, f"/v1/work-orders/{order['id']}"))["sub_orders"][0]["status"] == "cancelled"
+
+
 async def test_receipts_that_repeat_or_come_in_disorder_change_nothing(
     hub: Harness, atlas: Atlas, stranger: Stranger
 ) -> None:

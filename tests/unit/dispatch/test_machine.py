@@ -49,6 +49,7 @@ from services.dispatch.domain.commands import (
     OrderCheck,
     PartAppeal,
     Progress,
+    Recall,
     RecordCheck,
     RefuseHandoff,
     Reject,
@@ -58,14 +59,17 @@ from services.dispatch.domain.commands import (
     ReturnOrder,
     Split,
     Suspend,
+    TakeAnswer,
     Transfer,
     UpholdRuling,
     decided,
     open_dispatched,
+    open_part,
     open_pending,
+    part_of,
 )
 from services.dispatch.domain.machine import following, preceding
-from services.dispatch.domain.work_order import ApprovalKind, Contest, ReturnReason, Ruling, SubOrder
+from services.dispatch.domain.work_order import ApprovalKind, Contest, Handoff, ReturnReason, Ruling, SubOrder
 from services.dispatch.handlers.action_table import ACTIONS as TABLE_OF_ACTIONS
 
 NOW = datetime(2026, 11, 20, 2, 0, tzinfo=UTC)
@@ -371,6 +375,60 @@ def test_a_refused_offer_leaves_the_order_where_it_is() -> None:
     assert refused(order, RefuseHandoff(), CENTRE).code == "forbidden"
 
 
+def asked(order: WorkOrder) -> WorkOrder:
+    """A part that another platform is asked for."""
+    part = SubOrder("s", "c", "清理下游", platform="110000")
+    return open_part(order, part, "甲局", 3600, NOW, LATER, Handoff("h", "110000"), "110101")[0]
+
+
+def test_a_part_of_another_platform_is_its_leads_until_it_is_answered_there() -> None:
+    parent = done(accepted(), Split(into=(SubOrder("s", "c", "清理下游", platform="110000"),)), UNIT_A)
+    assert parent.co_handlers == ()
+    assert refused(parent, Complete(result="好", solved=True), UNIT_A).detail.endswith("110000.")
+    part = asked(parent)
+    assert (part.lead, part.region_code, part.allowed_s) == ("c", "110101", 3600)
+    taken = done(part, HandOff(), SYSTEM)
+    assert (taken.status, part_of(taken).status, part_of(taken).platform) == (Status.HANDED_OFF, "open", "110000")
+    answered = done(taken, TakeAnswer(result="已清理"), SYSTEM)
+    assert (answered.status, answered.result, part_of(answered).status) == (Status.COMPLETED, "已清理", "completed")
+    parent = done(parent, NotePart(part=part_of(answered)), SYSTEM)
+    assert "complete" in allowed_actions(parent, UNIT_A, LATER)
+
+
+def test_a_part_that_another_platform_refuses_is_the_leads_again() -> None:
+    part = done(asked(accepted()), RefuseHandoff(reason="不属本市"), SYSTEM)
+    assert part_of(done(part, Cancel(reason="不属本市"), SYSTEM)).status == "returned"
+
+
+@pytest.mark.parametrize("taken", [False, True])
+def test_the_lead_recalls_a_part_from_another_platform(taken: bool) -> None:
+    part = done(asked(accepted()), HandOff(), SYSTEM) if taken else asked(accepted())
+    assert "recall" in allowed_actions(part, UNIT_A, LATER), "the lead of the whole helps with its parts"
+    assert refused(part, Recall(reason="不必了"), UNIT_B).code == "forbidden"
+    gone = done(part, Recall(reason="不必了"), UNIT_A)
+    assert (gone.status, gone.handoff and gone.handoff.state) == (Status.CANCELLED, "withdrawn")
+    assert part_of(gone).status == "cancelled"
+    assert refused(gone, TakeAnswer(result="已清理"), SYSTEM), "an answer that crosses the recall changes nothing"
+
+
+def test_a_whole_case_is_not_recalled_from_the_platform_that_took_it() -> None:
+    order, _ = open_dispatched("w", CASE, "c", NOW, routed(decision("c", "110000"), handoff_id="h"))
+    handed = done(order, HandOff(), SYSTEM)
+    assert refused(handed, Recall(reason="一"), SYSTEM)
+    assert refused(handed, TakeAnswer(result="一"), SYSTEM)
+    assert allowed_actions(order, ADMIN, NOW) == ("accept", "transfer")
+
+
+@pytest.mark.parametrize(
+    "command", [Suspend(approval_id="p", reason="等", days=1), Extend(approval_id="p", seconds=60, reason="等")]
+)
+def test_a_part_asked_by_another_platform_has_the_wholes_time(command: Command) -> None:
+    order = replace(accepted(), task="清理下游", allowed_s=3600)
+    assert refused(order, command, UNIT_A)
+    assert done(order, Split(into=(SubOrder("s", "b", "路面"),)), UNIT_A).sub_orders
+    assert refused(order, Split(into=(SubOrder("s", "c", "路面", platform="120000"),)), UNIT_A)
+
+
 @pytest.mark.parametrize(
     ("handling_class", "expected"),
     [
@@ -401,6 +459,7 @@ TABLE = {
     "resume": {"suspended"},
     "co-handlers": {"accepted", "reopened"},
     "split": {"accepted", "reopened"},
+    "recall": {"dispatched", "accepted", "handed_off"},
     "transfer": {"pending", "dispatched", "accepted", "disputed"},
 }
 
@@ -483,6 +542,8 @@ COMMANDS: st.SearchStrategy[Command] = st.one_of(
     st.builds(Split, into=st.tuples(st.builds(SubOrder, _text, _units, _text)), left_s=st.none() | st.just(60)),
     st.builds(NotePart, part=st.builds(SubOrder, _text, _units, _text, st.sampled_from(["open", "completed"]))),
     st.builds(RefuseHandoff),
+    st.builds(Recall, reason=_text),
+    st.builds(TakeAnswer, result=_text),
 )
 ACTORS = st.sampled_from([UNIT_A, UNIT_B, HEAD_A, CENTRE, LEADER, ADMIN, SYSTEM, Actor("unit:nobody")])
 

@@ -25,7 +25,7 @@ from services.dispatch.domain.commands.disputes import (
     decided,
 )
 from services.dispatch.domain.commands.handling import Accept, AddCoHandlers, Complete, Contact, Progress, ReturnOrder
-from services.dispatch.domain.commands.joint import NotePart, Split, open_part, part_of
+from services.dispatch.domain.commands.joint import NotePart, Recall, Split, TakeAnswer, open_part, part_of
 
 ACTIONS: tuple[type[Command], ...] = (
     Accept,
@@ -38,6 +38,7 @@ ACTIONS: tuple[type[Command], ...] = (
     Resume,
     AddCoHandlers,
     Split,
+    Recall,
     Transfer,
 )
 """The actions of api.md, in its order."""
@@ -68,6 +69,7 @@ __all__ = [
     "OrderCheck",
     "PartAppeal",
     "Progress",
+    "Recall",
     "RecordCheck",
     "RefuseHandoff",
     "Reject",
@@ -77,6 +79,7 @@ __all__ = [
     "ReturnOrder",
     "Split",
     "Suspend",
+    "TakeAnswer",
     "Transfer",
     "UpholdRuling",
     "decided",

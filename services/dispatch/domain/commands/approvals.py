@@ -55,8 +55,8 @@ class Suspend(Command):
 
     @classmethod
     def obstacle(cls, order: WorkOrder, at: datetime) -> str | None:
-        if order.parent_id is not None:
-            return "A sub-order has its parent's time: the parent's lead asks for more."
+        if order.is_part:
+            return "A part of joint work has the whole's time: the lead of the whole asks for more."
         if order.approval is not None:
             return "Another request is waiting for its approval."
         if order.suspensions >= MAX_SUSPENSIONS:
@@ -90,8 +90,8 @@ class Extend(Command):
 
     @classmethod
     def obstacle(cls, order: WorkOrder, at: datetime) -> str | None:
-        if order.parent_id is not None:
-            return "A sub-order has its parent's time: the parent's lead asks for more."
+        if order.is_part:
+            return "A part of joint work has the whole's time: the lead of the whole asks for more."
         if order.approval is not None:
             return "Another request is waiting for its approval."
         if order.extensions >= MAX_EXTENSIONS:

@@ -62,6 +62,8 @@ def _new(
         taken_at=case.taken_at,
         in_review=in_review,
         repeat_of=case.repeat_of,
+        task=case.task,
+        allowed_s=case.allowed_s,
     )
 
 

@@ -65,7 +65,7 @@ class Complete(Command):
 
     @classmethod
     def obstacle(cls, order: WorkOrder, at: datetime) -> str | None:
-        waiting = [part.unit for part in order.open_parts]
+        waiting = [part.who for part in order.open_parts]
         return f"Parts of it are still open at {', '.join(waiting)}." if waiting else None
 
     def objection(self, order: WorkOrder, at: datetime) -> str | None:

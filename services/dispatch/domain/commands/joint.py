@@ -1,5 +1,5 @@
-"""联合处置: an order split into sub-orders of other units; its lead still gives the citizen one answer (domain.md,
-Dispatch 5)."""
+"""联合处置: an order split into sub-orders of other units and platforms; its lead still gives the citizen one answer
+(domain.md, Dispatch 5; ADR 0025)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -13,6 +13,7 @@ from services.dispatch.domain.work_order import (
     HANDLING,
     UNFINISHED,
     Actor,
+    Handoff,
     Part,
     Status,
     SubOrder,
@@ -25,7 +26,7 @@ MOST = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Split(Command):
-    """The lead gives parts of the work to other units; the order stays with it."""
+    """The lead gives parts of the work to other units or platforms; the order stays with it."""
 
     action: ClassVar[str] = "split"
     sources: ClassVar[frozenset[Status]] = HANDLING
@@ -33,6 +34,8 @@ class Split(Command):
     into: tuple[SubOrder, ...]
     allowed_s: Mapping[str, int | None] = field(default_factory=dict)
     """by the id of the sub-order: how long it may take, in seconds"""
+    regions: Mapping[str, str] = field(default_factory=dict)
+    """by the id of the sub-order: where it is, of what another platform is asked to do"""
     left_s: int | None = None
     """of the order's own `complete` clock; None while nobody knows"""
 
@@ -43,11 +46,13 @@ class Split(Command):
         return "A sub-order is not split again." if order.parent_id is not None else None
 
     def objection(self, order: WorkOrder, at: datetime) -> str | None:
-        busy = {order.lead, *(part.unit for part in order.open_parts)}
+        busy = {order.lead, *(part.who for part in order.open_parts)}
         for part in self.into:
-            if part.unit in busy:
-                return f"{part.unit} leads the order or has an open part of it."
-            busy.add(part.unit)
+            if part.who in busy:
+                return f"{part.who} leads the order or has an open part of it."
+            if part.platform is not None and order.is_part:
+                return "Another platform leads this case; it asks whom else it needs."
+            busy.add(part.who)
             allowed = self.allowed_s.get(part.id)
             if allowed is not None and self.left_s is not None and allowed > self.left_s:
                 return f"A part ends inside the order's own deadline: {max(self.left_s, 0)} s are left."
@@ -56,7 +61,8 @@ class Split(Command):
         return None
 
     def apply(self, order: WorkOrder, at: datetime, actor: Actor) -> tuple[WorkOrder, Fact]:
-        helpers = dict.fromkeys((*order.co_handlers, *(part.unit for part in self.into)))
+        units = [part.unit for part in self.into if part.platform is None]
+        helpers = dict.fromkeys((*order.co_handlers, *units))
         after = replace(order, sub_orders=(*order.sub_orders, *self.into), co_handlers=tuple(helpers))
         tasks = "；".join(part.task for part in self.into)
         return after, Fact("split", {"parts": [part.id for part in self.into]}, tasks)
@@ -79,10 +85,62 @@ class NotePart(Command):
         return replace(order, sub_orders=others), Fact("part_changed", fields, self.reason)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakeAnswer(Command):
+    """The platform that had a part has done it."""
+
+    sources: ClassVar[frozenset[Status]] = frozenset({Status.HANDED_OFF})
+    result: str | None
+
+    @classmethod
+    def obstacle(cls, order: WorkOrder, at: datetime) -> str | None:
+        return None if order.parent_id is not None else "The platform that took the whole case answers it itself."
+
+    def apply(self, order: WorkOrder, at: datetime, actor: Actor) -> tuple[WorkOrder, Fact]:
+        after = replace(order, status=Status.COMPLETED, completed_at=at, result=self.result)
+        return _handoff(after, "completed"), Fact("completed", reason=self.result)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recall(Command):
+    """A part is taken back from the platform that was asked for it, whether it has taken it on or not."""
+
+    action: ClassVar[str] = "recall"
+    sources: ClassVar[frozenset[Status]] = frozenset({Status.DISPATCHED, Status.ACCEPTED, Status.HANDED_OFF})
+    parts: ClassVar[frozenset[Part]] = frozenset({Part.HELPER, Part.CENTRE, Part.SYSTEM})
+    reason: str
+
+    @classmethod
+    def parts_for(cls, order: WorkOrder) -> frozenset[Part]:
+        return cls.parts if order.parent_id is not None else frozenset({Part.SYSTEM})
+
+    @classmethod
+    def obstacle(cls, order: WorkOrder, at: datetime) -> str | None:
+        asked = order.handoff is not None and order.handoff.state in ("offered", "accepted")
+        return None if asked and order.is_part else "It is no part that another platform is asked for."
+
+    def apply(self, order: WorkOrder, at: datetime, actor: Actor) -> tuple[WorkOrder, Fact]:
+        after = replace(order, status=Status.CANCELLED)
+        return _handoff(after, "withdrawn", self.reason), Fact("cancelled", reason=self.reason)
+
+
+def _handoff(order: WorkOrder, state: str, reason: str | None = None) -> WorkOrder:
+    assert order.handoff is not None, "obstacle() lets no order without one pass"
+    return replace(order, handoff=replace(order.handoff, state=state, reason=reason))
+
+
 def open_part(
-    parent: WorkOrder, part: SubOrder, lead_name: str, allowed_s: int | None, return_until: datetime, at: datetime
+    parent: WorkOrder,
+    part: SubOrder,
+    lead_name: str,
+    allowed_s: int | None,
+    return_until: datetime,
+    at: datetime,
+    handoff: Handoff | None = None,
+    region_code: str | None = None,
 ) -> tuple[WorkOrder, Fact]:
-    """The sub-order with its unit, version 1: its clocks count from now, and the parent's lead sees it."""
+    """The sub-order with its unit, or with the own centre while another platform is asked (`handoff`), version 1: its
+    clocks count from now, and the parent's lead sees it. `region_code`: where it is, when not where the parent is."""
     words = f"由{lead_name}主办、联合处置：{part.task}"
     order = WorkOrder(
         id=part.id,
@@ -95,7 +153,7 @@ def open_part(
         received_at=at,
         opened_at=at,
         kind=parent.kind,
-        region_code=parent.region_code,
+        region_code=region_code or parent.region_code,
         channel=parent.channel,
         matter_path=parent.matter_path,
         reporter_groups=parent.reporter_groups,
@@ -107,19 +165,22 @@ def open_part(
     after = replace(
         with_lead(order, "split", part.unit, (parent.lead,), return_until, at),
         decision=(RuleAnswer("joint_handling", Outcome.CHOSEN, words),),
+        handoff=handoff,
     )
     return after, Fact("dispatched", {"cause": "split"}, words)
 
 
 def part_of(order: WorkOrder) -> SubOrder:
     """A sub-order as its parent knows it."""
-    if order.status in UNFINISHED:
+    asked = order.handoff
+    if order.status in UNFINISHED or order.status is Status.HANDED_OFF:
         status = "open"
-    elif order.status is Status.CANCELLED and order.returns:
+    elif order.status is Status.CANCELLED and (order.returns or (asked is not None and asked.state == "refused")):
         status = "returned"
     else:
         status = "cancelled" if order.status is Status.CANCELLED else "completed"
-    return SubOrder(order.id, order.lead if status == "open" else _last_unit(order), order.task or "", status)
+    unit = order.lead if status == "open" else _last_unit(order)
+    return SubOrder(order.id, unit, order.task or "", status, asked.platform if asked else None)
 
 
 def _last_unit(order: WorkOrder) -> str:
