@@ -10,7 +10,7 @@ from services.dispatch.book import SUSPENSION_END
 from services.dispatch.consumer import subscriptions
 from services.dispatch.desk import RoutingDesk
 from services.dispatch.domain.platforms import PlatformDirectory
-from services.dispatch.handlers import Act, Actions, Handovers, Reactions, Registers
+from services.dispatch.handlers import Act, Actions, Decide, Handovers, Reactions, Registers
 from services.dispatch.handlers.linking import LINK
 from services.dispatch.handlers.registers import Job, run_jobs
 from services.dispatch.platforms import keep_current, neighbours, seen_from
@@ -64,10 +64,11 @@ def build(settings: Settings, clock: Clock, bus: Transport, database: Database) 
         rules_trouble=trouble,
     )
     reactions = Reactions(desk, city.auto_link_threshold)
-    handovers = Handovers(desk)
+    handovers = Handovers(desk, by_person=(city.sections.get("dispatch") or {}).get("incoming") == "person")
     registers = Registers(desk, database)
     acts: CommandQueue[Act] = CommandQueue(database, Actions(desk).act)
     jobs: CommandQueue[Job] = CommandQueue(database, run_jobs, largest=1)
+    decisions: CommandQueue[Decide] = CommandQueue(database, handovers.decide)
     replays = Replays(desk, database)
     units_csv = city.file("units.csv").read_bytes()
     duties = city.folder / "duties.csv"
@@ -87,7 +88,7 @@ def build(settings: Settings, clock: Clock, bus: Transport, database: Database) 
         name="dispatch",
         pace_s=SOON_S,
         database=database,
-        router=router(desk, registers, acts, jobs, database, clock, file, replays),
+        router=router(desk, registers, acts, jobs, decisions, database, clock, file, replays),
         migrations=Path(__file__).parent / "migrations",
         subscriptions=subscriptions(reactions, handovers),
         timers={SUSPENSION_END: reactions.on_suspension_end, LINK: reactions.on_link},

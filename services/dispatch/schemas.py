@@ -85,6 +85,10 @@ class RecallBody(Body):
     reason: Reason
 
 
+class RefusalBody(Body):
+    reason: Reason
+
+
 class TransferBody(Body):
     lead: UnitCode
     reason: Reason

@@ -196,4 +196,6 @@ handoffs = Table(
     Column("offered_at", DateTime(timezone=True), nullable=False),
     # the hand-over as last published; null: offered before hand-overs went over HTTP
     Column("snapshot", Text),
+    # redacted, of an offer to here that waits for a person; then `sequence` is 0
+    Column("text", Text),
 )

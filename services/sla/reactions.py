@@ -112,6 +112,8 @@ def _by_type(clock_set: ClockSet, event: work_orders.WorkOrderEvent, at: datetim
     match event:
         case work_orders.WorkOrderDispatched():
             return lifecycle.dispatched(clock_set, at, terms, round_=order.dispatch_no)
+        case work_orders.WorkOrderHandoffRefused() if order.status == "dispatched":
+            return lifecycle.dispatched(clock_set, at, terms, round_=order.dispatch_no)
         case work_orders.WorkOrderAccepted():
             return lifecycle.accepted(clock_set, at)
         case work_orders.WorkOrderContacted():

@@ -120,6 +120,9 @@ MAY = {
     "POST /v1/units/import": "supervisor leader",
     "POST /v1/units/import/{version}/activate": "supervisor leader",
     "GET /v1/platforms": EVERYBODY,
+    "GET /v1/platforms/offers": STAFF,
+    "POST /v1/platforms/offers/{offer_id}/accept": "seat supervisor leader",
+    "POST /v1/platforms/offers/{offer_id}/refuse": "seat supervisor leader",
     # sla
     "GET /v1/clocks/{work_order_id}": STAFF,
     "GET /v1/lamps": STAFF,

@@ -3,11 +3,12 @@
 from fastapi import APIRouter
 
 from services.dispatch.api import disputes as disputes_api
+from services.dispatch.api import offers as offers_api
 from services.dispatch.api import registers as registers_api
 from services.dispatch.api import routing as routing_api
 from services.dispatch.api import work_orders as work_orders_api
 from services.dispatch.desk import RoutingDesk
-from services.dispatch.handlers import Act, Registers
+from services.dispatch.handlers import Act, Decide, Registers
 from services.dispatch.handlers.registers import Job
 from services.dispatch.replay import Replays
 from shared.clock import Clock
@@ -22,6 +23,7 @@ def router(
     registers: Registers,
     acts: CommandQueue[Act],
     jobs: CommandQueue[Job],
+    decisions: CommandQueue[Decide],
     database: Database,
     clock: Clock,
     file: DirectoryFile,
@@ -32,5 +34,6 @@ def router(
     work_orders_api.add_routes(routes, desk, acts, database, clock)
     disputes_api.add_routes(routes, desk, acts, database, clock)
     registers_api.add_routes(routes, desk, registers, jobs, database, clock, file)
+    offers_api.add_routes(routes, desk, decisions, database)
     routing_api.add_routes(routes, desk, replays, jobs, database)
     return routes

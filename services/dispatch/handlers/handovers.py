@@ -1,7 +1,9 @@
 """What dispatch decides about cases between platforms: take, refuse, pass on; let go, keep (domain.md, Dispatch 6)."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import msgspec
 
@@ -10,10 +12,14 @@ from services.dispatch.book import Book
 from services.dispatch.desk import RoutingDesk
 from services.dispatch.domain.commands import Cancel, HandOff, RefuseHandoff, TakeAnswer
 from services.dispatch.domain.work_order import SYSTEM
+from services.dispatch.handlers.act import actor_of
 from services.dispatch.repository.handoffs import HeldHandoff
+from shared.clock import rfc3339
+from shared.errors import Problem, not_found
 from shared.events.catalog import handoffs, peers
 from shared.events.event import Message
 from shared.outbox.uow import Uow
+from shared.security.principal import Principal
 
 _EVENTS = {
     kind.type.partition(".")[2]: kind
@@ -30,11 +36,75 @@ _RANK = {"offered": 0, "forwarded": 0, "accepted": 1, "completed": 2, "acknowled
 """states of one that goes well, in their order; `refused` and `withdrawn` are ends"""
 
 
-class Handovers:
-    """The handler of what other platforms said (`intake.peers.v1`)."""
+@dataclass(frozen=True, slots=True)
+class Decide:
+    """A person takes an offer of another platform, or refuses it for a reason."""
 
-    def __init__(self, desk: RoutingDesk) -> None:
+    id: str
+    who: Principal
+    reason: str | None
+    """None: it is taken"""
+
+    @property
+    def state(self) -> str:
+        return "accepted" if self.reason is None else "refused"
+
+
+def offer_view(offer: handoffs.Handoff, text: str | None, who: Principal) -> dict[str, Any]:
+    """An offer as the centre that decides it sees it."""
+    body: dict[str, Any] = msgspec.to_builtins(offer, builtin_types=(datetime,))
+    del body["work_order_id"], body["appeal_ids"], body["joint"]
+    may = offer.state == "offered" and _decides(who)
+    return body | {
+        "offered_at": rfc3339(offer.offered_at),
+        "text": text,
+        "actions": ["accept", "refuse"] if may else [],
+    }
+
+
+def _decides(who: Principal) -> bool:
+    actor = actor_of(who)
+    return actor.centre or actor.everywhere
+
+
+class Handovers:
+    """The handler of what other platforms said (`intake.peers.v1`), and of what people decide about it.
+
+    `by_person`: a person takes or refuses what lies in the own territory; else the rule takes it.
+    """
+
+    def __init__(self, desk: RoutingDesk, *, by_person: bool = False) -> None:
         self.desk = desk
+        self.by_person = by_person
+
+    async def decide(self, commands: Sequence[Decide], uow: Uow) -> list[dict[str, Any] | Problem]:
+        """Answers each command with the offer after it: who comes second learns how it stands."""
+        held = {one.id: one for one in await repository.lock_handoffs(uow.pg, [command.id for command in commands])}
+        answers: list[dict[str, Any] | Problem] = []
+        for command in commands:
+            one = held.get(command.id)
+            offer = one.snapshot if one is not None else None
+            if (
+                one is None
+                or offer is None
+                or not self._is_mine(offer)
+                or not command.who.sees_region(offer.region_code)
+            ):
+                answers.append(not_found(f"The offer {command.id}"))
+            elif not _decides(command.who):
+                answers.append(Problem(403, "forbidden", "The centre decides about offers of other platforms."))
+            elif one.state != "offered":
+                present = {"id": one.id, "state": one.state}
+                detail = f"The offer is {one.state} already."
+                answers.append(Problem(409, "invalid_transition", detail, present=present, actions=[]))
+            else:
+                now, actor = uow.clock.now(), command.who.actor
+                held[one.id] = one = await _tell(uow, one, command.state, command.reason, now, actor)
+                answers.append(offer_view(one.snapshot, None, command.who))
+        return answers
+
+    def _is_mine(self, offer: handoffs.Handoff) -> bool:
+        return offer.receiver == self.desk.platform and not offer.work_order_id
 
     async def on_peers(self, batch: Sequence[Message[peers.PeerEvent]], uow: Uow) -> None:
         """Decide about offers; follow receipts. A receipt says the whole state, so a later one makes up for one that is
@@ -47,24 +117,28 @@ class Handovers:
 
     async def _decide(self, offers: Sequence[Message[peers.PeerEvent]], uow: Uow) -> None:
         decided = {message.key: (message, *self._decision(message.data.after)) for message in offers}
-        rows = [
-            repository.handoff_row(_snapshot(message.data.after, state), 1) for message, state, _ in decided.values()
-        ]
+        rows = []
+        for message, state, _ in decided.values():
+            waits = state == "offered"
+            text = message.data.text if waits and isinstance(message.data, peers.PeerOffered) else None
+            rows.append(repository.handoff_row(_snapshot(message.data.after, state), 0 if waits else 1, text))
         for handoff_id in sorted(await repository.new_handoffs(uow.pg, rows)):
             message, state, reason = decided[handoff_id]
+            if state == "offered":
+                continue
             event = _EVENTS[state](actor=SYSTEM.name, reason=reason, after=_snapshot(message.data.after, state))
             uow.emit(event, key=handoff_id, sequence=1, time=message.time)
 
     def _decision(self, offer: peers.PeerHandoff) -> tuple[str, str | None]:
-        """The state and why. A case of the own territory is taken, and goes on from here when it lies with a platform
-        below that the sender does not know; one that lies elsewhere is not."""
+        """The state and why. A case of the own territory is taken (or waits for a person, `offered`), and goes on from
+        here when it lies with a platform below that the sender does not know; one that lies elsewhere is not."""
         own = self.desk.platform
         if offer.receiver != own:
             return "forwarded", None
         if own in offer.came_by:
             return "refused", "本案曾由本平台移交，不再接收"
         if self.desk.regions.is_within(offer.region_code, own):
-            return "accepted", None
+            return "offered" if self.by_person else "accepted", None
         owner = self.desk.regions.platform_of(offer.region_code, self.desk.platforms.codes)
         return "refused", f"诉求地点不属本平台辖区（应为{owner or '其他平台'}）"
 
@@ -120,10 +194,12 @@ def _steps(present: str, told: peers.PeerHandoff) -> list[str]:
     return [state for state in ("accepted", "completed", "acknowledged") if _RANK[present] < _RANK[state] <= last]
 
 
-async def _tell(uow: Uow, held: HeldHandoff, state: str, reason: str | None, at: datetime) -> HeldHandoff:
+async def _tell(
+    uow: Uow, held: HeldHandoff, state: str, reason: str | None, at: datetime, actor: str = SYSTEM.name
+) -> HeldHandoff:
     after = msgspec.structs.replace(held.snapshot, state=state)
     sequence = held.sequence + 1
-    uow.emit(_EVENTS[state](actor=SYSTEM.name, reason=reason, after=after), key=held.id, sequence=sequence, time=at)
+    uow.emit(_EVENTS[state](actor=actor, reason=reason, after=after), key=held.id, sequence=sequence, time=at)
     await repository.save_handoff(uow.pg, after, sequence)
     return HeldHandoff(after, sequence)
 

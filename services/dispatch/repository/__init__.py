@@ -17,6 +17,7 @@ from services.dispatch.repository.handoffs import (
     new_handoffs,
     orders_of_handoffs,
     save_handoff,
+    waiting_offers,
 )
 from services.dispatch.repository.orders import (
     Lamp,
@@ -93,5 +94,6 @@ __all__ = [
     "switch_off",
     "switch_on",
     "unfinished_orders",
+    "waiting_offers",
     "waiting_orders",
 ]

@@ -8,7 +8,9 @@ import msgspec
 
 from services.dispatch import tables
 from shared.db import bulk
+from shared.db.where import Where
 from shared.events.catalog.handoffs import Handoff
+from shared.security.scope import Scope
 
 _snapshots = msgspec.json.Decoder(Handoff)
 _json = msgspec.json.Encoder()
@@ -30,7 +32,7 @@ class HeldHandoff:
         return self.snapshot.state
 
 
-def handoff_row(after: Handoff, sequence: int) -> dict[str, Any]:
+def handoff_row(after: Handoff, sequence: int, text: str | None = None) -> dict[str, Any]:
     return {
         "id": after.id,
         "work_order_id": after.work_order_id,
@@ -40,6 +42,7 @@ def handoff_row(after: Handoff, sequence: int) -> dict[str, Any]:
         "sequence": sequence,
         "offered_at": after.offered_at,
         "snapshot": _json.encode(after).decode(),
+        "text": text,
     }
 
 
@@ -69,6 +72,17 @@ async def lock_handoffs(pg: Any, ids: Iterable[str]) -> list[HeldHandoff]:
         wanted,
     )
     return [HeldHandoff(_snapshots.decode(row["snapshot"]), row["sequence"]) for row in rows]
+
+
+async def waiting_offers(pg: Any, own: str, scope: Scope, after: str | None, limit: int) -> list[dict[str, Any]]:
+    """Offers to `own` that a person takes or refuses, the oldest first: `id`, `snapshot`, and the redacted `text`."""
+    where = Where("state = 'offered'", "sequence = 0")
+    where.add("platform = ?", own)
+    scope.narrow(where, region="snapshot::json ->> 'region_code'")
+    if after:
+        where.add("id > ?", after)
+    sql = f"SELECT id, snapshot, text FROM {tables.handoffs.fullname} WHERE {where} ORDER BY id LIMIT {limit:d}"
+    return [{**row, "snapshot": _snapshots.decode(row["snapshot"])} for row in await pg.fetch(sql, *where.values)]
 
 
 async def save_handoff(pg: Any, after: Handoff, sequence: int) -> None:

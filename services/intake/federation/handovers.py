@@ -142,8 +142,12 @@ class Handovers:
         fresh = await repository.add(uow.pg, list(rows.values()))
         for offer in {one.body.handoff_id: one for one in reversed(offers)}.values():
             if offer.body.handoff_id in fresh:
+                joint = offer.body.case.joint
+                words = "\n".join([*([joint.task] if joint else []), offer.body.case.text])
                 event = peers.PeerOffered(
-                    actor=f"platform:{offer.body.sender}", after=told(rows[offer.body.handoff_id], "offered")
+                    actor=f"platform:{offer.body.sender}",
+                    text=clean(words) if offer.role == "receiver" else None,
+                    after=told(rows[offer.body.handoff_id], "offered"),
                 )
                 uow.emit(event, key=offer.body.handoff_id, sequence=1, time=now)
         return fresh

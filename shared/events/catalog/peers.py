@@ -9,7 +9,7 @@ from shared.events.event import Event, Snapshot
 
 
 class PeerHandoff(Snapshot, frozen=True, kw_only=True):
-    """A hand-over as the other platforms told it; no contact data, no text."""
+    """A hand-over as the other platforms told it; no contact data."""
 
     id: str
     role: str
@@ -42,6 +42,8 @@ class PeerOffered(PeerEvent, frozen=True, kw_only=True):
     """Another platform offers a case, to this platform or through it; dispatch decides."""
 
     type: ClassVar[str] = "peer.offered"
+    text: str | None = None
+    """redacted, at the receiver alone: for a person who decides"""
 
 
 class PeerReported(PeerEvent, frozen=True, kw_only=True):

@@ -164,8 +164,10 @@ async def towns(
     atlas: Atlas,
     services: Mapping[str, Sequence[str]],
     own_copies: Mapping[str, Path] | None = None,
+    settings: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> AsyncIterator[dict[str, Harness]]:
-    """Running platforms by code, each with these services; `own_copies`: whose directory is not the atlas'."""
+    """Running platforms by code, each with these services; `own_copies`: whose directory is not the atlas', `settings`:
+    what else is different at whom."""
     async with AsyncExitStack() as stack:
         hubs: dict[str, Harness] = {}
         for code, names in services.items():
@@ -178,6 +180,7 @@ async def towns(
                     platforms=str((own_copies or {}).get(code, atlas.path)),
                     key_dir=atlas.key_dir(code),
                     base_url=atlas.urls[code],
+                    **(settings or {}).get(code, {}),
                 )
             )
             await stack.enter_async_context(serving(hub, atlas.urls[code]))

@@ -153,6 +153,8 @@ class RefuseHandoff(Command):
     def apply(self, order: WorkOrder, at: datetime, actor: Actor) -> tuple[WorkOrder, Fact]:
         assert order.handoff is not None, "obstacle() lets no order without an offer pass"
         after = replace(order, handoff=replace(order.handoff, state="refused", reason=self.reason))
+        if order.status is Status.DISPATCHED:  # only now it is the centre's to see to: a new round for it to accept
+            after = replace(after, dispatch_no=order.dispatch_no + 1, dispatched_at=at)
         return after, Fact("handoff_refused", reason=self.reason)
 
 
