@@ -43,6 +43,8 @@ def environment(stack: Stack) -> dict[str, str]:
         **os.environ,
         "PYTHONUNBUFFERED": "1",
         "SUSHU_DATA_DIR": str(settings.data_dir),
+        "SUSHU_PLATFORMS": settings.platforms,
+        "SUSHU_KEY_DIR": str(settings.keys),
         "SUSHU_BASE_URL": settings.url,
         "DATABASE_URL": stack.services_url,
         "KAFKA_BOOTSTRAP_SERVERS": stack.kafka or "",

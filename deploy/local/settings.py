@@ -1,6 +1,7 @@
 """The variables of both local stacks (api.md, Local stack): every process's settings, and what only a stack needs."""
 
-from typing import Self
+from pathlib import Path
+from typing import Any, Self
 
 from pydantic import ValidationError
 from pydantic_settings import SettingsConfigDict
@@ -32,10 +33,14 @@ class LocalSettings(Settings):
             raise StackError("\n".join([*lines, "Correct the variable or unset it to get the default."])) from None
         if settings.env != "local":
             raise StackError("SUSHU_ENV=production is for the deployment in deploy/k8s; a local stack runs without it.")
-        found = {
+        found: dict[str, Any] = {
             "data_dir": settings.data_dir.expanduser().resolve(),
             "base_url": settings.base_url or settings.local_url,
         }
+        if settings.platforms:  # the processes of the stack have another working directory
+            found["platforms"] = str(Path(settings.platforms).expanduser().resolve())
+        if settings.key_dir is not None:
+            found["key_dir"] = settings.key_dir.expanduser().resolve()
         return settings.model_copy(update=found)
 
     def require_city(self) -> None:
