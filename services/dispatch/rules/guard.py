@@ -54,6 +54,14 @@ class Figures:
     failed: int = 0
 
 
+class _Begun(threading.local):
+    """Since this thread asks about `case`: how long it had worked and how often let go of the processor before."""
+
+    case: Case | None = None
+    worked = 0.0
+    switches = 0
+
+
 @dataclass(slots=True)
 class Guard:
     """One for the chain of a process."""
@@ -65,6 +73,7 @@ class Guard:
     """set when a rule was switched off here and the database does not know yet"""
     unsaved: dict[str, str] = field(default_factory=dict)
     _asking: tuple[str, float] | None = None
+    _begun: _Begun = field(default_factory=_Begun)
 
     def ask(self, rule: RoutingRule, case: Case, context: Context) -> Proposal | Pass:
         """The rule's answer. Raises what the rule raises, `SwitchedOff`, and `TimeoutError` for one that is stuck."""
@@ -72,8 +81,9 @@ class Guard:
         if name in self.off:
             raise SwitchedOff(self.off[name])
         figures = self.figures.setdefault(name, Figures())
-        switches = resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
-        worked = time.thread_time()
+        begun = self._begun
+        if case is not begun.case:  # two system calls a case, not two a rule
+            begun.case, begun.worked, begun.switches = case, time.thread_time(), _switches()
         began = time.perf_counter()
         try:
             self._asking = name, time.monotonic()
@@ -93,10 +103,10 @@ class Guard:
             figures.asked += 1
             figures.seconds += seconds
             if seconds > SLOW_S:
-                own = time.thread_time() - worked > SLOW_S / 2
-                slept = resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw > switches
+                own, slept = time.thread_time() - begun.worked > SLOW_S / 2, _switches() > begun.switches
                 if own or slept:  # else the machine was busy with others
                     self._was_slow(name, figures, seconds)
+                begun.case = None  # the rules behind it have not used its time
         return answer
 
     def _was_slow(self, name: str, figures: Figures, seconds: float) -> None:
@@ -156,6 +166,11 @@ class Guard:
                 os._exit(EXIT_STATUS)
 
         threading.Thread(target=look, name="rule-watchdog", daemon=True).start()
+
+
+def _switches() -> int:
+    """How often this thread let go of the processor by itself."""
+    return resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
 
 
 def _arm() -> None:
