@@ -67,6 +67,16 @@ def test_cities_and_municipalities_can_be_platforms(monkeypatch: pytest.MonkeyPa
         LocalSettings.from_environment().require_city()
 
 
+def test_directory_and_keys_are_found_from_any_working_directory(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SUSHU_PLATFORMS", "platforms.yaml")
+    monkeypatch.setenv("SUSHU_KEY_DIR", "keys")
+    settings = LocalSettings.from_environment()
+    assert (settings.platforms, settings.keys) == (str(tmp_path / "platforms.yaml"), tmp_path / "keys")
+
+
 def test_folder_that_cannot_be_made_says_so(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StackError, match="SUSHU_DATA_DIR"):
