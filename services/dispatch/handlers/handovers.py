@@ -10,7 +10,7 @@ import msgspec
 from services.dispatch import repository
 from services.dispatch.book import Book
 from services.dispatch.desk import RoutingDesk
-from services.dispatch.domain.commands import Cancel, HandOff, RefuseHandoff, TakeAnswer
+from services.dispatch.domain.commands import Cancel, HandOff, Recall, RefuseHandoff, TakeAnswer
 from services.dispatch.domain.work_order import SYSTEM
 from services.dispatch.handlers.act import actor_of
 from services.dispatch.repository.handoffs import HeldHandoff
@@ -167,7 +167,9 @@ class Handovers:
         if order_id is None:
             return state
         if held.state == "accepted" and state == "completed" and isinstance(message.data, peers.PeerReported):
-            book.attempt(order_id, TakeAnswer(result=message.data.result), SYSTEM, message.time)
+            result = message.data.result
+            answer = TakeAnswer(result=result) if result else Recall(reason="对方平台未予办理，由主办单位另行安排")
+            book.attempt(order_id, answer, SYSTEM, message.time)
         if held.state != "offered":
             return state
         order = book.orders.get(order_id)

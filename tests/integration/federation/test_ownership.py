@@ -154,6 +154,24 @@ async def test_a_part_that_was_recalled_cannot_be_accepted(hub: Harness, atlas: 
     assert (await get(hub, f"/v1/work-orders/{order['id']}"))["sub_orders"][0]["status"] == "cancelled"
 
 
+async def test_a_part_that_ends_there_without_an_answer_is_the_leads_again(
+    hub: Harness, atlas: Atlas, stranger: Stranger
+) -> None:
+    order, part, offer = await asked(hub, stranger)
+
+    async def taken() -> bool:
+        return bool((await receipt(hub, atlas, offer, 1, "accepted")).json()["state"] == "accepted")
+
+    await until(taken, "the acceptance")
+    assert (await receipt(hub, atlas, offer, 2, "completed", status="declined", final=True)).status_code == 200
+    await hub.settle()
+    assert (await get(hub, f"/v1/work-orders/{part['id']}"))["status"] == "cancelled"
+    after = await get(hub, f"/v1/work-orders/{order['id']}")
+    assert (after["sub_orders"][0]["status"], "complete" in after["actions"]) == ("cancelled", True)
+    told = [event.type for event in await hub.events("dispatch.handoffs.v1", key=offer["handoff_id"])]
+    assert told == ["handoff.offered", "handoff.accepted", "handoff.completed", "handoff.acknowledged"]
+
+
 async def test_an_answer_that_crosses_the_recall_of_a_part_changes_nothing(
     hub: Harness, atlas: Atlas, stranger: Stranger
 ) -> None:
