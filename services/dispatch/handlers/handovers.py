@@ -83,13 +83,7 @@ class Handovers:
         answers: list[dict[str, Any] | Problem] = []
         for command in commands:
             one = held.get(command.id)
-            offer = one.snapshot if one is not None else None
-            if (
-                one is None
-                or offer is None
-                or not self._is_mine(offer)
-                or not command.who.sees_region(offer.region_code)
-            ):
+            if one is None or not self._is_for(command.who, one.snapshot):
                 answers.append(not_found(f"The offer {command.id}"))
             elif not _decides(command.who):
                 answers.append(Problem(403, "forbidden", "The centre decides about offers of other platforms."))
@@ -103,8 +97,10 @@ class Handovers:
                 answers.append(offer_view(one.snapshot, None, command.who))
         return answers
 
-    def _is_mine(self, offer: handoffs.Handoff) -> bool:
-        return offer.receiver == self.desk.platform and not offer.work_order_id
+    def _is_for(self, who: Principal, offer: handoffs.Handoff) -> bool:
+        """Whether it was offered to this platform, in his regions."""
+        here = offer.receiver == self.desk.platform and not offer.work_order_id
+        return here and who.sees_region(offer.region_code)
 
     async def on_peers(self, batch: Sequence[Message[peers.PeerEvent]], uow: Uow) -> None:
         """Decide about offers; follow receipts. A receipt says the whole state, so a later one makes up for one that is
