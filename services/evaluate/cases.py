@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from services.evaluate.repository import last_of_its_order, late_order, tags_of
+from services.evaluate.repository import false_completions_of, last_of_its_order, late_order, tags_of
 from services.evaluate.tables import CASE_COUNTS, Facts
 from shared.clock import rfc3339
 
@@ -32,6 +32,13 @@ def _rows_of(of: Facts, count: str) -> str:
             f" NULL AS tag, r.appeal_id AS place FROM {of.repeats.fullname} r JOIN {of.cases.fullname} c"
             " ON c.platform = r.platform AND c.appeal_id = r.repeat_of"
             " WHERE r.platform = $1 AND r.period = $2 AND c.unit = ANY($3)"
+        )
+    if count == "false_completions":
+        return (
+            f"SELECT f.work_order_id, f.appeal_id, c.matter, c.closed_at, coalesce({_MARKED}, '{{}}') AS marks,"
+            " NULL::bigint AS sequence, NULL AS tag, concat_ws(' ', f.appeal_id, f.round) AS place"
+            f" FROM ({false_completions_of(of)}) f LEFT JOIN {of.cases.fullname} c"
+            " ON c.platform = f.platform AND c.appeal_id = f.appeal_id WHERE f.unit = ANY($3)"
         )
     if count in ("tagged", "tags_judged", "tags_right"):
         tags, which = {

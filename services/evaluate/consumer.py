@@ -23,4 +23,5 @@ def subscriptions(handlers: Handlers) -> tuple[Subscription, ...]:
             keyed=True,
         ),
         Subscription("classify.labels.v1", handlers.on_labels, types=TYPES["classify.labels.v1"], keyed=True),
+        Subscription("feedback.signs.v1", handlers.on_signs, keyed=True),
     )

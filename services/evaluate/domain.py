@@ -59,6 +59,7 @@ class Counts:
     returned: int = 0
     shirked: int = 0  # 推诿: returned after a ruling
     repeats: int = 0  # appeals linked as repeat to a closed case of the unit
+    false_completions: int = 0  # 虚假办结: completions of the unit that the centre confirmed to be false in the month
     tagged: int = 0  # closed appeals with a tag
     tags_judged: int = 0  # tags of closed appeals that were set, or meant by the first reviewer
     tags_right: int = 0  # of these: set and meant

@@ -13,11 +13,18 @@ from zoneinfo import ZoneInfo
 from services.evaluate import repository
 from services.evaluate.domain import Closing, Counts, counted, period_of
 from services.evaluate.tables import CASE_COUNTS, Facts
-from shared.events.catalog import clocks, labels, ratings, work_orders
+from shared.events.catalog import clocks, labels, ratings, signs, work_orders
 from shared.events.event import Message
 
 TYPES = {
-    "feedback.ratings.v1": frozenset({"feedback.opened", "feedback.closed", "feedback.exclusion_decided"}),
+    "feedback.ratings.v1": frozenset(
+        {
+            "feedback.opened",
+            "feedback.closed",
+            "feedback.exclusion_decided",
+            "feedback.false_completion_decided",
+        }
+    ),
     "dispatch.work-orders.v1": frozenset(
         {"work_order.opened", "work_order.dispatched", "work_order.returned", "work_order.shirked"}
     ),
@@ -28,13 +35,34 @@ TYPES = {
 
 
 async def keep_ratings(pg: Any, into: Facts, batch: Sequence[Message[ratings.FeedbackEvent]], zone: ZoneInfo) -> None:
-    """The latest state of each feedback, with what it adds to the counts once it is closed."""
+    """The latest state of each feedback, with what it adds to the counts once it is closed; the centre's word about
+    false completions."""
     latest: dict[tuple[str, str], Message[ratings.FeedbackEvent]] = {}
     for message in batch:
         place = (message.platform, message.key)
         if place not in latest or message.sequence > latest[place].sequence:
             latest[place] = message
-    await repository.save_cases(pg, into, [_case(message, zone) for message in latest.values()])
+    judged = [row for message in latest.values() for row in _false_completions(message, zone)]
+    await repository.save_cases(pg, into, [_case(message, zone) for message in latest.values()], judged)
+
+
+def _false_completions(message: Message[ratings.FeedbackEvent], zone: ZoneInfo) -> list[dict[str, Any]]:
+    return [
+        {
+            "platform": message.platform,
+            "appeal_id": message.key,
+            "round": one.round,
+            "sequence": message.sequence,
+            "work_order_id": one.work_order_id,
+            "order_round": one.order_round,
+            "unit": one.unit,
+            "confirmed": one.state == "confirmed",
+            "decided_at": one.decided_at,
+            "period": period_of(one.decided_at, zone),
+        }
+        for one in message.data.after.false_completions
+        if one.decided_at is not None
+    ]
 
 
 def _case(message: Message[ratings.FeedbackEvent], zone: ZoneInfo) -> dict[str, Any]:
@@ -138,6 +166,29 @@ async def keep_labels(pg: Any, into: Facts, batch: Sequence[Message[labels.Label
         for message in batch
     }
     await repository.save_labels(pg, into, list(rows.values()))
+
+
+async def keep_rating_signs(pg: Any, batch: Sequence[Message[signs.SignFound]]) -> None:
+    """The latest of what feedback saw in ratings (one device, same words)."""
+    latest: dict[tuple[str, str], Message[signs.SignFound]] = {}
+    for message in batch:
+        place = (message.platform, message.key)
+        if place not in latest or message.sequence > latest[place].sequence:
+            latest[place] = message
+    rows = [
+        {
+            "platform": message.platform,
+            "period": message.data.after.period,
+            "unit": message.data.after.unit,
+            "sign": message.data.after.sign,
+            "sequence": message.sequence,
+            "number": message.data.after.number,
+            "rated": message.data.after.of,
+            "appeals": message.data.after.appeal_ids,
+        }
+        for message in latest.values()
+    ]
+    await repository.save_rating_signs(pg, rows)
 
 
 async def keep_tag_names(pg: Any, batch: Sequence[Message[labels.LabelEvent]]) -> None:

@@ -1,6 +1,7 @@
 """The language of formulas: arithmetic over a month's rates and counts, exact, and nothing else (ADR 0020).
 
-    100 * (0.10 * response + 0.45 * solution + 0.45 * satisfaction) - min(20, 2 * shirked + 0.5 * late)
+    100 * (0.10 * response + 0.45 * solution + 0.45 * satisfaction)
+        - min(20, 2 * shirked + 5 * false_completions + 0.5 * late)
 
 Numbers, the names of rates and counts, `+ - * /`, brackets, `min(…)`, `max(…)` and `if(a < b, then, else)`. There are
 no loops, powers, attributes, strings or imports to be had, because the grammar has no word for them. What is accepted
@@ -330,9 +331,10 @@ def weighted(weights: Mapping[str, Decimal], deductions: Mapping[str, Decimal], 
 DEFAULT_FORMULA: Final = Formula(
     "default",
     "2000-01",
-    "100 * (0.10 * response + 0.45 * solution + 0.45 * satisfaction) - min(20, 2 * shirked + 0.5 * late)",
+    "100 * (0.10 * response + 0.45 * solution + 0.45 * satisfaction)"
+    " - min(20, 2 * shirked + 5 * false_completions + 0.5 * late)",
 )
-"""domain.md, Evaluation. 虚假办结 is not deducted yet: the centre's confirmation of it is not recorded."""
+"""domain.md, Evaluation"""
 
 
 DEFAULT_INCENTIVE: Final = Formula(

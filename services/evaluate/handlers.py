@@ -10,7 +10,7 @@ from services.evaluate.publishing.snapshot import formula_facts
 from services.evaluate.tables import LIVE
 from shared.db import audit
 from shared.errors import Problem
-from shared.events.catalog import clocks, labels, ratings, work_orders
+from shared.events.catalog import clocks, labels, ratings, signs, work_orders
 from shared.events.event import Message
 from shared.outbox.uow import Uow
 
@@ -38,6 +38,10 @@ class Handlers:
         """The tags of each label, and what they are called."""
         await facts.keep_labels(uow.pg, LIVE, batch)
         await facts.keep_tag_names(uow.pg, batch)
+
+    async def on_signs(self, batch: Sequence[Message[signs.SignFound]], uow: Uow) -> None:
+        """What feedback saw in ratings."""
+        await facts.keep_rating_signs(uow.pg, batch)
 
     async def on_formulas(self, commands: Sequence[tuple[Formula, str]], uow: Uow) -> list[dict[str, Any] | Problem]:
         """Add versions of the score: (formula, who). A known version or start is refused."""

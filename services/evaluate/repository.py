@@ -6,24 +6,26 @@ from decimal import Decimal
 from typing import Any
 
 import orjson
+from sqlalchemy import Table
 
 from services.evaluate.domain import Counts
 from services.evaluate.formula import Formula, Purpose, weighted
-from services.evaluate.tables import CASE_COUNTS, Facts, completions, formulas, tag_names
+from services.evaluate.tables import CASE_COUNTS, Facts, completions, formulas, rating_signs, tag_names
 from shared.db import bulk
 
 
-async def save_cases(pg: Any, into: Facts, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Keep the state with the highest sequence."""
-    changing = [column.name for column in into.cases.columns if column.name not in ("platform", "appeal_id")]
-    await bulk.insert(
-        pg,
-        into.cases,
-        rows,
-        conflict=("platform", "appeal_id"),
-        update=changing,
-        where="excluded.sequence > t.sequence",
-    )
+async def save_cases(
+    pg: Any, into: Facts, rows: Sequence[Mapping[str, Any]], judged: Sequence[Mapping[str, Any]]
+) -> None:
+    """Keep the states with the highest sequence, of feedbacks and of false completions."""
+    await bulk.write(pg, _latest(into.cases, rows), _latest(into.false_completions, judged))
+
+
+def _latest(table: Table, rows: Sequence[Mapping[str, Any]]) -> bulk.Statement:
+    """Of two rows of one key the higher sequence wins."""
+    key = [column.name for column in table.primary_key.columns]
+    changing = [column.name for column in table.columns if column.name not in key]
+    return bulk.insert_of(table, rows, conflict=key, update=changing, where="excluded.sequence > t.sequence")
 
 
 async def save_orders(
@@ -66,14 +68,7 @@ async def save_late_rounds(pg: Any, into: Facts, late: Mapping[tuple[str, str, i
         {"platform": platform, "work_order_id": order, "round": number, "sequence": sequence, "late": red}
         for (platform, order, number), (sequence, red) in sorted(late.items())
     ]
-    await bulk.insert(
-        pg,
-        into.late_rounds,
-        rows,
-        conflict=("platform", "work_order_id", "round"),
-        update=("sequence", "late"),
-        where="excluded.sequence > t.sequence",
-    )
+    await bulk.write(pg, _latest(into.late_rounds, rows))
 
 
 async def save_completions(pg: Any, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -84,6 +79,11 @@ async def save_completions(pg: Any, rows: Sequence[Mapping[str, Any]]) -> None:
 async def save_labels(pg: Any, into: Facts, rows: Sequence[Mapping[str, Any]]) -> None:
     """Each once by (appeal, sequence)."""
     await bulk.insert(pg, into.labels, rows, conflict=("platform", "appeal_id", "sequence"))
+
+
+async def save_rating_signs(pg: Any, rows: Sequence[Mapping[str, Any]]) -> None:
+    """What feedback saw last."""
+    await bulk.write(pg, _latest(rating_signs, rows))
 
 
 async def save_tag_names(pg: Any, names: Mapping[tuple[str, str], tuple[datetime, str, str]]) -> None:
@@ -116,6 +116,17 @@ def late_order(of: Facts) -> str:
     return (
         f"EXISTS (SELECT FROM {of.late_rounds.fullname} l WHERE l.platform = $1"
         " AND l.work_order_id = c.work_order_id AND l.late)"
+    )
+
+
+def false_completions_of(of: Facts) -> str:
+    """SQL: the completions that were confirmed to be false in month $2: of several citizens who contradict one, the
+    first confirmation counts."""
+    return (
+        f"SELECT f.* FROM {of.false_completions.fullname} f WHERE f.platform = $1 AND f.period = $2 AND f.confirmed"
+        f" AND NOT EXISTS (SELECT FROM {of.false_completions.fullname} s WHERE s.platform = $1"
+        " AND s.work_order_id = f.work_order_id AND s.order_round = f.order_round AND s.confirmed"
+        " AND (s.decided_at, s.appeal_id, s.round) < (f.decided_at, f.appeal_id, f.round))"
     )
 
 
@@ -163,6 +174,11 @@ async def totals(pg: Any, of: Facts, platform: str, period: str) -> dict[str, Co
         platform,
         period,
     )
+    false = await pg.fetch(
+        f"SELECT unit, count(*)::int AS false_completions FROM ({false_completions_of(of)}) f GROUP BY unit",
+        platform,
+        period,
+    )
     tagged = await pg.fetch(
         f"WITH told AS ({tags_of(of)}) SELECT unit, count(*) FILTER (WHERE is_last AND tags <> '{{}}')::int AS tagged,"
         " coalesce(sum(cardinality(ARRAY(SELECT unnest(before) UNION SELECT unnest(tags)))) FILTER (WHERE judges), 0)"
@@ -173,7 +189,7 @@ async def totals(pg: Any, of: Facts, platform: str, period: str) -> dict[str, Co
         period,
     )
     found: dict[str, Counts] = {}
-    for row in (*feedback, *orders, *moved, *repeated, *tagged):
+    for row in (*feedback, *orders, *moved, *repeated, *false, *tagged):
         counts = dict(row)
         unit = counts.pop("unit")
         found[unit] = found.get(unit, Counts()) + Counts(**counts)

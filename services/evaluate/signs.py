@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from services.evaluate.domain import Counts, period_bounds, wilson
-from services.evaluate.tables import completions
+from services.evaluate.tables import completions, rating_signs
 from shared.clock import ZONE
 
 FEWEST = 10
@@ -25,13 +25,15 @@ _WORDS: Final = {
     "no_contact": "未联系市民即办结",
     "identical_answers": "多件工单答复内容相同",
     "exclusions": "申请剔除获准的比例明显高于其他单位",
+    "one_device": "多件评价来自同一设备",
+    "same_words": "多件评价文字相同",
 }
 _LEAST: Final = {"burst": 0.25, "no_contact": 0.2, "identical_answers": 0.3}
 """share of the unit's own completions below which it is no sign"""
 
 
 async def signs(pg: Any, platform: str, period: str, totals: Mapping[str, Counts]) -> list[dict[str, Any]]:
-    """`{unit, sign, words, number, of, share, others, work_orders}` of a month, the largest share first."""
+    """`{unit, sign, words, number, of, share, others, work_orders, appeals}` of a month, the largest share first."""
     _, end = period_bounds(period, ZONE)
     rows = await pg.fetch(
         "SELECT unit, count(*)::int AS of,"
@@ -68,7 +70,22 @@ async def signs(pg: Any, platform: str, period: str, totals: Mapping[str, Counts
             listed = await _orders(pg, platform, period, row["unit"], "answer = $4::text", answer)
             found.append(_sign(row["unit"], "identical_answers", number, row["of"], None, listed))
     found += _exclusions(totals)
+    found += await _of_ratings(pg, platform, period)
     return sorted(found, key=lambda one: (-one["share"], one["unit"], one["sign"]))
+
+
+async def _of_ratings(pg: Any, platform: str, period: str) -> list[dict[str, Any]]:
+    """What feedback saw; it alone knows devices and words."""
+    rows = await pg.fetch(
+        f"SELECT unit, sign, number, rated, appeals FROM {rating_signs.fullname}"
+        " WHERE platform = $1 AND period = $2 AND number > 0 AND rated > 0",
+        platform,
+        period,
+    )
+    return [
+        _sign(row["unit"], row["sign"], row["number"], row["rated"], None, None) | {"appeals": row["appeals"]}
+        for row in rows
+    ]
 
 
 def _exclusions(totals: Mapping[str, Counts]) -> list[dict[str, Any]]:
@@ -109,4 +126,5 @@ def _sign(
         "share": round(number / of, 4),
         "others": None if others is None else round(others, 4),
         "work_orders": work_orders,
+        "appeals": None,
     }

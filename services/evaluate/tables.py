@@ -3,7 +3,7 @@
 All keyed by (platform, id): a province's node evaluates the events of its cities too (architecture.md, "Events").
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from sqlalchemy import BigInteger, Boolean, Column, DateTime, Index, Integer, LargeBinary, MetaData, Table, Text, text
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
@@ -36,11 +36,12 @@ class Facts:
     repeats: Table
     units: Table
     labels: Table
+    false_completions: Table
 
     @property
     def all(self) -> tuple[Table, ...]:
         """Every one of them."""
-        return (self.cases, self.moves, self.late_rounds, self.repeats, self.units, self.labels)
+        return tuple(getattr(self, one.name) for one in fields(self))
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +134,31 @@ def _facts(prefix: str) -> Facts:
         # codes, each once
         Column("tags", ARRAY(Text), nullable=False),
     )
-    return Facts(cases, moves, late_rounds, repeats, units, labels)
+    false_completions = Table(
+        f"{prefix}false_completions",
+        metadata,
+        Column("platform", Text, primary_key=True),
+        Column("appeal_id", Text, primary_key=True),
+        # of the citizen's feedback
+        Column("round", Integer, primary_key=True),
+        Column("sequence", BigInteger, nullable=False),
+        Column("work_order_id", Text, nullable=False),
+        # which of the order's completions it was: several citizens may contradict one
+        Column("order_round", Integer, nullable=False),
+        Column("unit", Text, nullable=False),
+        # the centre's last word
+        Column("confirmed", Boolean, nullable=False),
+        # the centre's first word, and its month
+        Column("decided_at", DateTime(timezone=True), nullable=False),
+        Column("period", Text, nullable=False),
+    )
+    Index(
+        f"{prefix}false_completions_by_order",
+        false_completions.c.platform,
+        false_completions.c.work_order_id,
+        false_completions.c.order_round,
+    )
+    return Facts(cases, moves, late_rounds, repeats, units, labels, false_completions)
 
 
 def _ledger(prefix: str, publications: str) -> Ledger:
@@ -184,6 +209,22 @@ completions = Table(
     Column("answer", Text),
 )
 Index("completions_by_period", completions.c.platform, completions.c.period, completions.c.unit)
+
+rating_signs = Table(
+    "rating_signs",
+    metadata,
+    Column("platform", Text, primary_key=True),
+    Column("period", Text, primary_key=True),
+    Column("unit", Text, primary_key=True),
+    # one_device, same_words
+    Column("sign", Text, primary_key=True),
+    Column("sequence", BigInteger, nullable=False),
+    # ratings that it speaks of, of so many of the unit
+    Column("number", Integer, nullable=False),
+    Column("rated", Integer, nullable=False),
+    # the first ones to look at
+    Column("appeals", ARRAY(Text), nullable=False),
+)
 
 tag_names = Table(
     "tag_names",

@@ -25,6 +25,7 @@ COUNT_NAMES: Final = {
     "second_handled": "二次办理",
     "excluded": "剔除",
     "false_completions_suspected": "疑似虚假办结",
+    "false_completions": "虚假办结",
     "completed": "办结工单",
     "late": "超期",
     "dispatched": "派单",

@@ -16,6 +16,7 @@ _TABLES = {
     "moves": "unit text, month text, what text",
     "repeats": "appeal text, closed_one text, month text",
     "units": "unit text, region text",
+    "false_ones": "ordr text, round int, appeal text, unit text, second bigint, month text, confirmed bool",
     "labels": "appeal text, machine text, person text, last text",
 }
 _COUNTS = """
@@ -39,6 +40,10 @@ moved AS (
 again AS (
   SELECT a.unit, count(*) repeats FROM repeats r JOIN appeals a ON a.appeal = r.closed_one
   WHERE r.month = $month GROUP BY a.unit),
+wrong AS (  -- of several citizens who contradict one completion the first confirmation counts
+  SELECT unit, count(*) false_completions FROM (
+    SELECT *, row_number() OVER (PARTITION BY ordr, round ORDER BY second, appeal) place
+    FROM false_ones WHERE confirmed) WHERE place = 1 AND month = $month GROUP BY unit),
 said AS (  -- lists of tags; a text without any is an empty list
   SELECT unit, last, list_filter(string_split(machine, ','), lambda tag: tag <> '') machine,
     list_filter(string_split(person, ','), lambda tag: tag <> '') person
@@ -53,9 +58,10 @@ SELECT unit, units.region, coalesce(closed, 0) closed, coalesce(asked, 0) asked,
   coalesce(false_completions_suspected, 0) false_completions_suspected, coalesce(completed, 0) completed,
   coalesce(late, 0) late, coalesce(dispatched, 0) dispatched, coalesce(returned, 0) returned,
   coalesce(shirked, 0) shirked, coalesce(repeats, 0) repeats, coalesce(tagged, 0) tagged,
+  coalesce(false_completions, 0) false_completions,
   coalesce(tags_judged, 0)::bigint tags_judged, coalesce(tags_right, 0)::bigint tags_right
 FROM closings FULL JOIN done USING (unit) FULL JOIN moved USING (unit) FULL JOIN again USING (unit)
-  FULL JOIN tagging USING (unit)
+  FULL JOIN tagging USING (unit) FULL JOIN wrong USING (unit)
   LEFT JOIN units USING (unit)
 """
 _LEVELS = {
@@ -67,7 +73,7 @@ _LEVELS = {
 _NUMBERS = [
     *("closed", "asked", "contacted", "solved", "answered", "satisfied", "second_handled", "excluded"),
     *("false_completions_suspected", "completed", "late", "dispatched", "returned", "shirked", "repeats"),
-    *("tagged", "tags_judged", "tags_right"),
+    *("false_completions", "tagged", "tags_judged", "tags_right"),
 ]
 _RATES = {
     "response": ("contacted", "asked"),
@@ -142,9 +148,9 @@ def _score(counts: dict[str, int]) -> Decimal | None:
     if asked == 0 or answered == 0:
         return None
     above = 10 * counts["contacted"] * answered + 45 * counts["solved"] * answered + 45 * counts["satisfied"] * asked
-    points = min(Decimal(20), 2 * Decimal(counts["shirked"]) + Decimal(counts["late"]) / 2)
+    points = 2 * Decimal(counts["shirked"]) + 5 * Decimal(counts["false_completions"]) + Decimal(counts["late"]) / 2
     with localcontext(prec=60):
-        total = Decimal(above) - points * asked * answered
+        total = Decimal(above) - min(Decimal(20), points) * asked * answered
     return max(Decimal("0.00"), _rounded(total, Decimal(asked * answered), 2))
 
 

@@ -17,11 +17,13 @@ from shared.events.catalog.clocks import ClockCorrected, ClockSet, ClockStarted,
 from shared.events.catalog.labels import Label, LabelClassified, LabelReviewed, Matter, Tag
 from shared.events.catalog.ratings import (
     Answer,
+    FalseCompletion,
     Feedback,
     FeedbackAnswered,
     FeedbackClosed,
     FeedbackExclusionDecided,
     FeedbackExclusionRequested,
+    FeedbackFalseCompletionDecided,
     FeedbackOpened,
 )
 from shared.events.catalog.work_orders import (
@@ -66,6 +68,9 @@ class Truth:
     """(new appeal, closed appeal, month)"""
     units: list[tuple[Any, ...]] = field(default_factory=list)
     """(unit, region)"""
+    false_ones: list[tuple[Any, ...]] = field(default_factory=list)
+    """(order, round of the order, appeal, unit, second of the centre's first word, its month, whether it was confirmed
+    at last)"""
     labels: list[tuple[Any, ...]] = field(default_factory=list)
     """(appeal, tags that the machine set, those that a person meant | None, those that stand at last), each list a text
     with commas"""
@@ -83,7 +88,7 @@ class World:
 
     def __post_init__(self) -> None:
         self.chance = Random(self.seed)
-        self.tagging = Random(self.seed + 1)
+        self.judging = Random(self.seed + 1)
         streets = [f"4601{district:02d}{street:03d}" for district in (5, 6, 7, 8) for street in range(1, 6)]
         self.regions = {
             f"{PLATFORM}-u{number:03d}": self.chance.choice([PLATFORM, *streets, "460105", "460107"])
@@ -178,7 +183,7 @@ class _Life:
 
     def _labelled(self, appeal: str) -> Iterator[Told]:
         """The machine's tags; those of a person in one of four cases, who is looked over in one of five."""
-        chance, skill = self.world.tagging, self.world.skill[self.unit]
+        chance, skill = self.world.judging, self.world.skill[self.unit]
         said = [chance.sample(TAGS, chance.choice([0, 1, 1, 2, 3]))]
         while len(said) < 3 and chance.random() < (0.25 if len(said) == 1 else 0.2):
             meant = [tag for tag in said[-1] if chance.random() < skill]
@@ -354,6 +359,8 @@ class _Life:
             yield self._tell(
                 FeedbackExclusionDecided(after=decided, granted=excluded, **facts), appeal, asked + timedelta(hours=30)
             )
+            state |= {"exclusion": decided.exclusion}
+        yield from self._judged(appeal, state)
         last = answers[-1] if answers else None
         self.world.closed.append((appeal, self.end))
         self.world.truth.appeals.append(
@@ -371,6 +378,38 @@ class _Life:
                 excluded,
                 suspected,
             )
+        )
+
+    def _judged(self, appeal: str, state: dict[str, Any]) -> Iterator[Told]:
+        """Some of what looks like a false completion is judged, oftener what two citizens may contradict; of that a
+        review turns one in five around."""
+        chance = self.world.judging
+        contradicted = next((answer for answer in state["answers"] if answer.solved is False), None)
+        if contradicted is None or chance.random() < (0.9 if len(self.appeals) == 1 else 0.2):
+            return
+        first = self.end + timedelta(hours=60)
+        confirmed = chance.random() < 0.6
+        words = [confirmed] if chance.random() < 0.8 else [confirmed, not confirmed]
+        for number, word in enumerate(words):
+            one = FalseCompletion(
+                round=contradicted.round,
+                work_order_id=self.order,
+                order_round=contradicted.round,
+                unit=self.unit,
+                state="confirmed" if word else "denied",
+                suspected_at=contradicted.at,
+                decided_at=first,
+            )
+            event = FeedbackFalseCompletionDecided(
+                actor="user:1",
+                round=one.round,
+                confirmed=word,
+                review=number > 0,
+                after=Feedback(**state, false_completions=[one]),
+            )
+            yield self._tell(event, appeal, first + timedelta(hours=number))
+        self.world.truth.false_ones.append(
+            (self.order, one.order_round, appeal, self.unit, int(first.timestamp()), month_of(first), words[-1])
         )
 
     def _answer(self, number: int, at: datetime, skill: float) -> Answer:

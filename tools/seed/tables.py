@@ -17,7 +17,7 @@ OF_CASES: Final = {
     "dispatch": ("cases", "work_orders", "order_words", "lamps", "disputes", "approvals", "handoffs"),
     "sla": ("clock_sets", "supervisions", "moved_deadlines", "suspensions"),
     "feedback": ("cases", "links", "exclusions", "false_completions"),
-    "evaluate": ("cases", "moves", "late_rounds", "repeats", "labels", "completions"),
+    "evaluate": ("cases", "moves", "late_rounds", "repeats", "labels", "false_completions", "completions"),
     "journal": ("events",),
 }
 """cloned row by row; the journal last, because its head is locked until the commit"""
@@ -56,10 +56,11 @@ PASSING: Final = {
     "evaluate": (
         "publications",
         "rebuild_publications",
+        "rating_signs",
         *(
             f"{ledger}_{name}"
             for ledger in ("ledger", "rebuild")
-            for name in ("reading", "cases", "moves", "late_rounds", "repeats", "units", "labels")
+            for name in ("reading", "cases", "moves", "late_rounds", "repeats", "units", "labels", "false_completions")
         ),
     ),
 }

@@ -244,6 +244,8 @@ class _Compiler:
             return self._column_second(row, columns, "closed_at")
         if table == "completions":
             return self._column_second(row, columns, "completed_at")
+        if table == "false_completions":
+            return self._column_second(row, columns, "decided_at")
         if table == "moves":
             order, sequence = _field(row, columns, "work_order_id"), _field(row, columns, "sequence")
             named = self.found.columns["journal", "events"]

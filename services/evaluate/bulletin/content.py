@@ -107,7 +107,7 @@ def _overall(material: Material) -> Section:
         + "，".join(f"{RATE_NAMES[rate]} {_rate(counts, rate)}" for rate in SHOWN)
         + f"；参评单位得分中位数 {'—' if middle is None else f'{middle:.2f}'}。"
         + f"二次办理 {counts.second_handled:,} 件，剔除评价 {counts.excluded:,} 件，"
-        + f"超期工单 {counts.late:,} 件，推诿 {counts.shirked:,} 次。"
+        + f"超期工单 {counts.late:,} 件，推诿 {counts.shirked:,} 次，确认虚假办结 {counts.false_completions:,} 件。"
     ]
     if len(material.months) > 1:
         before = material.months[-2][1]

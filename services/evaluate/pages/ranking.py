@@ -33,7 +33,7 @@ from services.evaluate.words import COUNT_NAMES, LEVEL_NAMES, RATE_NAMES, called
 
 SHOWN = ("response", "solution", "satisfaction", "on_time", "second_handling", "return", "repeat")
 WITH_INTERVAL = ("response", "solution", "satisfaction")
-POINTS = ("shirked", "late")
+POINTS = ("shirked", "false_completions", "late")
 MOVED = 5
 
 

@@ -14,7 +14,7 @@ from services.evaluate.pages.frame import framed, month_name, months_around, ope
 
 def signs_page(place: str, period: str, found: Sequence[Mapping[str, Any]]) -> HTMLResponse:
     """The page of what `GET /v1/evaluations/{period}/signs` answers."""
-    head = ["单位", "提示", "数量", "占比", "其他单位", "工单"]
+    head = ["单位", "提示", "数量", "占比", "其他单位", "工单或诉求"]
     listed = table(head, [_row(period, one) for one in found]) if found else "<p>本月没有发现异常提示。</p>"
     nav = f'<a href="/v1/rankings/{period}">← 返回排名</a>' + months_around(
         period, lambda other: f"/v1/evaluations/{other}/signs"
@@ -25,14 +25,15 @@ def signs_page(place: str, period: str, found: Sequence[Mapping[str, Any]]) -> H
 
 def _row(period: str, one: Mapping[str, Any]) -> str:
     others = "—" if one["others"] is None else f"{one['others'] * 100:.1f}%"
-    orders = "<br>".join(map(escape, one["work_orders"] or ()))
-    if one["work_orders"] is None:
-        orders = opening(period, Level.UNIT, one["unit"], "excluded", "打开案件")
-    elif one["number"] > len(one["work_orders"]):
-        orders += f"<br>等 {one['number']} 件"
+    listed = one["work_orders"] or one["appeals"] or ()
+    evidence = "<br>".join(map(escape, listed))
+    if one["sign"] == "exclusions":
+        evidence = opening(period, Level.UNIT, one["unit"], "excluded", "打开案件")
+    elif one["number"] > len(listed):
+        evidence += f"<br>等 {one['number']} 件"
     return (
         f'<tr><td class="name">{portrait_of(one["unit"], period, escape(one["name"] or one["unit"]))}</td>'
         f"<td>{escape(one['words'])}</td><td>{one['number']:,} / {one['of']:,}</td>"
         f"<td><b>{one['share'] * 100:.1f}%</b></td>"
-        f"<td>{others}</td><td>{orders}</td></tr>"
+        f"<td>{others}</td><td>{evidence}</td></tr>"
     )

@@ -52,7 +52,7 @@ class Format:
 FORMATS: Final[Mapping[int, Format]] = {
     1: Format(_FIRST_COUNTS, _FIRST_RATES, incentives=False),
     2: Format(
-        (*_FIRST_COUNTS, "tagged", "tags_judged", "tags_right"),
+        (*_FIRST_COUNTS, "false_completions", "tagged", "tags_judged", "tags_right"),
         (*_FIRST_RATES, "tag_coverage", "tag_accuracy"),
         incentives=True,
     ),

@@ -8,6 +8,7 @@ from typing import Any
 
 from shared.clock import ZONE
 from shared.events.catalog.ratings import Answer, Feedback, FeedbackClosed
+from shared.events.catalog.signs import Sign, SignFound
 from shared.events.catalog.work_orders import WorkOrder, WorkOrderCompleted, WorkOrderDispatched
 from shared.events.event import Event
 from shared.testing.harness import Harness
@@ -140,6 +141,26 @@ async def test_a_portrait_marks_only_what_is_no_chance(server_url: str) -> None:
         await get(hub, "/v1/portraits/nobody", 404)
         await get(hub, "/v1/portraits/u1", 404, hub.token("handler", units=["u2"]))
         await get(hub, "/v1/portraits/u1?period=2026-99", 422)
+
+
+async def test_what_feedback_sees_in_ratings_stands_among_the_signs(server_url: str) -> None:
+    async with journalling(server_url) as hub:
+        for sequence, number in ((2, 7), (1, 5), (2, 7)):
+            sign = Sign(
+                id="2026-10/u1/one_device",
+                period="2026-10",
+                unit="u1",
+                sign="one_device",
+                number=number,
+                of=20,
+                groups=1,
+                appeal_ids=["a1", "a2"],
+            )
+            await hub.emit(SignFound(actor="system:feedback", after=sign), key=sign.id, sequence=sequence)
+        await hub.settle()
+        [found] = (await get(hub, "/v1/evaluations/2026-10/signs"))["items"]
+        assert (found["sign"], found["number"], found["of"], found["appeals"]) == ("one_device", 7, 20, ["a1", "a2"])
+        assert (await get(hub, "/v1/evaluations/2026-09/signs"))["items"] == []
 
 
 async def test_signs_come_with_their_evidence_and_honest_units_have_none(server_url: str) -> None:

@@ -159,7 +159,8 @@ def test_wrong_weights_are_refused(weights: dict[str, Decimal], deductions: dict
 
 def test_weights_make_the_expression_that_scores_the_same() -> None:
     weights = {"response": Decimal("0.10"), "solution": Decimal("0.45"), "satisfaction": Decimal("0.45")}
-    text = weighted(weights, {"shirked": Decimal(2), "late": Decimal("0.5")}, Decimal(20))
+    points = {"shirked": Decimal(2), "false_completions": Decimal(5), "late": Decimal("0.5")}
+    text = weighted(weights, points, Decimal(20))
     assert text == DEFAULT_FORMULA.expression
 
 
