@@ -13,6 +13,9 @@ from services.evaluate.formula import Formula, Purpose, weighted
 from services.evaluate.tables import CASE_COUNTS, Facts, completions, formulas, rating_signs, tag_names
 from shared.db import bulk
 
+BYTEWISE = 'COLLATE "C"'
+"""what breaks a tie must be the same in a database of another language"""
+
 
 async def save_cases(
     pg: Any, into: Facts, rows: Sequence[Mapping[str, Any]], judged: Sequence[Mapping[str, Any]]
@@ -49,15 +52,15 @@ async def save_orders(
             sorted(repeated, key=lambda row: (row["platform"], row["appeal_id"])),
             conflict=("platform", "appeal_id"),
             update=("repeat_of", "period", "work_order_id"),
-            where="excluded.work_order_id < t.work_order_id",
+            where=f"excluded.work_order_id < t.work_order_id {BYTEWISE}",
         ),
         bulk.insert_of(
             into.units,
             rows,
             conflict=("platform", "unit"),
             update=("name", "region_code", "said_at", "said_by"),
-            where="(excluded.said_at, excluded.said_by, excluded.name, excluded.region_code)"
-            " > (t.said_at, t.said_by, t.name, t.region_code)",
+            where=f"(excluded.said_at, excluded.said_by {BYTEWISE}, excluded.name {BYTEWISE}, excluded.region_code"
+            f" {BYTEWISE}) > (t.said_at, t.said_by, t.name, t.region_code)",
         ),
     )
 
@@ -107,7 +110,7 @@ def last_of_its_order(of: Facts) -> str:
     return (
         f"NOT EXISTS (SELECT FROM {of.cases.fullname} s WHERE s.platform = $1 AND s.work_order_id = c.work_order_id"
         " AND s.appeal_id <> c.appeal_id AND (s.closed_at IS NULL OR s.closed_at > c.closed_at"
-        " OR (s.closed_at = c.closed_at AND s.appeal_id < c.appeal_id)))"
+        f" OR (s.closed_at = c.closed_at AND s.appeal_id < c.appeal_id {BYTEWISE})))"
     )
 
 
@@ -126,7 +129,7 @@ def false_completions_of(of: Facts) -> str:
         f"SELECT f.* FROM {of.false_completions.fullname} f WHERE f.platform = $1 AND f.period = $2 AND f.confirmed"
         f" AND NOT EXISTS (SELECT FROM {of.false_completions.fullname} s WHERE s.platform = $1"
         " AND s.work_order_id = f.work_order_id AND s.order_round = f.order_round AND s.confirmed"
-        " AND (s.decided_at, s.appeal_id, s.round) < (f.decided_at, f.appeal_id, f.round))"
+        f" AND (s.decided_at, s.appeal_id {BYTEWISE}, s.round) < (f.decided_at, f.appeal_id, f.round))"
     )
 
 

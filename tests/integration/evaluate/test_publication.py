@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
@@ -19,6 +20,7 @@ import pytest_asyncio
 from services.evaluate.publishing import feed, ledger
 from services.evaluate.publishing.feed import FileFeed
 from services.evaluate.publishing.publication import Publisher
+from shared.events import topics
 from shared.events.catalog.ratings import Feedback, FeedbackClosed, FeedbackExclusionDecided
 from shared.testing.harness import Harness
 from tests.truth.calculation import differences
@@ -145,9 +147,16 @@ async def test_an_empty_database_gets_identical_bytes_back_from_a_file_of_the_jo
         assert (again["identical"], again["restored"]) == (True, False), "what is there is not put back twice"
 
 
-async def test_repeats_and_disorder_give_the_same_bytes(scene: Scene, server_url: str) -> None:
+@pytest.mark.parametrize("partitions", [1, 13])
+async def test_repeats_disorder_and_other_partitions_give_the_same_bytes(
+    scene: Scene, server_url: str, monkeypatch: pytest.MonkeyPatch, partitions: int
+) -> None:
+    divided = {name: replace(topic, partitions=partitions) for name, topic in topics.load().items()}
+    monkeypatch.setattr(topics, "load", lambda: divided)
     async with journalling(server_url) as hub:
-        await deliver(hub, badly(scene.told, Random(1)))
+        rows = await hub.query("SELECT DISTINCT partitions FROM bus.topics")
+        assert [row["partitions"] for row in rows] == [partitions]
+        await deliver(hub, badly(scene.told, Random(partitions)))
         for period in MONTHS:
             answer = await post(hub, f"/v1/evaluations/{period}/publish")
             assert answer["digest"] == scene.digests[period], period
