@@ -51,7 +51,7 @@ down: $(LOCAL)  ## stop what `make up` started; clean=1 also deletes the data
 	@exec $(PY) -m deploy.local down $(if $(clean),--clean)
 
 ##@ Develop
-.PHONY: test test-unit test-kafka test-chaos test-federation test-simulation rehearsal check new-service new-rule
+.PHONY: test test-unit test-kafka test-s3 test-chaos test-federation test-simulation rehearsal check new-service new-rule
 test: $(DEV)  ## every test, most in two lanes; the Kafka part is skipped, loudly, where Java is missing
 	@$(PY) -m tools.lanes
 
@@ -61,6 +61,10 @@ test-unit: $(DEV)  ## the quick tests that need no server
 test-kafka: $(DEV)  ## the tests that need Apache Kafka
 	@$(PY) -m deploy.local.kafka --check
 	@$(PY) -m pytest -m kafka
+
+test-s3: $(DEV)  ## the stores of files, also on a real server that speaks S3 (needs Go, which builds it once)
+	@command -v versitygw >/dev/null || test -x $(VENV)/bin/versitygw || GOBIN=$(CURDIR)/$(VENV)/bin go install github.com/versity/versitygw/cmd/versitygw@v1.8.0
+	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(PY) -m pytest tests/contract/stores
 
 test-chaos: $(DEV)  ## nothing lost, nothing twice, under kills of everything (20 min) [rounds=N] [transport=embedded] [seed=N]
 	@$(PY) -m tests.chaos $(foreach word,rounds transport seed rate only,$(if $($(word)),'$(word)=$($(word))'))

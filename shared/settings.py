@@ -53,6 +53,14 @@ class Settings(BaseSettings):
     """folder of the platform's keys; default `<data dir>/keys`"""
     llm_key: str = Field(default="", repr=False)
     """bearer token of the language model named in the city's profile (section `classify`, `llm`)"""
+    files: str = ""
+    """where attachments lie: a folder that all replicas of intake share, or `s3://<bucket>/<prefix>`; default
+    `<data dir>/attachments`, in production none"""
+    s3_endpoint: str = ""
+    """of a store of your own that speaks S3; default: that of the region"""
+    s3_region: str = "us-east-1"
+    s3_access_key: str = ""
+    s3_secret_key: str = Field(default="", repr=False)
     webhook_networks: str = ""
     """networks in CIDR notation, separated by commas, that webhooks may lie in beside the public internet"""
     journal_url: str = ""

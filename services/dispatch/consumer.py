@@ -10,6 +10,7 @@ def subscriptions(reactions: Reactions, handovers: Handovers) -> tuple[Subscript
         Subscription("intake.appeals.v1", reactions.on_appeals),
         Subscription("classify.labels.v1", reactions.on_labels),
         Subscription("feedback.ratings.v1", reactions.on_feedback),
+        Subscription("intake.attachments.v1", reactions.on_attachments, keyed=True),
         Subscription("intake.peers.v1", handovers.on_peers),
         Subscription(
             "sla.clocks.v1",

@@ -60,6 +60,16 @@ cases = Table(
     Column("second_handled", Boolean, nullable=False),
 )
 
+# files of cases as intake tells of them: what evidence may name
+attachments = Table(
+    "attachments",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("sequence", BigInteger, nullable=False),
+    Column("appeal_id", Text, nullable=False),
+    Column("removed", Boolean, nullable=False),
+)
+
 # `state` is the aggregate (domain.WorkOrder) as JSON text; the other columns are for lists
 work_orders = Table(
     "work_orders",

@@ -14,7 +14,8 @@ from fastapi.responses import StreamingResponse
 from pydantic import ValidationError
 
 from services.intake import repository
-from services.intake.handlers import CaseCommand, Decline, FirstAnswer, Join, Part, Unmask, Withdraw
+from services.intake.answers import FirstAnswer
+from services.intake.handlers import CaseCommand, Decline, Join, Part, Unmask, Withdraw
 from services.intake.learned_places import LearnedPlaces
 from services.intake.queries import Queries
 from services.intake.receiving import Desk, Prepared

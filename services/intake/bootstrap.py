@@ -3,6 +3,11 @@
 from pathlib import Path
 
 from services.intake import api
+from services.intake.attachments import api as attachments
+from services.intake.attachments.handlers import Attaching, Keep
+from services.intake.attachments.keeper import Keeper
+from services.intake.attachments.sealing import Sealer
+from services.intake.attachments.stores import open_store
 from services.intake.consumer import subscriptions
 from services.intake.federation import api as federation
 from services.intake.federation.courier import Courier
@@ -17,6 +22,7 @@ from services.intake.projections import Projections
 from services.intake.queries import Queries
 from services.intake.receiving import Desk, Prepared
 from services.intake.reconcile import Reconciliation
+from services.intake.settings import Limits
 from services.intake.tables import PARTITIONED
 from services.intake.vault import Vault
 from shared import city, regions
@@ -37,10 +43,14 @@ def build(settings: Settings, clock: Clock, bus: Transport, database: Database) 
     """The only place where the parts of intake meet."""
     keys = Keys.load(settings.keys, make=settings.env == "local")
     vault = Vault(keys.vault, keys.current)
-    divisions = regions.CityDivisions(city.load(settings.city).folder, clock.now().astimezone(ZONE).date())
+    profile = city.load(settings.city)
+    divisions = regions.CityDivisions(profile.folder, clock.now().astimezone(ZONE).date())
     directory = divisions.present
     directory.resolve("", settings.platform)  # builds the resolver of the home platform before the first appeal
-    intake = Intake(keys, vault.current)
+    limits = Limits.of(profile)
+    attaching = Attaching(settings.platform, limits)
+    keeper = Keeper(open_store(settings), Sealer(keys.vault, keys.current), database)
+    intake = Intake(keys, vault.current, attaching)
     receiving: CommandQueue[Prepared] = CommandQueue(database, intake.receive, largest=api.CHUNK, waiting=20_000)
     cases: CommandQueue[CaseCommand] = CommandQueue(database, intake.handle)
     desk = Desk(settings.platform, keys, vault, directory)
@@ -56,6 +66,8 @@ def build(settings: Settings, clock: Clock, bus: Transport, database: Database) 
     learned = LearnedPlaces(database, divisions, settings.platform, use)
     receiver = api.Receiver(desk, clock, receiving)
     router = api.router(receiver, cases, queries, vault, learned)
+    keep: CommandQueue[Keep] = CommandQueue(database, attaching.keep)
+    router.include_router(attachments.router(keeper, keep, queries, vault, limits))
     letters: CommandQueue[Offer | Receipt] = CommandQueue(database, handovers.receive)
     router.include_router(federation.router(Door(peers, database), handovers, letters, clock))
     courier = Courier(peers, handovers, intake, vault, database)
@@ -70,7 +82,7 @@ def build(settings: Settings, clock: Clock, bus: Transport, database: Database) 
         migrations=Path(__file__).parent / "migrations",
         subscriptions=subscriptions(Projections(handovers)),
         start=partitions.make,
-        background=(partitions.care, learned.run, courier.run),
+        background=(partitions.care, learned.run, courier.run, keeper.run),
         not_ready=lambda: peers.trouble,
         reconcile=Reconciliation(database, clock),
         state=intake,

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import msgspec
 
 from services.intake import repository, tables
+from services.intake.answers import FirstAnswer, visible
+from services.intake.attachments.handlers import Attaching
+from services.intake.attachments.repository import remove_later
 from services.intake.domain import appeal as rules
 from services.intake.keys import Keys
 from services.intake.projections import timeline_row
@@ -31,11 +35,7 @@ from shared.events.catalog.appeals import (
 from shared.http.commands import Answer
 from shared.outbox.uow import Uow
 from shared.redaction import clean
-from shared.security.principal import STAFF, Principal
-
-
-class FirstAnswer(dict[str, Any]):
-    """The answer of an earlier, equal call: HTTP says 200 instead of 201."""
+from shared.security.principal import Principal
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +94,9 @@ CaseCommand = Withdraw | Decline | Join | Part | Unmask
 class Intake:
     """The commands of intake."""
 
-    def __init__(self, keys: Keys, vault_key: str) -> None:
+    def __init__(self, keys: Keys, vault_key: str, attaching: Attaching) -> None:
         self.keys = keys
+        self.attaching = attaching
         self.vault_key = vault_key
         self.numbers = repository.Numbers()
 
@@ -104,6 +105,9 @@ class Intake:
         now = uow.clock.now()
         answers: list[Answer | Problem | None] = [None] * len(commands)
         fresh, holders = await self._sort_out_known(commands, uow)
+        for index, problem in (await self._without_files(commands, fresh, uow)).items():
+            answers[index] = problem
+        fresh = [index for index in fresh if answers[index] is None]
         numbers = await self.numbers.take(uow.pg, len(fresh))
         appeals, sealed, cases, views, references, items = [], [], [], [], [], []
         for index, number in zip(fresh, numbers, strict=True):
@@ -183,6 +187,14 @@ class Intake:
         ]
         return fresh, holders
 
+    async def _without_files(self, commands: Sequence[Prepared], fresh: Sequence[int], uow: Uow) -> dict[int, Problem]:
+        """New appeals that name files which are not theirs to take, and their equals: nothing of them is kept."""
+        refused = await self.attaching.claim({index: commands[index] for index in fresh}, uow)
+        of = {key: problem for index, problem in refused.items() if (key := commands[index].external) is not None}
+        if of:
+            await repository.release_external_ids(uow.pg, list(of))
+        return refused | {index: of[item.external] for index, item in enumerate(commands) if item.external in of}
+
     def _known(self, item: Prepared, holders: dict[bytes, Known]) -> Answer | Problem:
         """The first answer to an equal body; a conflict to another (api.md, Idempotency-Key)."""
         earlier = holders[item.external or b""]
@@ -233,6 +245,7 @@ class Intake:
                 else AppealDeclined(actor=actor, reason=reason, after=after)
             )
             case.streams.status, case.changed = status, True
+            await remove_later(uow.pg, appeal.id, uow.clock.now() + timedelta(days=self.attaching.limits.ended_days))
         elif isinstance(command, Join):
             if not rules.may_end(case.columns.status):
                 return _forbidden(case.columns.status, "linked")
@@ -288,13 +301,6 @@ class Intake:
             detail={"field": command.field},
         )
         return {"id": command.appeal_id, "field": command.field}
-
-
-def visible(who: Principal, region_code: str, units: Sequence[str], source_platform: str) -> bool:
-    """Row scope: region × unit; a platform sees what it sent (api.md, Errors: else 404)."""
-    if who.has(*STAFF):
-        return who.sees_region(region_code) and who.sees_unit(*units)
-    return "platform" in who.roles and who.platform is not None and who.platform == source_platform
 
 
 def _forbidden(status: str, what: str) -> Problem:

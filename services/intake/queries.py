@@ -10,12 +10,12 @@ from typing import Any
 import msgspec
 import orjson
 
+from services.intake.answers import visible
 from services.intake.domain import appeal as rules
 from services.intake.domain import case
 from services.intake.federation.mirror import Mirror
 from services.intake.federation.repository import Handover, read
 from services.intake.finding import Finder
-from services.intake.handlers import visible
 from services.intake.keys import Keys
 from services.intake.streams import Feedback, Label, Order, decode
 from services.intake.words import EXPLAINED, FOR_CITIZENS, role_of
@@ -176,14 +176,24 @@ class Queries:
         """`GET /v1/appeals`."""
         return await self.finder.find(who, page, filters)
 
-    async def track(self, reference_no: str, code: str) -> bytes:
-        """`GET /v1/track` as JSON: what the citizen may see. Raises `Problem` 404 for any pair that does not fit."""
+    async def _tracked(self, reference_no: str, code: str) -> Any:
         row = await self._tracks.row(reference_no)
         appeal_id = row["id"] if row else _NO_APPEAL
         given = code.strip().upper().encode()
         right = hmac.compare_digest(rules.query_code(self.keys.codes, appeal_id).encode(), given)
         if row is None or not right:
             raise not_found("An appeal with this reference number and query code")
+        return row
+
+    async def appeal_of(self, reference_no: str, code: str) -> str:
+        """The appeal that a citizen names. Raises `Problem` 404 for any pair that does not fit."""
+        found: str = (await self._tracked(reference_no, code))["id"]
+        return found
+
+    async def track(self, reference_no: str, code: str) -> bytes:
+        """`GET /v1/track` as JSON: what the citizen may see. Raises `Problem` 404 for any pair that does not fit."""
+        row = await self._tracked(reference_no, code)
+        appeal_id = row["id"]
         streams = decode(row["streams"])
         orders = [order for order in streams.whole(appeal_id) if order.status != "cancelled"]
         region = self.regions.get(row["region_code"])

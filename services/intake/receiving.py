@@ -34,6 +34,8 @@ class Prepared:
     id: str
     platform: str
     source_platform: str
+    sender: str
+    """who sent it, whoever speaks in it"""
     actor: str
     body: AppealBody
     text: str
@@ -112,6 +114,7 @@ class Desk:
             id=appeal_id,
             platform=self.platform,
             source_platform=source_platform,
+            sender=actor,
             actor=actor if body.channel in _SPEAKS_FOR_ITSELF else "citizen",
             body=body,
             text=text,

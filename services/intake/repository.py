@@ -19,6 +19,7 @@ from shared.events.catalog.appeals import Appeal
 
 Row = dict[str, Any]
 _encoder = msgspec.json.Encoder()
+_appeal = msgspec.json.Decoder(Appeal).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,11 @@ async def claim_external_ids(pg: Any, rows: Sequence[Row]) -> set[bytes]:
     return {row["digest"] for row in taken}
 
 
+async def release_external_ids(pg: Any, digests: Sequence[bytes]) -> None:
+    """Give back pairs that this transaction took."""
+    await pg.execute("DELETE FROM intake.external_keys WHERE digest = ANY($1)", digests)
+
+
 async def known_external_ids(pg: Any, digests: Iterable[bytes]) -> dict[bytes, Known]:
     """Who holds the given pairs."""
     rows = await pg.fetch(
@@ -101,6 +107,25 @@ async def appeal_for_update(pg: Any, appeal_id: str) -> Row | None:
         appeal_id,
     )
     return dict(row) if row else None
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What decides who sees an appeal, and what of it."""
+
+    appeal: Appeal
+    streams: Streams
+    source_platform: str
+
+
+async def case_of(pg: Any, appeal_id: str) -> Case | None:
+    """A case without a lock."""
+    row = await pg.fetchrow(
+        "SELECT a.snapshot::text AS snapshot, a.source_platform, v.streams FROM intake.appeals a"
+        " JOIN intake.case_views v USING (appeal_id) WHERE a.appeal_id = $1::uuid",
+        appeal_id,
+    )
+    return Case(_appeal(row["snapshot"]), streams.decode(row["streams"]), row["source_platform"]) if row else None
 
 
 async def scope_of(pg: Any, appeal_id: str) -> Row | None:

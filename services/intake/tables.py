@@ -1,6 +1,6 @@
 """Tables of schema `intake`. Those that grow with cases are partitioned by the month inside their UUIDv7 key."""
 
-from sqlalchemy import Boolean, Column, DateTime, Index, Integer, LargeBinary, MetaData, Table, Text, Uuid
+from sqlalchemy import BigInteger, Boolean, Column, DateTime, Index, Integer, LargeBinary, MetaData, Table, Text, Uuid
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TSVECTOR
 
 SCHEMA = "intake"
@@ -125,6 +125,28 @@ place_lessons = Table(
     metadata,
     Column("only_row", Boolean, primary_key=True),
     Column("position", Uuid, nullable=False),
+)
+
+# files of cases; their contents lie in the store of attachments/stores.py
+attachments = Table(
+    "attachments",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    # null: its appeal is not sent yet
+    Column("appeal_id", Uuid),
+    Column("purpose", Text, nullable=False),
+    Column("media_type", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("sha256", LargeBinary, nullable=False),
+    # of the vault's keys: it seals the file and its name
+    Column("key_id", Text, nullable=False),
+    Column("name", LargeBinary, nullable=False),
+    Column("uploaded_by", Text, nullable=False),
+    Column("units", ARRAY(Text), nullable=False),
+    Column("stored_at", _instant, nullable=False),
+    # when it is to be deleted; null: it stays
+    Column("remove_at", _instant),
+    Column("removed_at", _instant),
 )
 
 # a case between two platforms, as this one knows it: it is the sender, the receiver, or lies on the way

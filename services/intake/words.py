@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from shared.clock import ZONE
-from shared.events.catalog import appeals, clocks, handoffs, labels, peers, ratings, work_orders
+from shared.events.catalog import appeals, attachments, clocks, handoffs, labels, peers, ratings, work_orders
 from shared.events.event import Event
 
 CHANNELS: Final = {
@@ -401,12 +401,26 @@ def _review_requested(event: ratings.FeedbackReviewRequested) -> str:
     return f"对{about}的决定申请复核"
 
 
+_FILES = {"image": "图片", "video": "视频", "audio": "录音", "application": "文件"}
+
+
+def _attached(event: attachments.AttachmentStored) -> str:
+    what = _FILES.get(event.after.media_type.partition("/")[0], "文件")
+    return f"{'提交办理凭证' if event.after.purpose == 'evidence' else '随诉求提交'}：{what} 1 份"
+
+
+def _attachment_removed(event: attachments.AttachmentRemoved) -> str:
+    return "附件内容已按规定删除"
+
+
 WORDS: Final[dict[type[Event], Callable[[Any], str]]] = {
     appeals.AppealReceived: _received,
     appeals.AppealWithdrawn: _withdrawn,
     appeals.AppealDeclined: _declined,
     appeals.AppealLinkRequested: _link_requested,
     appeals.AppealUnlinkRequested: _unlink_requested,
+    attachments.AttachmentStored: _attached,
+    attachments.AttachmentRemoved: _attachment_removed,
     labels.LabelClassified: _classified,
     labels.LabelReviewed: _reviewed,
     work_orders.WorkOrderOpened: _opened,

@@ -29,6 +29,9 @@ ROLES = EVERYBODY.split()
 
 TOKENLESS = {
     "GET /v1/track",
+    "GET /v1/track/attachments",
+    "POST /v1/track/attachments",
+    "GET /v1/track/attachments/{attachment_id}",
     "GET /v1/ratings/{token}",
     "POST /v1/ratings/{token}",
     "GET /ops/{service}/health/live",
@@ -56,6 +59,9 @@ MAY = {
     "POST /v1/appeals/{appeal_id}/unmask": "seat handler",
     "GET /v1/appeals/places": STAFF,
     "POST /v1/appeals/places/{name}/{decision}": "supervisor",
+    "POST /v1/attachments": "seat handler supervisor platform",
+    "GET /v1/attachments": EVERYBODY,
+    "GET /v1/attachments/{attachment_id}": EVERYBODY,
     "POST /v1/tokens": NOBODY,
     "GET /v1/clock": EVERYBODY,
     "POST /v1/clock": NOBODY,

@@ -137,9 +137,9 @@ def post(
 # --- bodies ----------------------------------------------------------------------------------------------------------
 
 APPEAL = {"channel": "web", "text": "楼下路灯不亮", "reporter": {"phone": PHONE, "id_number": DOCUMENT}}
-LARGE = ("/batch", "/versions", "/mapping", "/routing/impact")
-"""take 32 MB"""
-FILES = ("/batch", "/versions", "/mapping", "/import", "/routing/impact")
+LARGE = ("/batch", "/versions", "/mapping", "/routing/impact", "/attachments")
+"""take 20 or 32 MB"""
+FILES = ("/attachments", "/batch", "/versions", "/mapping", "/import", "/routing/impact")
 """take a file, whatever it says it is, or more than a megabyte"""
 HOSTILE_BODIES = {
     "empty": b"",

@@ -48,9 +48,9 @@ REGISTERS: Final = {
 """what the city set up: a seeded case refers to it"""
 
 PASSING: Final = {
-    "intake": ("handoffs", "peer_messages", "peer_nonces"),
+    "intake": ("attachments", "handoffs", "peer_messages", "peer_nonces"),
     "classify": ("appeal_units", "recent", "review_clocks", "review_leases", "second_opinions", "advice", "memory"),
-    "dispatch": ("replays", "replay_moves"),
+    "dispatch": ("attachments", "replays", "replay_moves"),
     "feedback": ("rated", "rating_keys", "signs"),
     "journal": ("webhook_deliveries",),
     "evaluate": (
@@ -64,7 +64,8 @@ PASSING: Final = {
         ),
     ),
 }
-"""of the last days, of what persons do just now, or read from the journal when a month is published"""
+"""of the last days, of what persons do just now, of files (a seeded case has none), or read from the journal when a
+month is published"""
 
 NOT_SEEDED: Final = (
     "outbox",

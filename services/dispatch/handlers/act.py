@@ -82,6 +82,8 @@ class Batch:
     book: Book
     at: datetime
     cases: dict[str, list[KnownCase]] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
+    """attachment → its appeal, of those that the bodies name"""
     duties: list[Added | Ended] = field(default_factory=list)
     audits: list[dict[str, Any]] = field(default_factory=list)
 

@@ -3,8 +3,8 @@
 A new action: a command class in `domain/commands/`, its line in `ACTIONS` there, its body in `schemas.py`, a row here.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
@@ -45,11 +45,6 @@ from shared.redaction import clean
 B = TypeVar("B", bound=Body)
 
 
-def evidence_of(entries: Sequence[str] | None) -> tuple[str, ...]:
-    """Ids of attachments, and words, redacted."""
-    return tuple(entry if is_id(entry) else clean(entry) for entry in entries or ())
-
-
 @dataclass(frozen=True, slots=True)
 class Setting:
     """What a command is made of beside its body; `complete_due_at` as far as sla said so."""
@@ -58,6 +53,8 @@ class Setting:
     at: datetime
     complete_due_at: datetime | None
     desk: RoutingDesk
+    files: Mapping[str, str] = field(default_factory=dict)
+    """attachment → its appeal, of those that the body names"""
 
     @property
     def return_until(self) -> datetime:
@@ -89,6 +86,17 @@ class Setting:
         if not self.desk.regions.is_within(body.region_code or to, to):
             raise invalid(f"{pointer}/region_code", f"lies outside the territory of {to}")
         return SubOrder(uuid7(), self.desk.units.centre.code, clean(body.task), platform=to)
+
+    def evidence(self, entries: Sequence[str] | None) -> tuple[str, ...]:
+        """Ids of attachments, and words, redacted. Raises Problem 422 for a file that is not of the order's cases."""
+        for place, entry in enumerate(entries or ()):
+            if is_id(entry) and self.files.get(entry) not in self.order.appeal_ids:
+                raise invalid(
+                    f"/evidence/{place}",
+                    "is no attachment of this case: send the file first (POST /v1/attachments?appeal_id=…); one that"
+                    " was sent this very second is known a moment later",
+                )
+        return tuple(entry if is_id(entry) else clean(entry) for entry in entries or ())
 
     def units(self, codes: Sequence[str], pointer: str) -> tuple[str, ...]:
         return tuple(self.unit(code, f"{pointer}/{index}") for index, code in enumerate(codes))
@@ -145,7 +153,9 @@ _ROWS: tuple[Action[Any], ...] = (
         Complete,
         CompleteBody,
         "The lead says it is done, with the result for the citizen.",
-        lambda body, _: Complete(result=clean(body.result), solved=body.solved, evidence=evidence_of(body.evidence)),
+        lambda body, setting: Complete(
+            result=clean(body.result), solved=body.solved, evidence=setting.evidence(body.evidence)
+        ),
     ),
     Action(
         ReturnOrder,
@@ -158,8 +168,8 @@ _ROWS: tuple[Action[Any], ...] = (
         Suspend,
         SuspendBody,
         "挂账: asks the centre to stop the clock for some days.",
-        lambda body, _: Suspend(
-            approval_id=uuid7(), reason=clean(body.reason), days=body.days, evidence=evidence_of(body.evidence)
+        lambda body, setting: Suspend(
+            approval_id=uuid7(), reason=clean(body.reason), days=body.days, evidence=setting.evidence(body.evidence)
         ),
     ),
     Action(

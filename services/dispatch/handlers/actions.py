@@ -17,7 +17,7 @@ from services.dispatch.handlers.registers import yesterday
 from services.dispatch.schemas import NoteBody
 from shared.db import audit
 from shared.errors import Problem, not_found, stale
-from shared.ids import uuid7
+from shared.ids import is_id, uuid7
 from shared.outbox.uow import Uow
 from shared.redaction import clean
 
@@ -39,6 +39,9 @@ class Actions:
         returned = [key for command, key in zip(commands, orders, strict=True) if key and command.action == "return"]
         if returned:
             batch.cases = await repository.cases_of_orders(uow.pg, returned)
+        named = [one for command in commands for one in getattr(command.body, "evidence", None) or () if is_id(one)]
+        if named:
+            batch.files = await repository.appeals_of_files(uow.pg, named)
         answers: list[dict[str, Any] | Problem] = []
         for command, order_id in zip(commands, orders, strict=True):
             try:
@@ -88,7 +91,7 @@ class Actions:
         return shown | {"actions": list(allowed_actions(after, actor, batch.at))}
 
     def _setting(self, order: WorkOrder, batch: Batch) -> Setting:
-        return Setting(order, batch.at, batch.book.lamps[order.id].complete_due_at, self.desk)
+        return Setting(order, batch.at, batch.book.lamps[order.id].complete_due_at, self.desk, batch.files)
 
     def _step(self, trail: Trail, command: Act, actor: Actor, batch: Batch) -> None:
         wanted = ACTIONS[command.action].make(command.body, self._setting(trail.order, batch))

@@ -21,7 +21,7 @@ from services.dispatch.domain.machine import preceding
 from services.dispatch.domain.routing import Outcome, RuleAnswer
 from services.dispatch.domain.work_order import Actor, Ruling, SiteCheck, Status, WorkOrder
 from services.dispatch.handlers.act import Act, Added, Batch, Ended, too_late
-from services.dispatch.handlers.action_table import Setting, evidence_of
+from services.dispatch.handlers.action_table import Setting
 from services.dispatch.schemas import (
     CheckBody,
     CheckRecordBody,
@@ -56,13 +56,13 @@ class Disputes:
                 trail.step(order, actor, batch.at)
             case CheckRecordBody() as body:
                 _of_dispute(command, trail.order, actor, batch.at)
-                trail.step(_record(command.part, body, trail.order, actor, batch.at), actor, batch.at)
+                trail.step(_record(command.part, body, actor, setting), actor, batch.at)
             case RulingBody() as body:
                 _of_dispute(command, trail.order, actor, batch.at)
                 self._rule(trail, body, actor, batch, setting)
             case ContestBody() as body:
                 _of_ruling(command, trail.order, actor, batch.at)
-                contest = ContestRuling(reason=clean(body.reason), evidence=evidence_of(body.evidence))
+                contest = ContestRuling(reason=clean(body.reason), evidence=setting.evidence(body.evidence))
                 trail.step(contest, actor, batch.at)
                 _audit(batch, "ruling_contested", trail.order, actor, contest.reason, {"dispute": command.id})
             case ContestDecisionBody() as body:
@@ -178,15 +178,15 @@ def _source(ruling: Ruling) -> str:
     return f"ruling:{ruling.dispute_id}"
 
 
-def _record(check_id: str, body: CheckRecordBody, order: WorkOrder, actor: Actor, at: datetime) -> RecordCheck:
-    sent = next((check.units for check in order.checks if check.id == check_id), ())
+def _record(check_id: str, body: CheckRecordBody, actor: Actor, setting: Setting) -> RecordCheck:
+    sent = next((check.units for check in setting.order.checks if check.id == check_id), ())
     own = sorted(actor.units.intersection(sent)) or sorted(actor.units)
     return RecordCheck(
         check_id=check_id,
         unit=None if actor.centre or actor.everywhere else next(iter(own), None),
-        checked_at=body.checked_at or at,
+        checked_at=body.checked_at or setting.at,
         finding=clean(body.finding),
-        evidence=evidence_of(body.evidence),
+        evidence=setting.evidence(body.evidence),
     )
 
 

@@ -15,7 +15,7 @@ from services.dispatch.handlers.linking import link, unlink, withdraw
 from services.dispatch.handlers.opening import open_missing, relabel
 from services.dispatch.known import RECEIVED, CaseState, KnownAppeal, KnownLabel
 from shared.events.batch import newest
-from shared.events.catalog import appeals, clocks, labels, ratings
+from shared.events.catalog import appeals, attachments, clocks, labels, ratings
 from shared.events.event import Message
 from shared.outbox.uow import Timer, Uow
 
@@ -49,6 +49,14 @@ class Reactions:
                 case appeals.AppealUnlinkRequested():
                     await unlink(book, case, message)
         await book.save()
+
+    async def on_attachments(self, batch: Sequence[Message[attachments.AttachmentEvent]], uow: Uow) -> None:
+        """Keep which file belongs to which case."""
+        rows = [
+            {"id": key, "sequence": m.sequence, "appeal_id": m.data.after.appeal_id, "removed": m.data.after.removed}
+            for key, m in sorted(newest(batch).items())
+        ]
+        await repository.keep_attachments(uow.pg, rows)
 
     async def on_labels(self, batch: Sequence[Message[labels.LabelEvent]], uow: Uow) -> None:
         """Give every labelled appeal an order and an owner; let a person's label dispatch or change an order."""

@@ -1,8 +1,10 @@
 """The SQL of dispatch."""
 
 from services.dispatch.repository.cases import (
+    appeals_of_files,
     cases_of_orders,
     closed_appeals,
+    keep_attachments,
     lock_cases,
     mark_second_handled,
     orders_of_cases,
@@ -58,12 +60,14 @@ __all__ = [
     "activate_units",
     "add_duties",
     "add_units",
+    "appeals_of_files",
     "cases_of_orders",
     "changed_orders",
     "closed_appeals",
     "duty_of",
     "end_duties",
     "handoff_row",
+    "keep_attachments",
     "list_approvals",
     "list_disputes",
     "list_duties",

@@ -131,6 +131,24 @@ def orders_of_cases(cases: Iterable[KnownCase]) -> tuple[bulk.Statement, bulk.St
     )
 
 
+async def keep_attachments(pg: Any, rows: Sequence[Mapping[str, Any]]) -> None:
+    """The newest of each file."""
+    await bulk.insert(
+        pg,
+        tables.attachments,
+        rows,
+        conflict=("id",),
+        update=("sequence", "appeal_id", "removed"),
+        where="excluded.sequence > t.sequence",
+    )
+
+
+async def appeals_of_files(pg: Any, ids: Sequence[str]) -> dict[str, str]:
+    """The appeal of each file that is there."""
+    sql = f"SELECT id, appeal_id FROM {tables.attachments.fullname} WHERE id = ANY($1) AND NOT removed"
+    return {row["id"]: row["appeal_id"] for row in await pg.fetch(sql, list(ids))}
+
+
 async def mark_second_handled(pg: Any, appeal_ids: Sequence[str]) -> None:
     await pg.execute(
         f"UPDATE {tables.cases.fullname} SET second_handled = true WHERE appeal_id = ANY($1)", list(appeal_ids)

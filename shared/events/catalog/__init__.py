@@ -9,6 +9,7 @@ import msgspec
 
 from shared.events.catalog import (
     appeals,
+    attachments,
     clocks,
     evaluations,
     handoffs,
@@ -21,7 +22,7 @@ from shared.events.catalog import (
 )
 from shared.events.event import Event
 
-_MODULES = (appeals, labels, work_orders, handoffs, peers, clocks, notices, ratings, signs, evaluations)
+_MODULES = (appeals, attachments, labels, work_orders, handoffs, peers, clocks, notices, ratings, signs, evaluations)
 
 EVENTS: dict[str, type[Event]] = {
     kind.type: kind
