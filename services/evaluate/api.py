@@ -94,13 +94,14 @@ def router(
         """The cases behind one number of a unit (or street, district, city), as they are known now; those of units that
         the caller may see."""
         async with database.read() as pg:
-            of = await months.facts_of(pg, _real(period))
+            platform = unit if level is Level.PLATFORM else database.platform
+            of = await months.facts_of(pg, _real(period), platform)
             units = await months.units_of(pg, of, level, unit)
             seen = [name for name, region in units.items() if who.sees_unit(name) and who.sees_region(region)]
             if not seen:
                 raise not_found(f"The {level.value} {unit}")
             key = cursor_of(asked, str, str)
-            rows = await behind(pg, of, database.platform, period, seen, count, key, asked.limit + 1)
+            rows = await behind(pg, of, platform, period, seen, count, key, asked.limit + 1)
             shown = await months.name_of(pg, of, level, unit)
         page = page_of(rows, asked, lambda row: [row["work_order_id"], row["place"]])
         if wants_page(request):

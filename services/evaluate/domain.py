@@ -22,6 +22,12 @@ class Level(StrEnum):
     STREET = "street"
     DISTRICT = "district"
     CITY = "city"
+    PLATFORM = "platform"
+    """side by side, for a province: whole platforms whose events it has"""
+
+
+OWN_LEVELS = (Level.UNIT, Level.STREET, Level.DISTRICT, Level.CITY)
+"""what one platform ranks and publishes"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,6 +69,8 @@ class Months:
 
     async def month(self, pg: Any, period: str, level: Level) -> Month:
         """The standings of a month: as published, or else what is known now, scored by the month's formula."""
+        if level is Level.PLATFORM:
+            return await self._platforms(pg, period)
         published = await self.publisher.published(period)
         if published is not None:
             document = published.document
@@ -84,6 +86,18 @@ class Months:
         if level is not Level.UNIT:
             names = {code: self._place(code) for code in totals}
         return Month(period, level, formula, ranking(totals, formula), names, None)
+
+    async def _platforms(self, pg: Any, period: str) -> Month:
+        """Whole platforms side by side, by this one's formula: its own city line, as published, and what the events of
+        the others tell."""
+        own = await self.month(pg, period, Level.CITY)
+        totals = {standing.name: standing.counts for standing in own.standings}
+        for platform in await repository.platforms(pg, LIVE, period):
+            if platform != self.platform:
+                sums = await repository.totals(pg, LIVE, platform, period)
+                totals[platform] = sum(sums.values(), Counts())
+        names = {code: self._place(code) for code in totals}
+        return Month(period, Level.PLATFORM, own.formula, ranking(totals, own.formula), names, None)
 
     async def material(self, pg: Any, period: str) -> Material:
         """What the bulletin of a month is made of."""
@@ -159,9 +173,11 @@ class Months:
         formula = formula_for(await repository.list_formulas(pg), period, self.defaults[Purpose.INCENTIVE])
         return formula, ranking({standing.name: standing.counts for standing in month.standings}, formula), month
 
-    async def facts_of(self, pg: Any, period: str) -> Facts:
+    async def facts_of(self, pg: Any, period: str, platform: str | None = None) -> Facts:
         """Where the cases of a month stand: of a published one in the ledger that it was counted in, when that has read
         so far (it may have been emptied to be read anew)."""
+        if platform not in (None, self.platform):
+            return LIVE
         published = await self.publisher.published(period)
         if published is not None and await position_of(pg, LEDGER, self.platform) >= published.position:
             return LEDGER.facts
@@ -169,6 +185,8 @@ class Months:
 
     async def units_of(self, pg: Any, of: Facts, level: Level, name: str) -> dict[str, str]:
         """unit → region code of those that are counted under a line of a level."""
+        if level is Level.PLATFORM:
+            return {unit: region for unit, (_, region) in (await repository.unit_facts(pg, of, name)).items()}
         known = await repository.unit_facts(pg, of, self.platform)
         if level is Level.UNIT:
             return {name: known.get(name, ("", ""))[1]}

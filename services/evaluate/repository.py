@@ -199,6 +199,12 @@ async def totals(pg: Any, of: Facts, platform: str, period: str) -> dict[str, Co
     return found
 
 
+async def platforms(pg: Any, of: Facts, period: str) -> list[str]:
+    """Those with closed feedbacks in a month: this one, and those whose events it gets."""
+    rows = await pg.fetch(f"SELECT DISTINCT platform FROM {of.cases.fullname} WHERE period = $1 ORDER BY 1", period)
+    return [row["platform"] for row in rows]
+
+
 async def unit_facts(pg: Any, of: Facts, platform: str) -> dict[str, tuple[str, str]]:
     """Name and region code of every unit that was ever dispatched to."""
     rows = await pg.fetch(f"SELECT unit, name, region_code FROM {of.units.fullname} WHERE platform = $1", platform)

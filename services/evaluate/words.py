@@ -36,7 +36,13 @@ COUNT_NAMES: Final = {
     "tags_judged": "经复核标签",
     "tags_right": "准确标签",
 }
-LEVEL_NAMES: Final = {Level.UNIT: "单位", Level.STREET: "街道（乡镇）", Level.DISTRICT: "区县", Level.CITY: "全市"}
+LEVEL_NAMES: Final = {
+    Level.UNIT: "单位",
+    Level.STREET: "街道（乡镇）",
+    Level.DISTRICT: "区县",
+    Level.CITY: "全市",
+    Level.PLATFORM: "各平台",
+}
 
 
 def called(name: str) -> str:

@@ -13,13 +13,13 @@ from shared.events.event import Event, Message, encode
 from tests.truth.lives import PLATFORM, Told
 
 
-def message_of(told: Told) -> Message[Event]:
+def message_of(told: Told, platform: str = PLATFORM) -> Message[Event]:
     """As its owner sends it, with the bytes of its body."""
     topic = told.event.topic
     return Message(
         id=told.id,
         type=told.event.type,
-        source=f"/{PLATFORM}/{topic.split('.')[0]}",
+        source=f"/{platform}/{topic.split('.')[0]}",
         key=told.key,
         sequence=told.sequence,
         time=told.time,
@@ -29,9 +29,9 @@ def message_of(told: Told) -> Message[Event]:
     )
 
 
-def record_of(told: Told) -> Record:
+def record_of(told: Told, platform: str = PLATFORM) -> Record:
     """As its owner's relay would send it."""
-    headers, value = encode(message_of(told))
+    headers, value = encode(message_of(told, platform))
     return Record(told.event.topic, told.key, headers, value)
 
 

@@ -12,6 +12,7 @@ from urllib.parse import quote, urlencode
 from fastapi.responses import HTMLResponse
 
 from services.evaluate.domain import RATES, Counts, Level, before, later, quotient, rounded, sides, wilson
+from services.evaluate.words import LEVEL_NAMES
 from shared.http.html import page
 
 _STYLE: Final = Path(__file__).with_name("style.css").read_text(encoding="utf-8")
@@ -26,6 +27,19 @@ def framed(title: str, line: str, nav: str, body: str) -> HTMLResponse:
 def month_name(period: str) -> str:
     """2026年10月."""
     return f"{period[:4]}年{int(period[5:])}月"
+
+
+def tabs(period: str, chosen: Level | None) -> str:
+    """The rankings of all levels, and beside them the incentives (`chosen` None)."""
+    places = [(level, f"/v1/rankings/{period}?level={level.value}", words) for level, words in LEVEL_NAMES.items()]
+    shown = "".join(
+        f"<b>{words}</b>" if place is chosen else f'<a href="{address}">{words}</a>'
+        for place, address, words in [*places, (None, f"/v1/evaluations/{period}/incentives", "标签激励")]
+    )
+    return (
+        f'<nav class="tabs" aria-label="层级">{shown}<span><a href="/v1/bulletins/{period}?format=pdf">通报 PDF</a>'
+        f'<a href="/v1/evaluations/{period}/signs">异常提示</a></span></nav>'
+    )
 
 
 def state_of(published: Mapping[str, Any] | None) -> str:

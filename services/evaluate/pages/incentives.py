@@ -20,9 +20,10 @@ from services.evaluate.pages.frame import (
     state_of,
     strip,
     table,
+    tabs,
 )
 from services.evaluate.standings import Standing
-from services.evaluate.words import LEVEL_NAMES, RATE_NAMES, called
+from services.evaluate.words import RATE_NAMES, called
 
 _ALWAYS = ("tag_accuracy", "tag_coverage", "on_time", "solution")
 
@@ -32,9 +33,6 @@ def incentives_page(place: str, month: Month, formula: Formula, seen: Sequence[S
     rates = [*_ALWAYS, *(name for name in formula.names if name in RATES and name not in _ALWAYS)]
     head = ["名次", "单位", "激励分", *(RATE_NAMES[rate] for rate in rates), "已问到"]
     rows = [_row(month, formula, rates, one) for one in seen]
-    tabs = "".join(
-        f'<a href="/v1/rankings/{month.period}?level={level.value}">{words}</a>' for level, words in LEVEL_NAMES.items()
-    )
     names = "，".join(f"{name} = {called(name)}" for name in formula.names)
     method = (
         f"<footer><p>激励公式（{escape(formula.version)}）：<code>{escape(formula.expression)}</code>，"
@@ -43,7 +41,7 @@ def incentives_page(place: str, month: Month, formula: Formula, seen: Sequence[S
         "激励分只用于评优，不影响排名得分；只评单位，不评个人。"
         f"问到市民或经复核标签少于 {formula.min_asked} 的，只列不排。</p></footer>"
     )
-    body = f'<nav class="tabs" aria-label="层级">{tabs}<b>标签激励</b></nav>{table(head, rows, name=1)}{method}'
+    body = f"{tabs(month.period, None)}{table(head, rows, name=1)}{method}"
     title = f"{place} 12345 热线　{month_name(month.period)}标签激励"
     published = None if month.published is None else month.published.facts()
     nav = months_around(month.period, lambda other: f"/v1/evaluations/{other}/incentives")

@@ -27,6 +27,7 @@ from services.evaluate.pages.frame import (
     state_of,
     strip,
     table,
+    tabs,
 )
 from services.evaluate.standings import Standing
 from services.evaluate.words import COUNT_NAMES, LEVEL_NAMES, RATE_NAMES, called
@@ -71,25 +72,17 @@ def ranking_page(
     view = _View(month, comparison, {one.name: one for one in seen})
     ranked = [one for one in seen if one.rank is not None]
     small = [one for one in seen if one.rank is None]
-    parts = [_tabs(month), _tiles(view, city, ranked), _movers(view), _table(view, ranked), _small(view, small)]
+    parts = [
+        tabs(month.period, month.level),
+        _tiles(view, city, ranked),
+        _movers(view),
+        _table(view, ranked),
+        _small(view, small),
+    ]
     title = f"{place} 12345 热线　{month_name(month.period)}赛马排名（{LEVEL_NAMES[month.level]}）"
     nav = months_around(month.period, lambda other: f"/v1/rankings/{other}?level={month.level.value}")
     published = None if month.published is None else month.published.facts()
     return framed(title, state_of(published), nav, "\n".join([*parts, _method(month)]))
-
-
-def _tabs(month: Month) -> str:
-    tabs = "".join(
-        f"<b>{words}</b>"
-        if level is month.level
-        else f'<a href="/v1/rankings/{month.period}?level={level.value}">{words}</a>'
-        for level, words in LEVEL_NAMES.items()
-    )
-    return (
-        f'<nav class="tabs" aria-label="层级">{tabs}<a href="/v1/evaluations/{month.period}/incentives">标签激励</a>'
-        f'<span><a href="/v1/bulletins/{month.period}?format=pdf">通报 PDF</a>'
-        f'<a href="/v1/evaluations/{month.period}/signs">异常提示</a></span></nav>'
-    )
 
 
 def _tiles(view: _View, city: Standing | None, ranked: Sequence[Standing]) -> str:

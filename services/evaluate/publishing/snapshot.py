@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import orjson
 
-from services.evaluate.domain import Counts, Level, group_of, quotient, rounded, sides, wilson
+from services.evaluate.domain import OWN_LEVELS, Counts, Level, group_of, quotient, rounded, sides, wilson
 from services.evaluate.formula import Formula, Purpose, score
 from services.evaluate.standings import Standing, ranking
 
@@ -109,7 +109,7 @@ def document_of(
                 )
                 for standing in ranking(rolled_up(by_unit, units, platform, level), formula)
             ]
-            for level in Level
+            for level in OWN_LEVELS
         },
         "corrections": list(corrections),
     }

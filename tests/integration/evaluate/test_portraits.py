@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from random import Random
 from typing import Any
 
 from shared.clock import ZONE
@@ -13,6 +15,7 @@ from shared.events.catalog.work_orders import WorkOrder, WorkOrderCompleted, Wor
 from shared.events.event import Event
 from shared.testing.harness import Harness
 from tests.integration.evaluate.test_publication import deliver, journalling, post
+from tests.truth.delivery import badly
 from tests.truth.lives import Told
 
 
@@ -86,7 +89,7 @@ async def get(hub: Harness, path: str, status: int = 200, headers: dict[str, str
     return answer.json()
 
 
-async def test_three_times_among_the_last_tenth_leads_to_a_special_supervision(server_url: str) -> None:
+async def test_three_times_among_the_last_tenth_leads_to_one_special_supervision(server_url: str) -> None:
     telling = Telling()
     for month in (8, 9, 10):
         for number in range(10):
@@ -99,6 +102,9 @@ async def test_three_times_among_the_last_tenth_leads_to_a_special_supervision(s
         await deliver(hub, telling.told)
         for month in (8, 9, 10):
             await post(hub, f"/v1/evaluations/2026-{month:02d}/publish")
+        await asyncio.gather(*(post(hub, "/v1/evaluations/2026-10/publish") for _ in range(5)))
+        await deliver(hub, badly(telling.told, Random(3)))
+        assert (await post(hub, "/v1/evaluations/2026-10/publish"))["repeated"]
         await hub.settle()
         events = await hub.events("evaluate.evaluations.v1")
         assert [(event.key, event.type, event.sequence) for event in events] == [
