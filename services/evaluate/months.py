@@ -118,6 +118,7 @@ class Months:
             months=months or [(period, Counts())],
             corrections=found.published.document["corrections"] if found.published else [],
             published=found.published.facts() if found.published else None,
+            incentives=(await self.incentives(pg, period))[:2],
         )
 
     async def portrait(self, pg: Any, unit: str, period: str) -> dict[str, Any] | None:

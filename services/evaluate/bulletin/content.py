@@ -10,10 +10,12 @@ from typing import Any, Final
 from services.evaluate.comparison import Comparison
 from services.evaluate.domain import Counts, quotient, rounded, sides, wilson
 from services.evaluate.formula import Formula
+from services.evaluate.standings import Standing
 from services.evaluate.words import COUNT_NAMES, RATE_NAMES, called
 
 SHOWN: Final = ("response", "solution", "satisfaction", "on_time")
 MOVED = 5
+REWARDED = 20
 LONGEST_NAME = 26
 
 
@@ -76,6 +78,7 @@ class Material:
     months: Sequence[tuple[str, Counts]]
     corrections: Sequence[Mapping[str, Any]]
     published: Mapping[str, Any] | None
+    incentives: tuple[Formula, Sequence[Standing]]
 
 
 def compose(material: Material) -> Bulletin:
@@ -93,6 +96,7 @@ def compose(material: Material) -> Bulletin:
         _movers(material),
         _solution(material),
         _small(material),
+        _incentives(material),
         *_corrected(material),
         _method(material),
     ]
@@ -243,6 +247,29 @@ def _small(material: Material) -> Section:
         "样本不足、不参加排名的单位",
         [Table(["单位", "问到", "解决率", "95%区间"], rows, [0.46, 0.14, 0.18, 0.22])],
     )
+
+
+def _incentives(material: Material) -> Section:
+    formula, standings = material.incentives
+    ranked = [one for one in standings if one.rank is not None]
+    rows = [
+        [
+            f"{one.rank}",
+            _name(material, one.name),
+            _score(one.score),
+            *(f"{_rate(one.counts, rate)}" for rate in ("tag_accuracy", "on_time", "solution")),
+            f"{one.counts.tags_judged:,}",
+        ]
+        for one in ranked[:REWARDED]
+    ]
+    if not rows:
+        return Section("标签激励", ["本月没有单位达到样本要求。"])
+    text = (
+        f"激励公式（{formula.version}）：{formula.expression}。列出前{len(rows)}名，共{len(ranked)}家参加；"
+        "激励分只用于评优，不影响排名得分。"
+    )
+    head = ["名次", "单位", "激励分", "标签准确率", "按时办结率", "解决率", "经复核标签"]
+    return Section("标签激励", [text, Table(head, rows, [0.08, 0.32, 0.12, 0.13, 0.13, 0.1, 0.12])])
 
 
 def _corrected(material: Material) -> list[Section]:
