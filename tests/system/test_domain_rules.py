@@ -280,6 +280,29 @@ async def test_second_bad_rating_is_level_three_and_waits_for_the_centre(hub: Ha
     assert (await case_of(hub, answer["id"]))["status"] == "answered"
 
 
+async def test_the_citizen_reads_what_was_decided_about_his_rating_and_why(hub: Harness) -> None:
+    answer = await posted(hub)
+    await reviewed(hub, answer["id"], **{"class": "general"})
+    order = await order_of(hub, answer["id"])
+    await completed(hub, order)
+    await rated(hub, answer, solved=False, satisfaction=1)
+    url = f"/v1/callbacks/{answer['id']}/false-completions/1/decision"
+    await call(hub, "POST", url, {"confirmed": True, "reason": "现场核实，当时确未修复"})
+    await hub.settle()
+    await completed(hub, await order_of(hub, answer["id"]))
+    await rated(hub, answer, solved=True, satisfaction=3)
+    wish = {"appeal_id": answer["id"], "reason": "对象有误，联系人13907530099"}
+    asked = await call(hub, "POST", "/v1/exclusions", wish, status=201)
+    decision = {"granted": True, "reason": "评价的是另一单位，电话13907530099"}
+    await call(hub, "POST", f"/v1/exclusions/{asked['id']}/decision", decision)
+    await hub.settle()
+    items = (await tracked(hub, answer))["items"]
+    told = {item["words"]: item.get("reason") for item in items}
+    assert told["认定为虚假办结"] == "现场核实，当时确未修复"
+    assert told["同意剔除评价：不计入对承办单位的考核"] == "评价的是另一单位，电话〔电话〕"
+    assert not any("申请" in item["words"] for item in items), "what the unit asked for is not his to read"
+
+
 async def test_a_sure_repeat_joins_the_open_order_and_both_are_asked(hub: Harness) -> None:
     reporter = {"phone": "13907530051"}
     first, order = await dispatched(hub, reporter=reporter)
