@@ -69,8 +69,8 @@ test-s3: $(DEV)  ## the stores of files, also on a real server that speaks S3 (n
 test-chaos: $(DEV)  ## nothing lost, nothing twice, under kills of everything (20 min) [rounds=N] [transport=embedded] [seed=N]
 	@$(PY) -m tests.chaos $(foreach word,rounds transport seed rate only,$(if $($(word)),'$(word)=$($(word))'))
 
-test-unhappy: $(DEV)  ## second handling under kill -9, three unhappy citizens on each order (5 min) [n=20] [transport=embedded] [seed=N]
-	@$(PY) -m tests.chaos.unhappy $(foreach word,n transport seed,$(if $($(word)),'$(word)=$($(word))'))
+test-unhappy: $(DEV)  ## second handling under kill -9, three unhappy citizens on each order (5 min) [n=20] [seed=N]
+	@$(PY) -m tests.chaos.unhappy $(foreach word,n seed,$(if $($(word)),'$(word)=$($(word))'))
 
 test-federation: $(DEV)  ## three platforms hand cases over while lines break and one is killed (20 min) [n=2000] [rate=50] [down=600] [seed=1]
 	@$(PY) -m tests.federation $(foreach word,n rate down seed,$(if $($(word)),'$(word)=$($(word))'))

@@ -26,7 +26,13 @@ TYPES = {
         }
     ),
     "dispatch.work-orders.v1": frozenset(
-        {"work_order.opened", "work_order.dispatched", "work_order.returned", "work_order.shirked"}
+        {
+            "work_order.opened",
+            "work_order.dispatched",
+            "work_order.returned",
+            "work_order.shirked",
+            "work_order.repeat_found",
+        }
     ),
     "sla.clocks.v1": frozenset({"clock.turned_red", "clock.corrected"}),
     "classify.labels.v1": frozenset({"label.classified", "label.reviewed"}),

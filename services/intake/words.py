@@ -257,6 +257,10 @@ def _joined(event: work_orders.WorkOrderAppealJoined) -> str:
     return "与在办工单合并办理" + ("（重复诉求）" if event.relation == "repeat" else "（同一事件）")
 
 
+def _repeat_found(event: work_orders.WorkOrderRepeatFound) -> str:
+    return "市民就已办结的诉求再次反映（重复诉求）"
+
+
 def _parted(event: work_orders.WorkOrderAppealParted) -> str:
     return "撤销合并，另行办理"
 
@@ -450,6 +454,7 @@ WORDS: Final[dict[type[Event], Callable[[Any], str]]] = {
     work_orders.WorkOrderReopened: _reopened,
     work_orders.WorkOrderAppealJoined: _joined,
     work_orders.WorkOrderAppealParted: _parted,
+    work_orders.WorkOrderRepeatFound: _repeat_found,
     work_orders.WorkOrderClosed: _closed,
     work_orders.WorkOrderCancelled: _cancelled,
     work_orders.WorkOrderHandedOff: _handed_off,

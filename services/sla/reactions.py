@@ -22,6 +22,7 @@ IGNORED = (
     work_orders.WorkOrderSplit,
     work_orders.WorkOrderPartChanged,
     work_orders.WorkOrderShirked,
+    work_orders.WorkOrderRepeatFound,
     work_orders.WorkOrderCheckOrdered,
     work_orders.WorkOrderCheckRecorded,
 )

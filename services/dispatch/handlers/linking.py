@@ -3,9 +3,9 @@
 from datetime import datetime, timedelta
 
 from services.dispatch.book import Book
-from services.dispatch.domain.commands import Cancel, JoinAppeal, PartAppeal, Recall
-from services.dispatch.domain.work_order import SYSTEM, UNFINISHED, Status
-from services.dispatch.handlers.opening import open_own
+from services.dispatch.domain.commands import Cancel, JoinAppeal, NoteRepeat, PartAppeal, Recall
+from services.dispatch.domain.work_order import SYSTEM, UNFINISHED, Status, WorkOrder
+from services.dispatch.handlers.opening import closed_for, open_own
 from services.dispatch.known import RECEIVED, KnownCase
 from shared.events.catalog import appeals
 from shared.events.event import Message
@@ -13,7 +13,9 @@ from shared.outbox.uow import Timer
 
 LINK = "link"
 LINK_AGAIN = timedelta(seconds=5)
-"""how soon a link is tried again while the other appeal has no order"""
+"""how soon a link is tried again while one of the appeals has no order"""
+REPEAT_WITHIN = timedelta(days=30)
+"""domain.md, Appeal: what comes later is another matter"""
 
 
 async def withdraw(book: Book, case: KnownCase, message: Message[appeals.AppealEvent]) -> None:
@@ -39,16 +41,23 @@ def _leave(book: Book, case: KnownCase, reason: str, at: datetime) -> None:
 
 
 async def link(book: Book, case: KnownCase, to: str, relation: str, at: datetime) -> None:
-    """A person's link: the appeal's own order ends, the other one answers both; finished ones stay as they are."""
+    """A person's link: the appeal's own order ends, the other one answers both; finished ones stay as they are, and a
+    repeat of one tells its own handler."""
+    again = Timer(LINK, case.appeal_id, at + LINK_AGAIN, {"to": to, "relation": relation})
     target = (await book.cases([to])).get(to)
     if target is None or target.appeal is None or (target.work_order_id is None and target.appeal.status == RECEIVED):
-        # the other appeal is still on its way to its order
-        book.uow.arm(Timer(LINK, case.appeal_id, at + LINK_AGAIN, {"to": to, "relation": relation}))
+        book.uow.arm(again)  # the other appeal is still on its way to its order
         return
     if target.work_order_id is None or target.work_order_id == case.work_order_id:
         return
     await book.lock([key for key in (target.work_order_id, case.work_order_id) if key])
-    own = book.orders.get(case.work_order_id or "")
+    own, other = book.orders.get(case.work_order_id or ""), book.orders.get(target.work_order_id)
+    if relation == "repeat" and other is not None and closed_for(target, other):
+        if own is None:
+            book.uow.arm(again)  # it is on its way itself
+        elif _comes_soon(case, other):
+            book.attempt(own.id, NoteRepeat(repeat_of=to), SYSTEM, at)
+        return
     if own is not None and own.status not in UNFINISHED:
         return
     command = JoinAppeal(appeal_id=case.appeal_id, relation=relation)
@@ -57,6 +66,12 @@ async def link(book: Book, case: KnownCase, to: str, relation: str, at: datetime
     if case.work_order_id is not None:
         _leave(book, case, "已并入另一件相同诉求的工单", at)
     book.assign(case, target.work_order_id)
+
+
+def _comes_soon(case: KnownCase, closed: WorkOrder) -> bool:
+    """Whether the appeal came within `REPEAT_WITHIN` of the closed order's completion."""
+    done = closed.completed_at
+    return case.appeal is not None and (done is None or case.appeal.received_at - done <= REPEAT_WITHIN)
 
 
 async def unlink(book: Book, case: KnownCase, message: Message[appeals.AppealEvent]) -> None:

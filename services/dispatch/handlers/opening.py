@@ -8,7 +8,7 @@ from services.dispatch.book import Book
 from services.dispatch.domain.case import HandlingClass
 from services.dispatch.domain.commands import JoinAppeal, Relabel
 from services.dispatch.domain.work_order import SYSTEM, UNFINISHED, Actor, Status, WorkOrder
-from services.dispatch.known import RECEIVED, KnownAppeal, KnownCase, KnownLabel, case_of
+from services.dispatch.known import RECEIVED, CaseState, KnownAppeal, KnownCase, KnownLabel, case_of
 
 
 async def open_missing(book: Book, known: Iterable[KnownCase], at: datetime, threshold: float) -> None:
@@ -38,9 +38,14 @@ async def open_missing(book: Book, known: Iterable[KnownCase], at: datetime, thr
             if (joined := _joined(book, case, label, order, at)) is not None:
                 book.assign(case, joined.id)
                 continue
-            if order is not None and (earlier.feedback_closed or order.status is Status.CLOSED):
+            if order is not None and closed_for(earlier, order):
                 closed = earlier.appeal_id
         book.assign(case, open_own(book, case.appeal_id, appeal, label, at, repeat_of=closed).id)
+
+
+def closed_for(case: CaseState, order: WorkOrder) -> bool:
+    """Whether the case is over for its citizen: nobody asks him any more, whatever others make of the order."""
+    return case.feedback_closed or order.status is Status.CLOSED
 
 
 def open_own(

@@ -243,6 +243,12 @@ class WorkOrderRelabelled(WorkOrderEvent, frozen=True, kw_only=True):
     before_matter: str
 
 
+class WorkOrderRepeatFound(WorkOrderEvent, frozen=True, kw_only=True):
+    """A person says that the appeal repeats one that was closed: `after.repeat_of`."""
+
+    type: ClassVar[str] = "work_order.repeat_found"
+
+
 class WorkOrderApprovalRequested(WorkOrderEvent, frozen=True, kw_only=True):
     """The lead asks for a suspension or an extension."""
 

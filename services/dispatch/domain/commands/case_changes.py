@@ -45,6 +45,20 @@ class Relabel(Command):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NoteRepeat(Command):
+    """The appeal repeats one that is closed (domain.md, Appeal): the handler is told, and it counts."""
+
+    sources: ClassVar[frozenset[Status]] = UNFINISHED | {Status.COMPLETED}
+    repeat_of: str
+
+    def objection(self, order: WorkOrder, at: datetime) -> str | None:
+        return "It is known to repeat a closed appeal." if order.repeat_of is not None else None
+
+    def apply(self, order: WorkOrder, at: datetime, actor: Actor) -> tuple[WorkOrder, Fact]:
+        return replace(order, repeat_of=self.repeat_of), Fact("repeat_found")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reopen(Command):
     """二次办理 after a bad rating: same lead, round + 1 (domain.md, Feedback). Its instant is that of the rating."""
 
