@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from itertools import zip_longest
 from typing import Any, Final
 
 from services.evaluate.comparison import Comparison
@@ -243,10 +244,11 @@ def _small(material: Material) -> Section:
     ]
     if not rows:
         return Section("样本不足、不参加排名的单位", ["本月没有。"])
-    return Section(
-        "样本不足、不参加排名的单位",
-        [Table(["单位", "问到", "解决率", "95%区间"], rows, [0.46, 0.14, 0.18, 0.22])],
-    )
+    half = (len(rows) + 1) // 2  # side by side: there may be hundreds
+    empty = [""] * 4
+    paired = [[*left, *right] for left, right in zip_longest(rows[:half], rows[half:], fillvalue=empty)]
+    head, widths = ["单位", "问到", "解决率", "95%区间"], [0.25, 0.055, 0.08, 0.115]
+    return Section("样本不足、不参加排名的单位", [Table([*head, *head], paired, [*widths, *widths])])
 
 
 def _incentives(material: Material) -> Section:
