@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -10,10 +10,34 @@ import orjson
 
 from services.classify.matching import Proposal
 from services.classify.tables import catalogue_pairs, catalogue_versions, labels
+from shared.events.catalog.catalogues import CatalogueEvent, CatalogueVersion
+from shared.outbox.uow import Uow
 
 SHARED_CASES = 5
 """cases of one old matter that the new catalogue reads, at most"""
 _VERSION_OF = """coalesce(l.catalogue_version, substring(l.label from '"catalogue_version":"([^"]*)"'))"""
+
+
+async def tell(
+    uow: Uow, platform: str, version: int, codes: Iterable[str], actor: str, kind: type[CatalogueEvent]
+) -> None:
+    """Publish what became of a version: others check by its codes which matters there are."""
+    row = await uow.pg.fetchrow(
+        "UPDATE classify.catalogue_versions SET told = told + 1 WHERE version = $1 RETURNING told, effective_from",
+        version,
+    )
+    after = CatalogueVersion(
+        platform=platform, version=version, codes=list(codes), effective_from=row["effective_from"]
+    )
+    uow.emit(kind(actor=actor, after=after), key=f"{platform}/{version}", sequence=row["told"])
+
+
+async def untold(pg: Any) -> list[int]:
+    """Versions that were activated before versions were published."""
+    rows = await pg.fetch(
+        "SELECT version FROM classify.catalogue_versions WHERE told = 0 AND effective_from IS NOT NULL ORDER BY version"
+    )
+    return [row["version"] for row in rows]
 
 
 async def steps(pg: Any) -> list[tuple[str, str]]:

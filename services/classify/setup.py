@@ -22,6 +22,7 @@ from services.classify.progress import shown
 from services.classify.settings import ClassifySettings
 from services.classify.tag_care import rows as tag_rows
 from shared.db.database import Database
+from shared.events.catalog.catalogues import CatalogueActivated
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +56,10 @@ class Setup:
                 version = await repository.add_catalogue(uow.pg, csv, len(matters), now, ACTOR)
                 await repository.activate_catalogue(uow.pg, version, now, now, ACTOR)
                 changed = True
+            for version in await catalogues.untold(uow.pg):
+                told = parse_catalogue(await catalogues.csv_of(uow.pg, version) or csv)
+                codes = (matter.code for matter in told)
+                await catalogues.tell(uow, self._database.platform, version, codes, ACTOR, CatalogueActivated)
             if tags_file.is_file() and not await tag_rows.definitions(uow.pg):
                 await tag_rows.put(uow.pg, parse_tags(tags_file.read_text(encoding="utf-8-sig")), now, ACTOR)
                 changed = True

@@ -38,6 +38,8 @@ catalogue_versions = Table(
     Column("effective_from", DateTime(timezone=True)),
     # the version that was in force at the import: pairs lead from there
     Column("compared_with", BigInteger),
+    # how many facts of it were published: its `sequence`
+    Column("told", Integer, nullable=False),
 )
 # which code of a version takes the place of which of the one before
 catalogue_pairs = Table(

@@ -9,6 +9,7 @@ def subscriptions(reactions: Reactions, handovers: Handovers) -> tuple[Subscript
     return (
         Subscription("intake.appeals.v1", reactions.on_appeals),
         Subscription("classify.labels.v1", reactions.on_labels),
+        Subscription("classify.catalogues.v1", reactions.on_catalogues, keyed=True),
         Subscription("feedback.ratings.v1", reactions.on_feedback),
         Subscription("intake.attachments.v1", reactions.on_attachments, keyed=True),
         Subscription("intake.peers.v1", handovers.on_peers),

@@ -45,6 +45,16 @@ duties = Table(
     Column("created_by", Text, nullable=False),
 )
 
+# which matters there are, by version of classify's catalogue
+catalogues = Table(
+    "catalogues",
+    metadata,
+    Column("version", BigInteger, primary_key=True),
+    Column("sequence", BigInteger, nullable=False),
+    Column("codes", ARRAY(Text), nullable=False),
+    Column("effective_from", DateTime(timezone=True)),
+)
+
 # what dispatch keeps of an appeal: intake's and classify's part may come in any order
 cases = Table(
     "cases",

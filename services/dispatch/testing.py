@@ -33,7 +33,7 @@ def demo_context(now: datetime = NOON, platform: str = "460100") -> Context:
     """What a rule sees on a platform with the demo city's units and duties; 110000 is another platform."""
     tree, folder = regions.load(), CITIES / "demo"
     units = UnitDirectory.of(read_units((folder / "units.csv").read_text("utf-8"), platform, tree).units)
-    duties = DutyList(read_duties((folder / "duties.csv").read_text("utf-8"), platform, units).duties)
+    duties = DutyList(read_duties((folder / "duties.csv").read_text("utf-8"), platform, units, tree).duties)
     platforms = PlatformDirectory.of(platform, [Platform("110000", 1)])
     return Context(now=now, zone=ZONE, regions=tree, units=units, duties=duties, platforms=platforms)
 

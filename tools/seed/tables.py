@@ -40,7 +40,7 @@ REGISTERS: Final = {
         "tag_proposals",
         "models",
     ),
-    "dispatch": ("registries", "unit_versions", "duties", "rules_off"),
+    "dispatch": ("catalogues", "registries", "unit_versions", "duties", "rules_off"),
     "sla": ("policies", "calendars"),
     "evaluate": ("formulas", "tag_names"),
     "journal": ("webhooks",),

@@ -21,6 +21,7 @@ from shared.clock import rfc3339
 from shared.db import audit
 from shared.db.database import Database
 from shared.errors import Problem, invalid, not_found
+from shared.events.catalog.catalogues import CatalogueActivated, CatalogueImported
 from shared.http.commands import Answer
 from shared.outbox.uow import Uow
 
@@ -61,6 +62,9 @@ class Catalogues:
         if old is not None:
             await catalogues.compared(uow.pg, version, int(old.version))
             await catalogues.give(uow.pg, int(old.version), version, given, now, actor)
+        await catalogues.tell(
+            uow, self._database.platform, version, [matter.code for matter in matters], actor, CatalogueImported
+        )
         await audit.record(
             uow, actor=actor, action="catalogue.imported", subject=str(version), detail={"matters": len(matters)}
         )
@@ -99,6 +103,8 @@ class Catalogues:
                 return {**answer, "effective_from": rfc3339(row["effective_from"])}
         await repository.activate_catalogue(uow.pg, version, begins, now, actor)
         await repository.restamp(uow.pg)
+        codes = (await self._named(uow.pg, version)).matters
+        await catalogues.tell(uow, self._database.platform, version, codes, actor, CatalogueActivated)
         await audit.record(
             uow,
             actor=actor,

@@ -10,8 +10,10 @@ from dataclasses import dataclass, replace
 from datetime import date, time
 
 from services.dispatch.domain.duties import Duty, DutyKind
+from services.dispatch.domain.matters import NO_MATTERS, Matters
+from services.dispatch.domain.regions import Regions
 from services.dispatch.domain.sheets import LineError, clock, day, filled, rows, words
-from services.dispatch.domain.units import UnitDirectory
+from services.dispatch.domain.units import UnitDirectory, UnitKind
 
 REQUIRED = ("list", "matter", "region", "lead")
 
@@ -22,7 +24,9 @@ class DutySheet:
     errors: tuple[LineError, ...]
 
 
-def read_duties(text: str, platform: str, units: UnitDirectory) -> DutySheet:
+def read_duties(
+    text: str, platform: str, units: UnitDirectory, regions: Regions, matters: Matters = NO_MATTERS
+) -> DutySheet:
     """Reads and checks a whole file; the entry's id is its line.
 
     Raises SheetError when it is no CSV with the required columns.
@@ -32,15 +36,22 @@ def read_duties(text: str, platform: str, units: UnitDirectory) -> DutySheet:
     errors: list[LineError] = []
     for line, row in rows(text, REQUIRED):
         cells = filled(row, {"platform": platform})
-        faults = [LineError(line, column, detail) for column, detail in _faults(cells, units)]
+        faults = [
+            LineError(line, column, detail) for column, detail in _faults(cells, platform, units, regions, matters)
+        ]
+        dates: dict[str, date | None] = {"valid_from": None, "valid_to": None}
+        for column in dates:
+            try:
+                dates[column] = day(cells.get(column, ""))
+            except ValueError as error:
+                faults.append(LineError(line, column, str(error)))
         try:
             start, end = _hours(cells.get("hours", ""))
-            valid_from, valid_to = day(cells.get("valid_from", "")), day(cells.get("valid_to", ""))
         except ValueError as error:
-            faults.append(LineError(line, "hours/valid_from/valid_to", str(error)))
-        else:
-            if valid_from and valid_to and valid_to < valid_from:
-                faults.append(LineError(line, "valid_to", f"{valid_to} lies before {valid_from}"))
+            faults.append(LineError(line, "hours", str(error)))
+        valid_from, valid_to = dates.values()
+        if valid_from and valid_to and valid_to < valid_from:
+            faults.append(LineError(line, "valid_to", f"{valid_to} lies before {valid_from}"))
         if faults:
             errors += faults
             continue
@@ -122,17 +133,25 @@ def _spans(duty: Duty) -> list[tuple[int, int]]:
     return [(start, end)] if start < end else [(start, 1440), (0, end)]
 
 
-def _faults(cells: dict[str, str], units: UnitDirectory) -> list[tuple[str, str]]:
+def _faults(
+    cells: dict[str, str], platform: str, units: UnitDirectory, regions: Regions, matters: Matters
+) -> list[tuple[str, str]]:
     faults = []
     if cells["list"] not in set(DutyKind):
         faults.append(("list", f"{cells['list']!r} is none of {', '.join(DutyKind)}"))
-    if cells["matter"] and not cells["matter"].isdecimal():
-        faults.append(("matter", f"{cells['matter']!r} is no matter code or prefix of one"))
+    if (wrong := matters.fault(cells["matter"])) is not None:
+        faults.append(("matter", wrong))
     if not cells["region"]:
         faults.append(("region", "is empty"))
-    for code in (cells["lead"], *words(cells.get("co_handlers", ""))):
-        if units.get(code) is None:
-            faults.append(("lead", f"{code!r} is no unit"))
+    elif not regions.is_within(cells["region"], platform):
+        faults.append(("region", f"{cells['region']!r} is no region of this platform"))
+    for column, code in (
+        ("lead", cells["lead"]),
+        *(("co_handlers", code) for code in words(cells.get("co_handlers", ""))),
+    ):
+        unit = units.get(code)
+        if unit is None or unit.kind is UnitKind.PROVIDER:
+            faults.append((column, f"{code!r} is no unit that can handle orders"))
     return faults
 
 

@@ -10,6 +10,7 @@ Columns: `code,name,kind,region,supervisor,matters,duty_contact` and, may be lef
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from services.dispatch.domain.matters import NO_MATTERS, Matters
 from services.dispatch.domain.regions import Place, Regions
 from services.dispatch.domain.sheets import LineError, day, filled, rows, words
 from services.dispatch.domain.units import LEVEL_NAMES, Unit, UnitDirectory, UnitKind, UnitState
@@ -26,7 +27,7 @@ class UnitSheet:
     errors: tuple[LineError, ...]
 
 
-def read_units(text: str, platform: str, regions: Regions) -> UnitSheet:
+def read_units(text: str, platform: str, regions: Regions, matters: Matters = NO_MATTERS) -> UnitSheet:
     """Reads and checks a whole file for `platform`.
 
     Raises SheetError when it is no CSV with the required columns.
@@ -42,7 +43,7 @@ def read_units(text: str, platform: str, regions: Regions) -> UnitSheet:
             errors.append(LineError(line, "per", str(error)))
             continue
         for cells in expanded:
-            unit = _unit(line, cells, regions, errors)
+            unit = _unit(line, cells, regions, matters, errors)
             if unit is None:
                 continue
             if unit.code in units:
@@ -84,7 +85,9 @@ def _expanded(
         yield filled(row, values)
 
 
-def _unit(line: int, cells: Mapping[str, str], regions: Regions, errors: list[LineError]) -> Unit | None:
+def _unit(
+    line: int, cells: Mapping[str, str], regions: Regions, known: Matters, errors: list[LineError]
+) -> Unit | None:
     before = len(errors)
 
     def fault(column: str, detail: str) -> None:
@@ -113,8 +116,8 @@ def _unit(line: int, cells: Mapping[str, str], regions: Regions, errors: list[Li
         fault("state", f"{state!r} is none of {', '.join(UnitState)}")
     matters = words(cells.get("matters", ""))
     for prefix in matters:
-        if not prefix.isdecimal():
-            fault("matters", f"{prefix!r} is no matter code or prefix of one")
+        if (wrong := known.fault(prefix)) is not None:
+            fault("matters", wrong)
     capacity = cells.get("capacity", "")
     if capacity and not capacity.isdecimal():
         fault("capacity", f"{capacity!r} is no whole number")

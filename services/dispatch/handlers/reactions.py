@@ -15,7 +15,7 @@ from services.dispatch.handlers.linking import link, unlink, withdraw
 from services.dispatch.handlers.opening import open_missing, relabel
 from services.dispatch.known import RECEIVED, CaseState, KnownAppeal, KnownLabel
 from shared.events.batch import newest
-from shared.events.catalog import appeals, attachments, clocks, labels, ratings
+from shared.events.catalog import appeals, attachments, catalogues, clocks, labels, ratings
 from shared.events.event import Message
 from shared.outbox.uow import Timer, Uow
 
@@ -49,6 +49,10 @@ class Reactions:
                 case appeals.AppealUnlinkRequested():
                     await unlink(book, case, message)
         await book.save()
+
+    async def on_catalogues(self, batch: Sequence[Message[catalogues.CatalogueEvent]], uow: Uow) -> None:
+        """Keep which matters there are."""
+        await repository.keep_catalogues(uow.pg, [(m.sequence, m.data.after) for m in newest(batch).values()])
 
     async def on_attachments(self, batch: Sequence[Message[attachments.AttachmentEvent]], uow: Uow) -> None:
         """Keep which file belongs to which case."""

@@ -5,14 +5,15 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from services.dispatch import repository
 from services.dispatch.desk import RoutingDesk
 from services.dispatch.domain.duties import Duty, DutyList
-from services.dispatch.domain.duty_import import compare_duties, read_duties
+from services.dispatch.domain.duty_import import DutySheet, compare_duties, read_duties
+from services.dispatch.domain.matters import Matters
 from services.dispatch.domain.sheets import LineError, SheetError, decode
-from services.dispatch.domain.unit_import import compare, read_units
+from services.dispatch.domain.unit_import import UnitSheet, compare, read_units
 from services.dispatch.domain.units import Unit, UnitDirectory
 from services.dispatch.domain.work_order import WorkOrder
 from shared.city import CityError
@@ -31,6 +32,8 @@ EXAMINED = 5_000
 PAGE = 500
 LISTED = 200
 """moves and matters that the impact of new codes names, the largest first"""
+
+S = TypeVar("S", UnitSheet, DutySheet)
 
 Job = Callable[[Uow], Awaitable[Answer]]
 """a write to a register"""
@@ -70,13 +73,9 @@ class Registers:
 
         Raises Problem 422 with every wrong line; nothing is stored then.
         """
-        try:
-            sheet = read_units(decode(data), self.desk.platform, self.desk.regions)
-        except SheetError as error:
-            raise Problem(422, "invalid", str(error), errors=[{"pointer": "/", "detail": str(error)}]) from error
-        if sheet.errors:
-            raise wrong_lines(sheet.errors)
         at = uow.clock.now()
+        matters = Matters(await repository.known_matters(uow.pg, at))
+        sheet = _checked(data, lambda text: read_units(text, self.desk.platform, self.desk.regions, matters))
         try:
             await self.desk.refresh(uow.pg)
         except Transient:
@@ -169,18 +168,15 @@ class Registers:
         Raises Problem 422 with every wrong line; nothing is changed then.
         """
         await self.desk.refresh(uow.pg)
-        try:
-            sheet = read_duties(decode(data), self.desk.platform, self.desk.units)
-        except SheetError as error:
-            raise Problem(422, "invalid", str(error), errors=[{"pointer": "/", "detail": str(error)}]) from error
-        if sheet.errors:
-            raise wrong_lines(sorted(sheet.errors, key=lambda fault: fault.line))
+        at = uow.clock.now()
+        matters = Matters(await repository.known_matters(uow.pg, at))
+        desk = self.desk
+        sheet = _checked(data, lambda text: read_duties(text, desk.platform, desk.units, desk.regions, matters))
         present = self.desk.duties.entries
         diff = compare_duties(present, sheet.duties)
         gone = {duty.id for duty in diff.removed}
         added = [replace(duty, id=uuid7()) for duty in diff.added]
         proposed = DutyList((*(duty for duty in present if duty.id not in gone), *added))
-        at = uow.clock.now()
         impact = await self._moves(uow, at, duties=proposed)
         if activate:
             await repository.replace_duties(uow.pg, sorted(gone), added, who.actor, at)
@@ -223,6 +219,9 @@ class Registers:
         ):
             if not self.desk.accountable(code):
                 raise invalid(pointer, f"{code!r} is no unit that can handle orders; GET /v1/units lists them")
+        matters = Matters(await repository.known_matters(uow.pg, uow.clock.now()))
+        if (wrong := matters.fault(duty.matter)) is not None:
+            raise invalid("/matter", wrong)
         if not self.desk.regions.is_within(duty.region_code, self.desk.platform):
             raise invalid("/region_code", f"{duty.region_code!r} is no region of this platform")
         await repository.add_duties(uow.pg, [duty], who.actor, uow.clock.now())
@@ -261,7 +260,7 @@ class Registers:
             if duties_csv is None:
                 return
             known = UnitDirectory.of(sheet.units)
-            duties = read_duties(decode(duties_csv), self.desk.platform, known)
+            duties = read_duties(decode(duties_csv), self.desk.platform, known, self.desk.regions)
             _require("duties.csv", duties.errors)
             await repository.add_duties(uow.pg, duties.duties, "system:setup", at)
 
@@ -277,12 +276,20 @@ def _require(file: str, errors: Sequence[LineError]) -> None:
         raise CityError(f"{file} of the city cannot be imported, {len(errors)} faults:\n{lines}")
 
 
-def wrong_lines(errors: Sequence[LineError]) -> Problem:
-    """422 with a pointer `/<line>/<column>` for every fault."""
-    places = [{"pointer": f"/{error.line}/{error.column}", "detail": error.detail} for error in errors]
-    first = errors[0]
-    detail = f"{len(errors)} faults, nothing is imported; the first: line {first.line}, {first.column}: {first.detail}"
-    return Problem(422, "invalid", detail, errors=places)
+def _checked(data: bytes, read: Callable[[str], S]) -> S:
+    """A file as read, without a fault. Raises Problem 422 for what is no table, else with a pointer `/<line>/<column>`
+    for every fault."""
+    try:
+        sheet = read(decode(data))
+    except SheetError as error:
+        raise Problem(422, "invalid", str(error), errors=[{"pointer": "/", "detail": str(error)}]) from error
+    faults = sorted(sheet.errors, key=lambda fault: (fault.line, fault.column))
+    if not faults:
+        return sheet
+    first = faults[0]
+    detail = f"{len(faults)} faults, nothing is imported; the first: line {first.line}, {first.column}: {first.detail}"
+    places = [{"pointer": f"/{fault.line}/{fault.column}", "detail": fault.detail} for fault in faults]
+    raise Problem(422, "invalid", detail, errors=places)
 
 
 def _counts(diff: Any) -> dict[str, int]:

@@ -11,6 +11,7 @@ from services.dispatch.domain.duties import Duty, DutyKind
 from services.dispatch.domain.units import Unit
 from shared.db import bulk
 from shared.db.where import Where, prefixed
+from shared.events.catalog.catalogues import CatalogueVersion
 
 _units = msgspec.json.Decoder(list[Unit])
 _json = msgspec.json.Encoder()
@@ -59,6 +60,34 @@ async def activate_units(pg: Any, version: int, by: str, at: datetime) -> None:
         by,
     )
     await set_registry(pg, "units", version)
+
+
+async def keep_catalogues(pg: Any, versions: Sequence[tuple[int, CatalogueVersion]]) -> None:
+    """The newest of each version of the catalogue."""
+    rows = [
+        {"version": one.version, "sequence": sequence, "codes": one.codes, "effective_from": one.effective_from}
+        for sequence, one in sorted(versions, key=lambda pair: pair[1].version)
+    ]
+    await bulk.insert(
+        pg,
+        tables.catalogues,
+        rows,
+        conflict=("version",),
+        update=("sequence", "codes", "effective_from"),
+        where="excluded.sequence > t.sequence",
+    )
+
+
+async def known_matters(pg: Any, at: datetime) -> list[str]:
+    """Codes of the catalogue in force at `at`, and of every newer version: units and duties are prepared for it. Empty
+    while classify has told of none."""
+    rows = await pg.fetch(
+        f"SELECT codes FROM {tables.catalogues.fullname} WHERE version >= coalesce((SELECT version"
+        f" FROM {tables.catalogues.fullname} WHERE effective_from <= $1"
+        " ORDER BY effective_from DESC, version DESC LIMIT 1), 0)",
+        at,
+    )
+    return [code for row in rows for code in row["codes"]]
 
 
 async def read_duties(pg: Any) -> tuple[Duty, ...]:

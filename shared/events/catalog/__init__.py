@@ -10,6 +10,7 @@ import msgspec
 from shared.events.catalog import (
     appeals,
     attachments,
+    catalogues,
     clocks,
     evaluations,
     handoffs,
@@ -22,7 +23,20 @@ from shared.events.catalog import (
 )
 from shared.events.event import Event
 
-_MODULES = (appeals, attachments, labels, work_orders, handoffs, peers, clocks, notices, ratings, signs, evaluations)
+_MODULES = (
+    appeals,
+    attachments,
+    labels,
+    catalogues,
+    work_orders,
+    handoffs,
+    peers,
+    clocks,
+    notices,
+    ratings,
+    signs,
+    evaluations,
+)
 
 EVENTS: dict[str, type[Event]] = {
     kind.type: kind

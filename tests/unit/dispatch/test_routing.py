@@ -37,7 +37,7 @@ from shared.regions import load
 CITY = Path(__file__).parents[3] / "cities" / "demo"
 NOW = datetime(2026, 11, 20, 2, 0, tzinfo=UTC)
 UNITS = UnitDirectory.of(read_units((CITY / "units.csv").read_text("utf-8"), "460100", load()).units)
-DUTIES = DutyList(read_duties((CITY / "duties.csv").read_text("utf-8"), "460100", UNITS).duties)
+DUTIES = DutyList(read_duties((CITY / "duties.csv").read_text("utf-8"), "460100", UNITS, load()).duties)
 CONTEXT = Context(
     now=NOW,
     zone=ZONE,

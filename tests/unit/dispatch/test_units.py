@@ -7,6 +7,7 @@ import pytest
 
 from services.dispatch.domain import Duty, DutyKind, DutyList, Unit, UnitDirectory, UnitKind, UnitState
 from services.dispatch.domain.duty_import import read_duties
+from services.dispatch.domain.matters import Matters
 from services.dispatch.domain.sheets import SheetError, decode
 from services.dispatch.domain.unit_import import compare, read_units
 from shared.regions import load
@@ -27,7 +28,7 @@ def test_the_demo_templates_make_at_least_30_units_for_any_city(platform: str) -
 
 def test_the_demo_duties_name_units_that_exist() -> None:
     units = UnitDirectory.of(read_units((CITY / "units.csv").read_text("utf-8"), "460100", load()).units)
-    sheet = read_duties((CITY / "duties.csv").read_text("utf-8"), "460100", units)
+    sheet = read_duties((CITY / "duties.csv").read_text("utf-8"), "460100", units, load())
     assert sheet.errors == ()
     assert {duty.kind for duty in sheet.duties} == {DutyKind.DUTY, DutyKind.ROSTER}
 
@@ -64,6 +65,29 @@ def test_a_file_that_is_no_table_says_what_to_do() -> None:
         decode(b"\x00\x01\xff\xfe")
     with pytest.raises(SheetError, match="lacks"):
         read_units("甲,乙\n1,2\n", "460100", load())
+
+
+def test_a_matter_that_is_in_no_catalogue_is_told_by_its_line() -> None:
+    matters = Matters(["01010101", "01010102", "0201"])
+    text = HEADER + CENTRE + "a,甲局,department,460100,c,0101|9|02010101,\n" + "b,乙局,department,460100,c,01|0201,\n"
+    found = read_units(text, "460100", load(), matters).errors
+    assert [(error.line, error.column, error.detail.split()[0]) for error in found] == [
+        (3, "matters", "'9'"),
+        (3, "matters", "'02010101'"),
+    ]
+    units = UnitDirectory.of(read_units(HEADER + CENTRE, "460100", load()).units)
+    duties = (
+        "list,matter,region,lead,co_handlers\nduty,0101,460100,c,\nduty,,460100,c,\nduty,03,460100,c,\n"
+        "duty,01,460200,c,\nduty,01,460100,x,\nduty,01,460106,c,y|c\n"
+    )
+    wrong = read_duties(duties, "460100", units, load(), matters).errors
+    assert [(error.line, error.column) for error in wrong] == [
+        (4, "matter"),
+        (5, "region"),
+        (6, "lead"),
+        (7, "co_handlers"),
+    ]
+    assert read_duties(duties, "460100", units, load()).errors[0].line == 5, "nothing is unknown while none is known"
 
 
 def _unit(code: str, **changes: object) -> Unit:
