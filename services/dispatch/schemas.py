@@ -147,6 +147,15 @@ class ContestDecisionBody(Body):
     scope: Literal["case", "matter_territory"] | None = None
 
 
+class AbsenceBody(Body):
+    """Days (both included) on which a unit cannot work; without `stand_in` its successor takes its cases."""
+
+    first: Annotated[Day, Field(alias="from")]
+    last: Annotated[Day, Field(alias="to")]
+    stand_in: UnitCode | None = None
+    reason: Reason
+
+
 class DutyEndBody(Body):
     """The last day on which an entry holds; yesterday when it is left out: it ends at once."""
 

@@ -125,6 +125,7 @@ MAY = {
     "GET /v1/units": EVERYBODY,
     "POST /v1/units/import": "supervisor leader",
     "POST /v1/units/import/{version}/activate": "supervisor leader",
+    "POST /v1/units/{code}/absences": "supervisor leader",
     "GET /v1/platforms": EVERYBODY,
     "GET /v1/platforms/offers": STAFF,
     "POST /v1/platforms/offers/{offer_id}/accept": "seat supervisor leader",

@@ -10,10 +10,11 @@ from services.dispatch.api.parameters import Digits, Id, Keeper, Staff
 from services.dispatch.desk import RoutingDesk
 from services.dispatch.domain.case import Case
 from services.dispatch.domain.duties import DutyKind
-from services.dispatch.domain.units import UnitKind, UnitState
+from services.dispatch.domain.units import Absence, UnitKind, UnitState
 from services.dispatch.handlers import Registers, duty_view, unit_view
 from services.dispatch.handlers.registers import Job
 from services.dispatch.schemas import (
+    AbsenceBody,
     CodesBody,
     DutyBody,
     DutyEndBody,
@@ -191,6 +192,13 @@ def add_routes(
         """Put an imported version into force."""
         key = idempotency(who, body)
         return (await jobs.submit(lambda uow: registers.activate_units(version, who, uow), key)).answer
+
+    @routes.post("/v1/units/{code}/absences")
+    async def add_absence(code: Id, body: AbsenceBody, who: Keeper, idempotency: Idempotency) -> dict[str, Any]:
+        """A unit cannot work for some days, and who stands in: new cases go there, and back to the unit afterwards."""
+        absence, reason = Absence(body.first, body.last, body.stand_in), body.reason
+        key = idempotency(who, body)
+        return (await jobs.submit(lambda uow: registers.add_absence(code, absence, reason, who, uow), key)).answer
 
     @routes.get("/v1/platforms")
     async def list_platforms(who: Caller) -> dict[str, Any]:

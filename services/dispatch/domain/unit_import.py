@@ -1,10 +1,11 @@
 """Units from a CSV file: plain rows, or templates that are expanded over a platform's region tree.
 
 Columns: `code,name,kind,region,supervisor,matters,duty_contact` and, may be left out,
-`per,state,valid_from,valid_to,successor,capacity`. A row with `per` is a template: `platform` makes one unit,
+`per,state,valid_from,valid_to,successor,capacity,absences`. A row with `per` is a template: `platform` makes one unit,
 `district` one per county-level region, `street` one per township of the platform's subtree. In its cells `{region}` and
 `{name}` are that region's code and name, `{parent}` its parent's code, `{platform}` the platform's code, `{office}`
-办事处 or 人民政府 as the kind of township has it. `matters` are prefixes of matter codes separated by `|`.
+办事处 or 人民政府 as the kind of township has it. `matters` are prefixes of matter codes separated by `|`; so are
+`absences`, each `2026-10-01/2026-10-07` or with who stands in, `2026-10-01/2026-10-07/460100-roads`.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from services.dispatch.domain.matters import NO_MATTERS, Matters
 from services.dispatch.domain.regions import Place, Regions
 from services.dispatch.domain.sheets import LineError, day, filled, rows, words
-from services.dispatch.domain.units import LEVEL_NAMES, Unit, UnitDirectory, UnitKind, UnitState
+from services.dispatch.domain.units import LEVEL_NAMES, Absence, Unit, UnitDirectory, UnitKind, UnitState
 
 REQUIRED = ("code", "name", "kind", "region")
 PER_LEVEL = {"district": 3, "street": 4}
@@ -121,6 +122,10 @@ def _unit(
     capacity = cells.get("capacity", "")
     if capacity and not capacity.isdecimal():
         fault("capacity", f"{capacity!r} is no whole number")
+    try:
+        absences = tuple(_absence(cell) for cell in words(cells.get("absences", "")))
+    except ValueError as error:
+        fault("absences", str(error))
     if len(errors) > before:
         return None
     return Unit(
@@ -138,7 +143,18 @@ def _unit(
         valid_to=dates["valid_to"],
         successor=cells.get("successor") or None,
         capacity=int(capacity) if capacity else None,
+        absences=absences,
     )
+
+
+def _absence(cell: str) -> Absence:
+    """Raises ValueError."""
+    first, _, rest = cell.partition("/")
+    last, _, stand_in = rest.partition("/")
+    begins, ends = day(first), day(last)
+    if begins is None or ends is None or ends < begins:
+        raise ValueError(f"{cell!r} is no absence; write it as 2026-10-01/2026-10-07 or …/<who stands in>")
+    return Absence(begins, ends, stand_in or None)
 
 
 def _wrong_references(units: Mapping[str, Unit], lines: Mapping[str, int]) -> Iterator[LineError]:
@@ -147,7 +163,8 @@ def _wrong_references(units: Mapping[str, Unit], lines: Mapping[str, int]) -> It
         where = lines[centres[1].code] if centres else 1
         yield LineError(where, "kind", f"there must be exactly one unit of kind centre, not {len(centres)}")
     for unit in units.values():
-        for column, other in (("supervisor", unit.supervisor), ("successor", unit.successor)):
+        stand_ins = [("absences", absence.stand_in) for absence in unit.absences]
+        for column, other in (("supervisor", unit.supervisor), ("successor", unit.successor), *stand_ins):
             if other is not None and other not in units:
                 yield LineError(lines[unit.code], column, f"{other!r} is no unit of this file")
         if _loops(unit, units):

@@ -27,6 +27,18 @@ LEVEL_NAMES: Mapping[int, str] = {1: "province", 2: "city", 3: "district", 4: "s
 
 
 @dataclass(frozen=True, slots=True)
+class Absence:
+    """Days (both included) on which a unit cannot work, and who stands in for it; without one its successor does."""
+
+    first: date
+    last: date
+    stand_in: str | None = None
+
+    def holds_on(self, day: date) -> bool:
+        return self.first <= day <= self.last
+
+
+@dataclass(frozen=True, slots=True)
 class Unit:
     """One unit.
 
@@ -49,11 +61,22 @@ class Unit:
     valid_to: date | None = None
     successor: str | None = None
     capacity: int | None = None
+    absences: tuple[Absence, ...] = ()
+
+    def absence_on(self, day: date) -> Absence | None:
+        """The absence that holds on `day`."""
+        return next((absence for absence in self.absences if absence.holds_on(day)), None)
+
+    def takes_over_on(self, day: date) -> str | None:
+        """Who has its cases while it does not work."""
+        absence = self.absence_on(day)
+        return (absence.stand_in if absence else None) or self.successor
 
     def works_on(self, day: date) -> bool:
-        """Active on `day`, the platform's local date."""
+        """Active on `day`, the platform's local date, and not absent."""
         return (
             self.state is UnitState.ACTIVE
+            and self.absence_on(day) is None
             and (self.valid_from is None or self.valid_from <= day)
             and (self.valid_to is None or day <= self.valid_to)
         )
@@ -104,12 +127,13 @@ class UnitDirectory:
         return unit.name if unit else code
 
     def stand_in(self, code: str, day: date) -> Unit | None:
-        """The unit itself when it works on `day`, else the first of its successors that does."""
+        """The unit itself when it works on `day`, else the first that does of those who stand in or succeed."""
         seen: set[str] = set()
         unit = self.units.get(code)
         while unit is not None and not unit.works_on(day):
             seen.add(unit.code)
-            unit = self.units.get(unit.successor) if unit.successor and unit.successor not in seen else None
+            following = unit.takes_over_on(day)
+            unit = self.units.get(following) if following and following not in seen else None
         return unit
 
     def answering(self, matter: str, lineage: Sequence[str]) -> Iterable[Unit]:

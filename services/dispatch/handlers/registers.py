@@ -14,7 +14,7 @@ from services.dispatch.domain.duty_import import DutySheet, compare_duties, read
 from services.dispatch.domain.matters import Matters
 from services.dispatch.domain.sheets import LineError, SheetError, decode
 from services.dispatch.domain.unit_import import UnitSheet, compare, read_units
-from services.dispatch.domain.units import Unit, UnitDirectory
+from services.dispatch.domain.units import Absence, Unit, UnitDirectory, UnitKind
 from services.dispatch.domain.work_order import WorkOrder
 from shared.city import CityError
 from shared.clock import ZONE
@@ -157,9 +157,58 @@ class Registers:
         units = await repository.read_units(uow.pg, version)
         if units is None:
             raise not_found(f"The units' version {version}")
+        if (kept := await self._with_absences(uow, units)) != units:
+            version = await repository.add_units(uow.pg, kept, "import", who.actor, uow.clock.now())
         await repository.activate_units(uow.pg, version, who.actor, uow.clock.now())
         await audit.record(uow, actor=who.actor, action="units_activated", subject=str(version))
         return {"version": version, "units": len(units), "active": True}
+
+    async def _with_absences(self, uow: Uow, units: list[Unit]) -> list[Unit]:
+        """Units of a file with what was said by hand of absences that are not over: a file knows nothing of them."""
+        try:
+            await self.desk.refresh(uow.pg)
+        except Transient:
+            return units  # the first of this platform
+        codes = {unit.code for unit in units}
+        today = yesterday(uow.clock.now()) + timedelta(days=1)
+        kept = []
+        for unit in units:
+            before = self.desk.units.get(unit.code)
+            here = [
+                absence
+                for absence in (before.absences if before else ())
+                if absence.last >= today
+                and absence not in unit.absences
+                and (absence.stand_in is None or absence.stand_in in codes)
+            ]
+            kept.append(replace(unit, absences=(*unit.absences, *here)))
+        return kept
+
+    async def add_absence(self, code: str, absence: Absence, reason: str, who: Principal, uow: Uow) -> dict[str, Any]:
+        """A unit cannot work for some days: a version of the units that differs in that alone is in force at once.
+        Cases that it has stay with it; new ones go to who stands in.
+
+        Raises Problem 404 for no unit, 422 for days that are over or taken, and who cannot stand in.
+        """
+        await self.desk.refresh(uow.pg)
+        unit = self.desk.units.get(code)
+        if unit is None:
+            raise not_found(f"The unit {code}")
+        if unit.kind is UnitKind.CENTRE:
+            raise invalid("/", "the centre is the owner of last resort and cannot be absent")
+        if absence.last <= yesterday(uow.clock.now()) or absence.last < absence.first:
+            raise invalid("/to", "lies in the past or before /from")
+        if any(absence.first <= other.last and other.first <= absence.last for other in unit.absences):
+            raise invalid("/from", "the unit is absent on some of these days already")
+        if absence.stand_in is not None and (absence.stand_in == code or not self.desk.accountable(absence.stand_in)):
+            raise invalid("/stand_in", f"{absence.stand_in!r} is no other unit that can handle orders")
+        changed = replace(unit, absences=(*unit.absences, absence))
+        units = [changed if one.code == code else one for one in self.desk.units.units.values()]
+        at = uow.clock.now()
+        version = await repository.add_units(uow.pg, units, "absence", who.actor, at)
+        await repository.activate_units(uow.pg, version, who.actor, at)
+        await audit.record(uow, actor=who.actor, action="unit_absent", subject=code, reason=clean(reason))
+        return unit_view(changed)
 
     async def import_duties(self, data: bytes, activate: bool, who: Principal, uow: Uow) -> dict[str, Any]:
         """The duty list and roster of a CSV file in the place of those imported before: what that changes, and whom
@@ -312,6 +361,10 @@ def unit_view(unit: Unit) -> dict[str, Any]:
         "valid_to": unit.valid_to.isoformat() if unit.valid_to else None,
         "successor": unit.successor,
         "capacity": unit.capacity,
+        "absences": [
+            {"from": one.first.isoformat(), "to": one.last.isoformat(), "stand_in": one.stand_in}
+            for one in unit.absences
+        ],
     }
 
 

@@ -1,12 +1,15 @@
 """Files of units and duties: checked line by line, also against classify's catalogue, and nothing half imported."""
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
+from shared.clock import ZONE
 from shared.testing.harness import Harness
+from tests.integration.dispatch.cases import new_order, order_of
 
 CITY = Path(__file__).parents[3] / "cities" / "demo"
 DUTIES = "list,matter,region,lead,co_handlers,hours,valid_from,valid_to,note\n"
@@ -75,6 +78,38 @@ async def test_a_duty_by_hand_names_a_matter_of_the_catalogue(hub: Harness) -> N
     body = {"matter": "99", "region_code": "460106", "lead": "460106-market"}
     answer = await hub.http.post("/v1/duties", json=body, headers=hub.admin)
     assert answer.json()["errors"][0]["pointer"] == "/matter"
+
+
+async def test_an_absent_units_cases_go_to_who_stands_in_and_an_import_keeps_that(server_url: str) -> None:
+    async with Harness.fresh(server_url, "dispatch") as hub:
+        today = hub.clock.now().astimezone(ZONE).date()
+        path, keeper = "/v1/units/460106-cityadmin/absences", hub.token("supervisor")
+        before = await new_order(hub)
+        body = {"from": f"{today}", "to": f"{today + timedelta(days=1)}", "stand_in": "460106-market", "reason": "搬迁"}
+        answer = await hub.http.post(path, json=body, headers=keeper)
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["absences"] == [{"from": body["from"], "to": body["to"], "stand_in": "460106-market"}]
+        assert (await new_order(hub))["lead"] == "460106-market"
+        assert (await order_of(hub, before["appeal_ids"][0]))["lead"] == "460106-cityadmin"
+        wrong: list[tuple[dict[str, str], str]] = [
+            ({}, "/from"),
+            ({"from": "2020-01-01", "to": "2020-01-02"}, "/to"),
+            ({"from": "2027-01-02", "to": "2027-01-01"}, "/to"),
+            ({"from": "2027-01-01", "to": "2027-01-02", "stand_in": "nobody"}, "/stand_in"),
+            ({"from": "2027-01-01", "to": "2027-01-02", "stand_in": "460106-cityadmin"}, "/stand_in"),
+        ]
+        for change, pointer in wrong:
+            refusal = await hub.http.post(path, json=body | change, headers=keeper)
+            assert refusal.json()["errors"][0]["pointer"] == pointer, refusal.text
+        assert (await hub.http.post("/v1/units/nobody/absences", json=body, headers=keeper)).status_code == 404
+        assert (await hub.http.post("/v1/units/460100-12345/absences", json=body, headers=keeper)).status_code == 422
+        units = (CITY / "units.csv").read_bytes()
+        version = (await hub.http.post("/v1/units/import", content=units, headers=keeper)).json()["version"]
+        active = await hub.http.post(f"/v1/units/import/{version}/activate", headers=keeper)
+        assert active.status_code == 200, active.text
+        assert (await new_order(hub))["lead"] == "460106-market"
+        await hub.advance(2 * 86400)
+        assert (await new_order(hub))["lead"] == "460106-cityadmin"
 
 
 async def test_units_and_duties_are_prepared_for_a_catalogue_that_is_not_in_force_yet(hub: Harness) -> None:

@@ -10,7 +10,7 @@ import pytest_asyncio
 
 from shared.events.catalog import appeals
 from shared.testing.harness import Harness
-from tests.integration.dispatch.cases import act, appeal, facts, new_order
+from tests.integration.dispatch.cases import act, appeal, classified, facts, new_order, order_of
 from tests.integration.dispatch.test_handling import CITYADMIN, handler
 
 ROADS, CIVIL = "460100-roads", "460100-civil"
@@ -164,3 +164,31 @@ async def test_the_lead_and_the_units_of_the_parts_see_each_other(hub: Harness) 
     ):
         answer = await hub.http.get(f"/v1/work-orders/{path}", headers=handler(hub, unit))
         assert answer.status_code == status, (unit, path)
+
+
+async def test_every_citizen_of_a_merged_order_gets_its_answer_and_is_asked(server_url: str) -> None:
+    async with Harness.fresh(server_url, "intake", "dispatch", "feedback") as hub:
+        cases = []
+        for phone in ("13876543210", "13876543211"):
+            body = {"channel": "web", "text": "路口有摊贩占道经营", "reporter": {"phone": phone}}
+            body |= {"location": {"region_code": "460106001"}}
+            cases.append((await hub.http.post("/v1/appeals", json=body, headers=hub.token("seat"))).json())
+            await classified(hub, cases[-1]["id"])
+        first, second = cases
+        await hub.settle()
+        wish = {"to": first["id"], "relation": "same_event"}
+        linked = await hub.http.post(f"/v1/appeals/{second['id']}/link", json=wish, headers=hub.token("seat"))
+        assert linked.status_code == 200, linked.text
+        order = await order_of(hub, second["id"])
+        assert order["appeal_ids"] == [first["id"], second["id"]]
+        assert (await facts(hub, order["id"]))[-1] == "appeal_joined"
+        await act(hub, order["id"], "accept")
+        await act(hub, order["id"], "complete", {"result": "已劝离摊贩", "solved": True})
+        await hub.settle()
+        for case in cases:
+            query = {"reference_no": case["reference_no"], "query_code": case["query_code"]}
+            told = (await hub.http.get("/v1/track", params=query)).json()
+            assert (told["status"], told["answers"]) == ("completed", ["已劝离摊贩"])
+            assert told["rating_url"], "each is asked"
+            shown = (await hub.http.get(f"/v1/appeals/{case['id']}", headers=hub.admin)).json()
+            assert {link["appeal_id"] for link in shown["links"]} == {one["id"] for one in cases} - {case["id"]}

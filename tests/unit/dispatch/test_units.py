@@ -113,6 +113,17 @@ def test_a_suspended_unit_is_replaced_by_its_successor_and_a_circle_by_nobody() 
     assert units.stand_in("x", date(2026, 7, 1)) is None
 
 
+def test_an_absent_unit_is_back_the_day_after_and_its_stand_in_works_meanwhile() -> None:
+    text = "code,name,kind,region,successor,absences\nc,中心,centre,460100,,\nd,丁局,department,460100,,\n"
+    away = "a,甲局,department,460100,c,2026-10-01/2026-10-07/d|2026-12-24/2026-12-26\n"
+    units = UnitDirectory.of(read_units(text + away, "460100", load()).units)
+    days = [date(2026, 9, 30), date(2026, 10, 1), date(2026, 10, 7), date(2026, 10, 8), date(2026, 12, 25)]
+    assert [unit.code for day in days if (unit := units.stand_in("a", day))] == ["a", "d", "d", "a", "c"]
+    for wrong in ("2026-10-07/2026-10-01", "2026-10-01", "46023/46024", "2026-10-01/2026-10-07/nobody"):
+        (error,) = read_units(text + f"a,甲局,department,460100,c,{wrong}\n", "460100", load()).errors
+        assert (error.line, error.column) == (4, "absences")
+
+
 def test_the_diff_names_what_an_import_would_change() -> None:
     present = UnitDirectory.of([_unit("c", kind=UnitKind.CENTRE), _unit("a"), _unit("b")])
     diff = compare(present, [_unit("c", kind=UnitKind.CENTRE), _unit("a", name="新名"), _unit("d")])
