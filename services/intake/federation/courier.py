@@ -1,8 +1,8 @@
 """Brings messages to other platforms until they acknowledge them.
 
 What is to be sent is a row, leased by one replica while it tries, so a kill loses nothing and nobody sends beside
-another. A platform that does not answer is left alone for a while and then probed with one message; the others are not
-affected.
+another. A platform that answers nothing is left alone for a while and then probed with one message; the others are not
+affected. What is due longest goes first, so that messages that must be repeated for long do not hold up new ones.
 Real time throughout: leases and back-off never follow the business clock.
 """
 
@@ -12,7 +12,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -28,6 +28,7 @@ from services.intake.federation.mirror import later, tell
 from services.intake.federation.peers import Peers
 from services.intake.federation.repository import Handover, Letter
 from services.intake.handlers import Intake
+from services.intake.receiving import Prepared
 from services.intake.vault import Vault
 from shared.clock import rfc3339
 from shared.db.database import Database
@@ -52,8 +53,8 @@ PAUSE_S: Final = (0.5, 10.0)
 """first and longest pause of a platform that does not answer"""
 REFUSED_S: Final = (1.0, 60.0)
 """of a message that is refused but may be taken later: our key is not known there yet, clocks differ"""
-CONFIRM_S: Final = (0.2, 5.0)
-"""of an acceptance that the sender has stored but not decided"""
+CONFIRM_S: Final = (0.2, 20.0)
+"""of an acceptance that the sender has stored but not decided, or not heard while a line further on is down"""
 PARKED_S: Final = 3600.0
 CLOCKS_TRIES: Final = 12
 """looks for the clocks of an order before its offer goes without them"""
@@ -131,7 +132,7 @@ class Courier:
                 answers = await asyncio.gather(*(self._send(peer, letter) for letter in letters))
                 silent = [answer for answer in answers if _is_silence(answer.status)]
                 await self._settle(answers)
-                if not silent:
+                if len(silent) < len(answers):  # it is there: a connection that was cut says nothing about the others
                     self._paused.pop(platform, None)
                     continue
                 wait = _backoff(PAUSE_S, failures)
@@ -229,7 +230,7 @@ class Courier:
             elif status == -2:
                 waits[letter.id] = (PARKED_S, answer.error)
             elif _is_silence(status):
-                waits[letter.id] = (0.0, answer.error)
+                waits[letter.id] = (_backoff(PAUSE_S, letter.attempts - 1), answer.error)
             elif status in _LATER:
                 waits[letter.id] = (_backoff(REFUSED_S, letter.attempts - 1), _words(answer))
             elif 200 <= status < 300 and not _matters(letter, answer):
@@ -245,57 +246,63 @@ class Courier:
                     await repository.again(uow.pg, waits)
                 if done:
                     await repository.delivered(uow.pg, done)
-        for answer in lasting:
-            await self._conclude(answer)
+        if lasting:
+            async with self.database.transaction() as uow:
+                await self._conclude(lasting, uow)
 
-    async def _conclude(self, answer: Answered) -> None:
-        """An answer on which the hand-over itself depends: to an acceptance, or a refusal."""
-        letter = answer.letter
-        async with self.database.transaction() as uow:
-            known = (await repository.lock(uow.pg, [letter.handoff_id])).get(letter.handoff_id)
+    async def _conclude(self, answers: Sequence[Answered], uow: Uow) -> None:
+        """Answers on which the hand-over itself depends: to an acceptance, or a refusal."""
+        held = await repository.lock(uow.pg, [answer.letter.handoff_id for answer in answers])
+        waits: dict[str, tuple[float, str]] = {}
+        taken: dict[str, Handover] = {}
+        for answer in answers:
+            known, letter = held.get(answer.letter.handoff_id), answer.letter
             if known is None:
-                await repository.delivered(uow.pg, [letter])
-                return
+                continue
             if letter.kind == "offer":
                 await self._offer_refused(known, answer, uow)
-                await repository.delivered(uow.pg, [letter])
-            elif not 200 <= answer.status < 300:
-                if answer.body.get("code") == "handoff_withdrawn" or answer.body.get("state") == "withdrawn":
+            elif 200 <= answer.status < 300:
+                state = str(answer.body.get("state", "accepted"))
+                if state == "offered":
+                    waits[letter.id] = (_backoff(CONFIRM_S, letter.attempts), "the sender has not decided yet")
+                elif state in ("refused", "withdrawn"):
                     await self._withdrawn(known, uow)
-                    await repository.delivered(uow.pg, [letter])
+                elif known.state == "offered" and known.role == "receiver":
+                    taken[letter.id] = known
                 else:
-                    log.error("a platform refuses a receipt", extra={"handoff": known.id, "why": _words(answer)})
-                    await repository.again(uow.pg, {letter.id: (PARKED_S, _words(answer))})
-                    return
+                    known.state = later(known.state, "accepted")
+            elif answer.body.get("code") == "handoff_withdrawn" or answer.body.get("state") == "withdrawn":
+                await self._withdrawn(known, uow)
             else:
-                wait = await self._confirmed(known, str(answer.body.get("state", "accepted")), letter, uow)
-                if wait is None:
-                    await repository.delivered(uow.pg, [letter])
-                else:
-                    await repository.again(uow.pg, {letter.id: (wait, "the sender has not decided yet")})
+                log.error("a platform refuses a receipt", extra={"handoff": known.id, "why": _words(answer)})
+                waits[letter.id] = (PARKED_S, _words(answer))
+        waits |= await self._take_over(taken, uow)
+        for known in held.values():
             known.updated_at = uow.clock.now()
-            await repository.save(uow.pg, [known])
+        await repository.save(uow.pg, held.values())
+        await repository.again(uow.pg, waits)
+        await repository.delivered(uow.pg, [answer.letter for answer in answers if answer.letter.id not in waits])
 
-    async def _confirmed(self, known: Handover, state: str, letter: Letter, uow: Uow) -> float | None:
-        """The sender's state after our acceptance; None when it is settled, else seconds until we ask again."""
-        if state == "offered":
-            return _backoff(CONFIRM_S, letter.attempts)
-        if state in ("refused", "withdrawn"):
-            await self._withdrawn(known, uow)
-            return None
-        if known.state == "offered":
-            if known.role == "receiver":
-                await self._take_over(known, uow)
-            known.state = later(known.state, "accepted")
-        return None
-
-    async def _take_over(self, known: Handover, uow: Uow) -> None:
-        """The sender has let go: from here on the case is ours, as an appeal of channel `platform`."""
-        prepared = self.handovers.case_of(known, uow.clock.now())
-        (made,) = await self.intake.receive([prepared], uow)
-        if isinstance(made, Problem):
-            raise made
-        known.appeal_id, known.contact = made["id"], None
+    async def _take_over(self, taken: Mapping[str, Handover], uow: Uow) -> dict[str, tuple[float, str]]:
+        """The senders have let go: from here on the cases are ours, as appeals of channel `platform`. Letters of those
+        that cannot be stored, with how long they wait."""
+        waits: dict[str, tuple[float, str]] = {}
+        cases: dict[str, Prepared] = {}
+        for letter_id, known in taken.items():
+            try:
+                cases[letter_id] = self.handovers.case_of(known, uow.clock.now())
+            except Problem as problem:
+                waits[letter_id] = (PARKED_S, problem.code)
+        made = await self.intake.receive(list(cases.values()), uow) if cases else []
+        for letter_id, answer in zip(cases, made, strict=True):
+            if isinstance(answer, Problem):
+                waits[letter_id] = (PARKED_S, answer.code)
+                continue
+            known = taken[letter_id]
+            known.appeal_id, known.contact, known.state = answer["id"], None, "accepted"
+        for letter_id, (_, why) in waits.items():
+            log.error("an accepted case cannot be stored", extra={"handoff": taken[letter_id].id, "why": why})
+        return waits
 
     async def _withdrawn(self, known: Handover, uow: Uow) -> None:
         """The sender gave the case another way: nothing of it is kept here but that it was offered."""

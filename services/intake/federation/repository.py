@@ -128,13 +128,14 @@ async def due_platforms(pg: Any) -> list[str]:
 
 
 async def lease(pg: Any, platform: str, limit: int) -> list[Letter]:
-    """The oldest message of each of up to `limit` hand-overs: later ones of a hand-over wait for it."""
+    """The oldest message of each of up to `limit` hand-overs, what is due longest first: later ones of a hand-over wait
+    for it."""
     rows = await pg.fetch(
         "UPDATE intake.peer_messages m SET leased_until = now() + make_interval(secs => $3), attempts = attempts + 1"
         " WHERE id IN (SELECT id FROM intake.peer_messages d WHERE to_platform = $1 AND next_at <= now()"
         "   AND leased_until < now() AND NOT EXISTS (SELECT 1 FROM intake.peer_messages e"
         "     WHERE e.handoff_id = d.handoff_id AND e.to_platform = d.to_platform AND e.id < d.id)"
-        "   ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED)"
+        "   ORDER BY next_at, id LIMIT $2 FOR UPDATE SKIP LOCKED)"
         " RETURNING id, handoff_id, to_platform, kind, seq, body, attempts",
         platform,
         limit,

@@ -6,10 +6,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 import pytest_asyncio
 from fastapi import Response
 
+from services.intake.federation.repository import lease
+from shared.db.database import plain_url
 from shared.federation.keys import seal
 from shared.testing.harness import Harness
 from tests.integration.federation.towns import Atlas, Stranger, call, offer, serving_app, towns, until
@@ -85,6 +88,41 @@ async def test_an_acceptance_is_repeated_until_the_sender_has_let_go(
         f"/v1/appeals/{found['appeal_id']}/unmask", json={"field": "phone", "reason": "联系"}, headers=hub.admin
     )
     assert case.status_code in (200, 403)
+
+
+async def test_a_message_that_the_other_platform_stumbles_over_holds_up_no_other(
+    hub: Harness, atlas: Atlas, sender: Stranger
+) -> None:
+    body = offer(HAIKOU, [HAIKOU, SANYA])
+    sender.stumbles_over.add(body["handoff_id"])
+    assert (await call(hub, atlas, HAIKOU, SANYA, "POST", "/v1/handoffs", json.dumps(body).encode())).status_code == 201
+
+    async def stumbled() -> bool:
+        return len([one for one in sender.got if one["handoff_id"] == body["handoff_id"]]) >= 2
+
+    await until(stumbled, "the second try")
+    for _ in range(3):
+        await ended(hub, await offered(hub, atlas), "accepted")
+    assert (await row(hub, body["handoff_id"]))["state"] == "offered"
+    sender.stumbles_over.clear()
+    await ended(hub, body["handoff_id"], "accepted")
+
+
+async def test_what_is_due_longest_is_sent_first(hub: Harness) -> None:
+    """Acceptances that are repeated for long must not come before what has not been sent once."""
+    for name, due_s in (("a", 1), ("b", 60)):
+        await hub.query(
+            "INSERT INTO intake.peer_messages (id, handoff_id, to_platform, kind, seq, next_at)"
+            " VALUES ($1, $1, '999999', 'receipt', 1, now() - make_interval(secs => $2)) RETURNING id",
+            name,
+            float(due_s),
+        )
+    connection: Any = await asyncpg.connect(plain_url(hub.settings.database_url))
+    try:
+        leased = [letter.id for _ in range(2) for letter in await lease(connection, "999999", 1)]
+    finally:
+        await connection.close()
+    assert leased == ["b", "a"]
 
 
 @pytest.mark.parametrize("answer", [state("withdrawn", 409, code="handoff_withdrawn"), state("refused")])

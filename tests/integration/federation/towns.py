@@ -139,6 +139,8 @@ class Stranger:
         self.keyids: list[str] = []
         self.answers: list[Response] = []
         """the next ones; then 201"""
+        self.stumbles_over: set[str] = set()
+        """hand-overs of which every message is answered with 500"""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         app = FastAPI()
@@ -148,6 +150,8 @@ class Stranger:
             body = await request.json()
             self.got.append(body)
             self.keyids.append(request.headers["signature-input"].partition('keyid="')[2].partition('"')[0])
+            if body["handoff_id"] in self.stumbles_over:
+                return Response(status_code=500)
             if self.answers:
                 return self.answers.pop(0)
             return Response(json.dumps({"handoff_id": body["handoff_id"]}), 201)
