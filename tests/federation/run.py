@@ -174,6 +174,8 @@ class _Play:
         self.ghosts = Counter[str]()
         self.recovered = 0.0
         """when the last disturbance was over, or a person did something, whichever is later"""
+        self.back = 0.0
+        """when the killed platform was ready again"""
         self.client = httpx.AsyncClient(headers=HEADERS, timeout=30, trust_env=False)
 
     async def run(self) -> dict[str, Any]:
@@ -187,6 +189,7 @@ class _Play:
             await self._disturb()
             await posting
             equal_s = await self._until_equal()
+            since_back_s = time.monotonic() - self.back
             for task in (working, haunting, watching):
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
@@ -201,6 +204,7 @@ class _Play:
             "rate": self.form.rate,
             "line_down_s": self.form.down_s,
             "equal_after_s": round(equal_s, 1),
+            "seconds_from_restart_to_equal": round(since_back_s, 1),
             "requests": sum(town.line.requests for town in self.towns.values()),
             "cut_after_send": sum(town.line.cuts for town in self.towns.values()),
             "receipts_repeated_late": sum(self.ghosts.values()),
@@ -292,7 +296,7 @@ class _Play:
         west.start()
         await asyncio.to_thread(west.wait)
         self.say("it is back")
-        self.recovered = time.monotonic()
+        self.recovered = self.back = time.monotonic()
 
     async def _haunt(self) -> None:
         """Receipts that went through long ago come again, freshly signed, in any order."""
