@@ -42,6 +42,7 @@ Viewer = Annotated[Principal, viewed_by(*STAFF)]
 Leader = Annotated[Principal, allowed("leader")]
 Office = Annotated[Principal, viewed_by("seat", "supervisor", "leader", "auditor")]
 Auditor = Annotated[Principal, allowed("leader", "auditor")]
+AuditorView = Annotated[Principal, viewed_by("leader", "auditor")]
 PeriodPath = Annotated[str, Path(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$", description="a month, YYYY-MM")]
 Centre = Annotated[Principal, viewed_by("supervisor", "leader", "auditor")]
 Wanted = Annotated[str, Query(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$", description="a month, YYYY-MM")]
@@ -109,7 +110,7 @@ def router(
         return page
 
     @routes.get("/v1/evaluations/{period}/snapshot", responses=_JSON_FILE, response_class=Response)
-    async def snapshot(period: PeriodPath, who: Auditor) -> Response:
+    async def snapshot(period: PeriodPath, who: AuditorView) -> Response:
         """The bytes that were published: their SHA-256 is the digest. For those who may see every unit."""
         _sees_everything(who)
         found = await months.publisher.published(period)

@@ -103,7 +103,8 @@ async def test_a_browser_is_asked_for_a_token_and_writing_routes_never_take_it_s
     bearer = hub.admin["Authorization"].removeprefix("Bearer ")
     basic = {"Authorization": "Basic " + base64.b64encode(f":{bearer}".encode()).decode()}
     assert (await hub.http.post("/v1/evaluations/2026-10/publish", json={}, headers=basic)).status_code == 401
-    assert (await hub.http.get("/v1/evaluations/2026-09/snapshot", headers=basic)).status_code == 401
+    assert (await hub.http.post("/v1/formulas/trial", json={}, headers=basic)).status_code == 401
+    assert (await hub.http.get("/v1/evaluations/2026-09/snapshot", headers=basic)).status_code == 200
 
 
 async def test_a_handler_sees_the_lines_and_cases_of_his_unit_only(hub: Harness) -> None:
