@@ -103,6 +103,7 @@ RATES: Mapping[str, tuple[str, str]] = {
     "tag_accuracy": ("tags_right", "tags_judged"),
 }
 """rate → (numerator, denominator), names of counts"""
+LOWER_IS_BETTER = frozenset({"second_handling", "return", "repeat"})
 
 
 SCORED_COUNTS = tuple(f.name for f in fields(Counts) if f.name != "false_completions_suspected")

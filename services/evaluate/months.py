@@ -12,7 +12,7 @@ from services.evaluate.bulletin.content import Material
 from services.evaluate.comparison import Comparison
 from services.evaluate.domain import RATES, Counts, Level, before, group_of, period_of
 from services.evaluate.formula import Formula, Purpose, formula_for
-from services.evaluate.portrait import matters, profile, tags
+from services.evaluate.portrait import Two, matters, profile, tags
 from services.evaluate.publishing.ledger import position_of
 from services.evaluate.publishing.publication import IN_A_ROW, Publication, Publisher, publications, warnings
 from services.evaluate.publishing.snapshot import formula_of, incentives_of, rolled_up, standings_of
@@ -128,7 +128,12 @@ class Months:
         name, region = next((month.names[unit] for month in months if unit in month.names), ("", ""))
         if not name and not any(unit in standings for standings in known):
             return None
-        of = await self.facts_of(pg, period)
+        earlier = before(period)
+        two = Two(
+            self.platform,
+            (await self.facts_of(pg, period), period),
+            (await self.facts_of(pg, earlier), earlier),
+        )
         now = {standing.name: standing.counts for standing in months[0].standings}
         marks = profile(unit, now, tuple(RATES))
         comparison = self.comparison(months[0], months[1])
@@ -141,8 +146,8 @@ class Months:
             "strengths": [mark["rate"] for mark in marks if mark["mark"] == "strong"],
             "weaknesses": [mark["rate"] for mark in marks if mark["mark"] == "weak"],
             "rates": marks,
-            "matters": await matters(pg, of, self.platform, period, unit),
-            "tags": await tags(pg, of, self.platform, period, unit),
+            "matters": await matters(pg, two, unit),
+            "tags": await tags(pg, two, unit),
             "changed": comparison.reasons(unit),
             "months": [
                 {

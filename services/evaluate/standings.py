@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 
-from services.evaluate.domain import RATES, Counts, quotient, rounded
+from services.evaluate.domain import LOWER_IS_BETTER, RATES, Counts, quotient, rounded
 from services.evaluate.formula import Formula, score, values_of
 
 
@@ -43,13 +43,12 @@ def ranks_of(values: Mapping[str, Decimal | Fraction]) -> dict[str, int]:
 def race(standings: list[Standing]) -> dict[str, dict[str, int]]:
     """赛马: the rank in each rate among those who are ranked; a low rate of returns, repeats and second handlings is
     the better one."""
-    lower_is_better = {"return", "repeat", "second_handling"}
     tables: dict[str, dict[str, int]] = {}
     for rate in RATES:
         values = {
             s.name: value for s in standings if s.rank is not None and (value := quotient(s.counts, rate)) is not None
         }
-        tables[rate] = ranks_of({name: -v if rate in lower_is_better else v for name, v in values.items()})
+        tables[rate] = ranks_of({name: -v if rate in LOWER_IS_BETTER else v for name, v in values.items()})
     return tables
 
 

@@ -27,7 +27,7 @@ def cases_page(
     listed = table(head, map(_row, rows)) if rows else "<p>没有案件。</p>"
     query = {"unit": name, "level": level.value, "count": count, "limit": "200", "after": next_ or ""}
     more = f'<p><a href="?{escape(urlencode(query))}">下一页 →</a></p>' if next_ else ""
-    line = "以下为目前所知的案件；月份发布之后才确定的事实见下月通报的更正。"
+    line = "已发布的月份：发布之后才确定的事实，随其后一次发布在此更正。"
     return framed(title, line, back, f"{listed}{more}")
 
 

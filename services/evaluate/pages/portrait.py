@@ -46,10 +46,11 @@ def portrait_page(found: Mapping[str, Any]) -> HTMLResponse:
         _changed(period, unit, found["changed"]) + "</section></div>",
         "<h2>各项指标</h2>" + table(["指标", *_HEAD], [_rate(period, unit, one) for one in found["rates"]]),
         "<h2>主要事项 <small>解决率</small></h2>"
-        + table(["事项", "办结", *_HEAD], [_group(one, one["matter"]) for one in found["matters"]]),
+        + table(["事项", "办结", "上月", *_HEAD], [_group(one, one["matter"]) for one in found["matters"]]),
         "<h2>标签画像 <small>解决率；一件诉求可有几个标签</small></h2>"
-        + table(["标签", "办结", *_HEAD], [_group(one, one["name"] or one["tag"]) for one in found["tags"]]),
-        "<footer><p>环形标记为其他单位合计；口径见 docs/evaluation.md。</p></footer>",
+        + table(["标签", "办结", "上月", *_HEAD], [_group(one, one["name"] or one["tag"]) for one in found["tags"]]),
+        "<footer><p>环形标记为其他单位合计；▲▼ 为与本单位上月的差别超出95%区间；"
+        "口径见 docs/evaluation.md。</p></footer>",
     ]
     nav = f'<a href="/v1/rankings/{period}">← 返回排名</a>' + months_around(
         period, lambda other: portrait_at(unit, other)
@@ -116,7 +117,13 @@ def _rate(period: str, unit: str, one: Mapping[str, Any]) -> str:
 def _group(one: Mapping[str, Any], words: str) -> str:
     sides = f"{one['numerator']:,}/{one['denominator']:,}"
     name = escape(words) + _MARKS[one["mark"]]
-    return f'<tr><td class="name">{name}</td><td>{one["closed"]:,}</td>{_beside(one, sides)}</tr>'
+    return f'<tr><td class="name">{name}</td><td>{one["closed"]:,}</td>{_before(one)}{_beside(one, sides)}</tr>'
+
+
+def _before(one: Mapping[str, Any]) -> str:
+    """The rate of the month before, with a mark when what changed is hardly chance."""
+    mark = {"better": '<span class="up">▲</span> ', "worse": '<span class="down">▼</span> ', None: ""}[one["changed"]]
+    return f"<td>{mark}{_percent(one['before'])}</td>"
 
 
 def _beside(one: Mapping[str, Any], sides: str) -> str:

@@ -174,8 +174,7 @@ def _small(view: _View, small: Sequence[Standing]) -> str:
         f'<tr><td class="name">{view.link(one)}<span class="mark few">样本不足</span></td>'
         f"<td>{view.number(one, 'asked')}</td>"
         + "".join(
-            f"<td>{percent(one.counts, rate)}<small>{_sides(view, one, rate).replace('small>', 'span>')}</small></td>"
-            f"<td>{interval(one.counts, rate)}</td>"
+            f"<td>{percent(one.counts, rate)}{_sides(view, one, rate)}</td><td>{interval(one.counts, rate)}</td>"
             for rate in ("solution", "satisfaction")
         )
         + "</tr>"
@@ -198,6 +197,6 @@ def _method(month: Month) -> str:
         f"<footer><p>得分公式（{escape(month.formula.version)}）：<code>{escape(month.formula.expression)}</code></p>"
         f"<p>其中 {names}。得分不低于 0；得分相同名次并列。</p>"
         "<p>问到 = 回访到人（含拒答）或已评价；问不到和过期的不计入任何率，剔除的评价分子分母都不计。"
-        "区间重叠较多时，名次的差别可能只是偶然。已发布月份点开的案件为目前所知，更正见下月通报。</p>"
+        "区间重叠较多时，名次的差别可能只是偶然。已发布的月份：发布之后才确定的事实不改数字，在其后的通报中更正。</p>"
         f"{digest}</footer>"
     )

@@ -138,6 +138,8 @@ async def test_a_portrait_marks_only_what_is_no_chance(server_url: str) -> None:
         lamps, roads = found["matters"]
         assert (lamps["matter"], lamps["numerator"], lamps["denominator"], lamps["mark"]) == ("lamps", 6, 30, "weak")
         assert lamps["others"] == round(61 / 83, 4)
+        assert (lamps["before"], lamps["changed"]) == (1.0, "worse")
+        assert (roads["before"], roads["changed"]) == (None, None), "there were none the month before"
         assert (roads["matter"], roads["value"], roads["mark"]) == ("roads", 1.0, "strong")
         assert [(one["period"], one["asked"]) for one in found["months"]] == [("2026-09", 30), ("2026-10", 50)]
         assert found["changed"] == [{"name": "solution", "points": -21.6}]
