@@ -7,6 +7,7 @@ import chinese_calendar
 
 from services.feedback import scripts, signs
 from services.feedback.api import Desk, router
+from services.feedback.commands import Acts
 from services.feedback.consumer import subscriptions
 from services.feedback.domain import CallingHours
 from services.feedback.handlers import EXPIRY, Handlers
@@ -30,9 +31,10 @@ def is_working_day(day: date) -> bool:
 def build(settings: Settings, clock: Clock, bus: Transport, database: Database) -> Service:
     """The service, ready to be run."""
     hours = CallingHours(ZONE)
-    handlers = Handlers(hours, is_working_day)
+    handlers = Handlers(hours)
     desk = Desk(
         handlers,
+        Acts(hours, is_working_day),
         database,
         clock,
         scripts.load(city.load(settings.city).folder),

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import datetime
 from itertools import zip_longest
 from types import MappingProxyType
 from typing import Any
 
 from services.feedback import judgements, repository
+from services.feedback.commands import Command, Lease
 from services.feedback.domain import (
-    EXCLUSION_WORKING_DAYS,
-    REVIEW_WORKING_DAYS,
-    Answer,
-    AttemptOutcome,
     CallingHours,
     Change,
     Completion,
@@ -27,23 +22,11 @@ from services.feedback.domain import (
     Method,
     Outcome,
     Refusal,
-    Review,
     Round,
-    Verdict,
-    attempt,
-    decide,
-    decide_exclusion,
-    decide_false_completion,
-    decide_review,
     expire,
     open_round,
-    rate,
     rateable,
-    request_exclusion,
-    request_review,
     stop,
-    suspicion,
-    working_days_after,
 )
 from services.feedback.events import completion_of, event_of
 from services.feedback.repository import Case
@@ -53,10 +36,7 @@ from shared.db import audit
 from shared.errors import Problem, not_found
 from shared.events.catalog import appeals, work_orders
 from shared.events.event import Message
-from shared.ids import uuid7
 from shared.outbox.uow import Timer, Uow
-from shared.redaction import clean
-from shared.security.principal import Principal
 from shared.telemetry.tracing import current_traceparent
 
 EXPIRY = "rating-expiry"
@@ -64,44 +44,12 @@ EXPIRY = "rating-expiry"
 Step = Callable[[Case], Sequence[Fact]]
 """changes a locked case and says what happened"""
 
-Rule = Callable[[Case, int, datetime], Change]
-"""what a command does to a locked case: (case, round of its token or 0, business time); raises Refusal or Problem"""
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """A write through HTTP about one appeal, named by its id or by a rating token."""
-
-    rule: Rule
-    answer: Callable[[Case], dict[str, Any]]
-    appeal_id: str = ""
-    token: str | None = None
-    device: str | None = None
-    """address and browser of a citizen who answers by link; a digest of it is kept (signs.py)"""
-
-
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """A seat wants the next call-backs: at most `limit`, by these media, its own until `until` (real time)."""
-
-    who: Principal
-    limit: int
-    media: tuple[str, ...]
-    real_now: datetime
-    until: datetime
-    answer: Callable[[Case], dict[str, Any]]
-
-
-JudgedOf = Callable[[Case], Exclusion | FalseCompletion]
-"""what of a case a command is about; raises Refusal or Problem"""
-
 
 class Handlers:
     """The service's reactions and commands. All of them write in the caller's unit of work."""
 
-    def __init__(self, hours: CallingHours, is_working_day: Callable[[date], bool]) -> None:
+    def __init__(self, hours: CallingHours) -> None:
         self.hours = hours
-        self.is_working_day = is_working_day
         self.signs = Signs(hours)
 
     async def on_appeals(self, batch: Sequence[Message[appeals.AppealEvent]], uow: Uow) -> None:
@@ -191,69 +139,6 @@ class Handlers:
             answers.append({"items": [wish.answer(case) for case in taken]})
         return answers
 
-    def attempt(self, seat: str, outcome: AttemptOutcome, answer: Answer, real_now: datetime) -> Rule:
-        """A seat called; `real_now` judges the lease of another seat."""
-
-        def rule(case: Case, _: int, now: datetime) -> Change:
-            if case.leased_by not in (None, seat) and case.leased_until is not None and case.leased_until > real_now:
-                raise Problem(409, "leased", "Another seat is calling this citizen; take another call-back.")
-            return attempt(case.feedback, self.hours, outcome, _clean(answer), now, seat)
-
-        return rule
-
-    def rate(self, answer: Answer) -> Rule:
-        """The citizen answers through a link."""
-        return lambda case, number, now: rate(case.feedback, number, _clean(answer), now)
-
-    def decide(self, actor: str, reason: str) -> Rule:
-        """The centre closes a case rated badly twice."""
-        return lambda case, _, now: decide(case.feedback, now, actor, clean(reason))
-
-    def request_exclusion(self, principal: Principal, reason: str, evidence: str | None) -> Rule:
-        """The scored unit asks to leave the rating that counts out."""
-
-        def rule(case: Case, _: int, now: datetime) -> Change:
-            current = case.feedback.current
-            if current is None:
-                raise not_found("A rating of this appeal")
-            asked = Exclusion(uuid7(), current.completion.unit, clean(reason), clean(evidence), now)
-            deadline = self._working_days_after(case.feedback.closed_at or now, EXCLUSION_WORKING_DAYS)
-            return request_exclusion(case.feedback, asked, deadline, principal.actor)
-
-        return rule
-
-    def decide_exclusion(self, exclusion_id: str, actor: str, granted: bool, reason: str) -> Rule:
-        """The centre decides about an exclusion."""
-
-        def rule(case: Case, _: int, now: datetime) -> Change:
-            exclusion_of(exclusion_id)(case)
-            return decide_exclusion(case.feedback, granted, now, actor, clean(reason))
-
-        return rule
-
-    def decide_false_completion(self, number: int, actor: str, confirmed: bool, reason: str) -> Rule:
-        """The centre confirms or denies that the completion of a round was false."""
-        return lambda case, _, now: decide_false_completion(case.feedback, number, confirmed, now, actor, clean(reason))
-
-    def request_review(self, of: JudgedOf, who: Principal, reason: str, evidence: str | None) -> Rule:
-        """Who lost asks for a review: a handler for the unit, a seat for the citizen; admin for either."""
-
-        def rule(case: Case, _: int, now: datetime) -> Change:
-            judged = of(case)
-            asked = Review(who.actor, now, clean(reason), clean(evidence), judged.granted is True)
-            deadline = self._working_days_after(judged.decided_at or now, REVIEW_WORKING_DAYS)
-            sides = [unit for unit, role in ((True, "handler"), (False, "seat")) if who.has(role)]
-            return request_review(case.feedback, judged, asked, for_unit=sides, deadline=deadline)
-
-        return rule
-
-    def decide_review(self, of: JudgedOf, actor: str, granted: bool, reason: str) -> Rule:
-        """Another leader has the last word."""
-        return lambda case, _, now: decide_review(case.feedback, of(case), Verdict(granted, actor, now, clean(reason)))
-
-    def _working_days_after(self, start: datetime, days: int) -> datetime:
-        return working_days_after(start, days, self.is_working_day, self.hours.zone)
-
     async def open_rating(self, pg: Any, token: str, now: datetime) -> Round:
         """The round that a link opens now. Raises `Problem` as rating would."""
         hashed = hash_of(token)
@@ -325,49 +210,6 @@ class Handlers:
             )
 
 
-def visible_to(who: Principal, rule: Rule, of: JudgedOf | None = None) -> Rule:
-    """`rule`, for cases in the row scope of `who` only; 404 for others. `of`: what of the case is judged, so that its
-    unit counts and not the one that led last."""
-
-    def scoped(case: Case, number: int, now: datetime) -> Change:
-        current = case.feedback.current
-        if current is None or not who.sees_region(current.completion.region_code):
-            raise not_found("This appeal")
-        unit = current.completion.unit
-        if of is not None:
-            with suppress(Problem, Refusal):  # the rule says it, to who may hear it
-                unit = unit_of(case, of(case))
-        if not who.sees_unit(unit):
-            raise not_found("This appeal")
-        return rule(case, number, now)
-
-    return scoped
-
-
-def exclusion_of(exclusion_id: str) -> JudgedOf:
-    """The exclusion of that id, while it is the present one of its case."""
-
-    def find(case: Case) -> Exclusion:
-        exclusion = case.feedback.exclusion
-        if exclusion is None or exclusion.id != exclusion_id:
-            raise Problem(409, "no_exclusion_open", "The citizen was asked again since; this request is history.")
-        return exclusion
-
-    return find
-
-
-def false_completion_of(number: int) -> JudgedOf:
-    """The suspected false completion of a round."""
-    return lambda case: suspicion(case.feedback, number)
-
-
-def unit_of(case: Case, judged: Exclusion | FalseCompletion) -> str:
-    """The unit that is judged."""
-    if isinstance(judged, Exclusion):
-        return judged.unit
-    return next(r.completion.unit for r in case.feedback.rounds if r.number == judged.round)
-
-
 def _audited(judged: Exclusion | FalseCompletion) -> dict[str, Any]:
     if isinstance(judged, Exclusion):
         detail: dict[str, Any] = {"exclusion_id": judged.id, "unit": judged.unit}
@@ -387,10 +229,6 @@ def problem_of(refusal: Refusal) -> Problem:
     if refusal.retry_at is None:
         return Problem(status, refusal.code, refusal.detail)
     return Problem(status, refusal.code, refusal.detail, retry_at=rfc3339(refusal.retry_at))
-
-
-def _clean(answer: Answer) -> Answer:
-    return replace(answer, words=clean(answer.words))
 
 
 def _kept(case: Case, change: Change) -> Sequence[Fact]:

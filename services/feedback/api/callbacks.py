@@ -9,8 +9,8 @@ from fastapi import APIRouter, Query
 
 from services.feedback import repository
 from services.feedback.api.desk import Centre, Desk, Id, Seat
+from services.feedback.commands import Lease
 from services.feedback.domain import Answer, AttemptOutcome, Medium
-from services.feedback.handlers import Lease
 from services.feedback.schemas import AttemptBody, DecisionBody, LeaseBody
 from shared.clock import rfc3339
 from shared.http.auth import Idempotency
@@ -67,11 +67,11 @@ def add_routes(routes: APIRouter, desk: Desk) -> None:
     async def add_attempt(appeal_id: Id, body: AttemptBody, who: Seat, idempotency: Idempotency) -> dict[str, Any]:
         """A call was made. 409 when the rules refuse it (outside 09:00–21:00, the same half-day, another seat's)."""
         answer = Answer(body.contacted, body.solved, body.satisfaction, body.words)
-        rule = handlers.attempt(who.sub, AttemptOutcome(body.outcome), answer, datetime.now(UTC))
+        rule = desk.acts.attempt(who.sub, AttemptOutcome(body.outcome), answer, datetime.now(UTC))
         return (await desk.submit(rule, who, appeal_id, idempotency(who, body), desk.callback)).answer
 
     @routes.post("/v1/callbacks/{appeal_id}/decision")
     async def decide(appeal_id: Id, body: DecisionBody, who: Centre, idempotency: Idempotency) -> dict[str, Any]:
         """The centre closes a case that was rated badly twice."""
-        rule = handlers.decide(who.actor, body.reason)
+        rule = desk.acts.decide(who.actor, body.reason)
         return (await desk.submit(rule, who, appeal_id, idempotency(who, body), desk.callback)).answer

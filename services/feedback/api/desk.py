@@ -9,7 +9,8 @@ from typing import Annotated, Any
 
 from fastapi import Path
 
-from services.feedback.handlers import Command, Handlers, JudgedOf, Lease, Rule, visible_to
+from services.feedback.commands import Acts, Command, JudgedOf, Lease, Rule, visible_to
+from services.feedback.handlers import Handlers
 from services.feedback.repository import Case
 from services.feedback.scripts import Scripts
 from shared.clock import Clock, rfc3339
@@ -32,6 +33,7 @@ class Desk:
     """The parts that routes need."""
 
     handlers: Handlers
+    acts: Acts
     database: Database
     clock: Clock
     scripts: Scripts

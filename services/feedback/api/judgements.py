@@ -10,8 +10,8 @@ from fastapi import APIRouter, Path, Query, Response
 
 from services.feedback import judgements
 from services.feedback.api.desk import Centre, Desk, Id, Leader, Loser, Reader
+from services.feedback.commands import exclusion_of, false_completion_of
 from services.feedback.domain import Feedback, Review
-from services.feedback.handlers import exclusion_of, false_completion_of
 from services.feedback.repository import Case
 from services.feedback.schemas import ContestBody, ExclusionBody, ExclusionDecisionBody, FalseCompletionDecisionBody
 from shared.clock import ZONE, rfc3339
@@ -27,7 +27,7 @@ _FIRST: dict[int | str, dict[str, Any]] = {200: {"description": "The first answe
 
 def add_routes(routes: APIRouter, desk: Desk) -> None:
     """`/v1/exclusions` and `/v1/callbacks/…/false-completions`."""
-    handlers, database = desk.handlers, desk.database
+    acts, database = desk.acts, desk.database
 
     @routes.get("/v1/exclusions")
     async def list_exclusions(
@@ -66,7 +66,7 @@ def add_routes(routes: APIRouter, desk: Desk) -> None:
         response: Response,
     ) -> dict[str, Any]:
         """剔除: the scored unit asks within five working days after closing. 200 for a repeated call."""
-        rule = handlers.request_exclusion(who, body.reason, body.evidence)
+        rule = acts.request_exclusion(who, body.reason, body.evidence)
         outcome = await desk.submit(rule, who, body.appeal_id, idempotency(who, body), _exclusion)
         response.status_code = 200 if outcome.repeated else 201
         return outcome.answer
@@ -85,7 +85,7 @@ def add_routes(routes: APIRouter, desk: Desk) -> None:
         """The centre grants or refuses; a granted rating leaves both sides of every rate. The citizen reads it at
         `GET /v1/track`."""
         appeal_id = await appeal_of(exclusion_id)
-        rule = handlers.decide_exclusion(exclusion_id, who.actor, body.granted, body.reason)
+        rule = acts.decide_exclusion(exclusion_id, who.actor, body.granted, body.reason)
         return (await desk.submit(rule, who, appeal_id, idempotency(who, body), _exclusion)).answer
 
     @routes.post("/v1/exclusions/{exclusion_id}/review")
@@ -94,7 +94,7 @@ def add_routes(routes: APIRouter, desk: Desk) -> None:
     ) -> dict[str, Any]:
         """申诉: who lost, the unit (a handler) or the citizen (a seat, on his word), asks within five working days."""
         appeal_id = await appeal_of(exclusion_id)
-        rule = handlers.request_review(exclusion_of(exclusion_id), who, body.reason, body.evidence)
+        rule = acts.request_review(exclusion_of(exclusion_id), who, body.reason, body.evidence)
         return (await desk.submit(rule, who, appeal_id, idempotency(who, body), _exclusion)).answer
 
     @routes.post("/v1/exclusions/{exclusion_id}/review/decision")
@@ -103,7 +103,7 @@ def add_routes(routes: APIRouter, desk: Desk) -> None:
     ) -> dict[str, Any]:
         """The last word, of a leader who did not decide first."""
         appeal_id = await appeal_of(exclusion_id)
-        rule = handlers.decide_review(exclusion_of(exclusion_id), who.actor, body.granted, body.reason)
+        rule = acts.decide_review(exclusion_of(exclusion_id), who.actor, body.granted, body.reason)
         return (await desk.submit(rule, who, appeal_id, idempotency(who, body), _exclusion)).answer
 
     @routes.get("/v1/callbacks/false-completions")
@@ -133,7 +133,7 @@ def add_routes(routes: APIRouter, desk: Desk) -> None:
     ) -> dict[str, Any]:
         """The centre confirms or denies 虚假办结; confirmed, it is counted for the unit."""
         of = false_completion_of(round)
-        rule = handlers.decide_false_completion(round, who.actor, body.confirmed, body.reason)
+        rule = acts.decide_false_completion(round, who.actor, body.confirmed, body.reason)
         return (await desk.submit(rule, who, appeal_id, idempotency(who, body), _false_completion(round), of)).answer
 
     @routes.post("/v1/callbacks/{appeal_id}/false-completions/{round}/review")
@@ -142,7 +142,7 @@ def add_routes(routes: APIRouter, desk: Desk) -> None:
     ) -> dict[str, Any]:
         """申诉: who lost, the unit (a handler) or the citizen (a seat, on his word), asks within five working days."""
         of = false_completion_of(round)
-        rule = handlers.request_review(of, who, body.reason, body.evidence)
+        rule = acts.request_review(of, who, body.reason, body.evidence)
         return (await desk.submit(rule, who, appeal_id, idempotency(who, body), _false_completion(round), of)).answer
 
     @routes.post("/v1/callbacks/{appeal_id}/false-completions/{round}/review/decision")
@@ -151,7 +151,7 @@ def add_routes(routes: APIRouter, desk: Desk) -> None:
     ) -> dict[str, Any]:
         """The last word, of a leader who did not decide first."""
         of = false_completion_of(round)
-        rule = handlers.decide_review(of, who.actor, body.confirmed, body.reason)
+        rule = acts.decide_review(of, who.actor, body.confirmed, body.reason)
         return (await desk.submit(rule, who, appeal_id, idempotency(who, body), _false_completion(round), of)).answer
 
 

@@ -12,8 +12,8 @@ from pydantic import ValidationError
 
 from services.feedback import page
 from services.feedback.api.desk import Desk
+from services.feedback.commands import Command
 from services.feedback.domain import Answer
-from services.feedback.handlers import Command
 from services.feedback.repository import Case
 from services.feedback.schemas import RatingBody
 from shared.clock import rfc3339
@@ -86,7 +86,7 @@ def add_routes(routes: APIRouter, desk: Desk) -> None:
         try:
             body = await _rating(request, given)
             answer = Answer(body.contacted, body.solved, body.satisfaction, body.words)
-            command = Command(handlers.rate(answer), _thanks, token=token, device=_device(request))
+            command = Command(desk.acts.rate(answer), _thanks, token=token, device=_device(request))
             outcome = await desk.commands.submit(command)
         except Problem as problem:
             if given is None:

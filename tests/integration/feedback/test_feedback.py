@@ -72,6 +72,11 @@ async def test_a_rating_works_once_and_only_with_its_own_token(hub: Harness) -> 
     assert (await hub.http.get("/v1/ratings/guessed")).status_code == 404
     assert (await rate(hub, other, 1, GOOD)).status_code == 404
     assert (await rate(hub, case, 2, GOOD)).status_code == 404, "the second token opens no first round"
+    await other.ready_to_rate()
+    assert (await rate(hub, other, 1, {**GOOD, "satisfaction": 3})).status_code == 200
+    assert (await hub.http.get(f"/v1/ratings/{case.tokens[0]}")).status_code == 200, (
+        "the token of another case is another's"
+    )
     taps = await asyncio.gather(*(rate(hub, case, 1, GOOD) for _ in range(5)))
     assert sorted(tap.status_code for tap in taps) == [200, 409, 409, 409, 409]
     assert (await hub.http.get(f"/v1/ratings/{case.tokens[0]}")).json()["code"] == "rating_used"
