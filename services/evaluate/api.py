@@ -153,7 +153,8 @@ def router(
             whole = await month(period, Level.CITY)
             city = next((one for one in whole.standings if sees(who, Level.CITY, line_of(whole, one))), None)
             seen = [one for one in found.standings if sees(who, level, line_of(found, one))]
-            return ranking_page(months.place, found, comparison, city, seen)
+            warned = {one.unit for one in await months.warned(period)} if level is Level.UNIT else set()
+            return ranking_page(months.place, found, comparison, city, seen, warned)
         more = comparison.lines
         items = [line_of(found, standing) | more[standing.name] for standing in found.standings]
         visible = [item for item in items if sees(who, level, item)]

@@ -14,17 +14,20 @@ from services.evaluate.domain import RATES, Counts, Level, before, group_of, per
 from services.evaluate.formula import Formula, Purpose, formula_for
 from services.evaluate.portrait import Two, matters, profile, tags
 from services.evaluate.publishing.ledger import position_of
-from services.evaluate.publishing.publication import IN_A_ROW, Publication, Publisher, publications, warnings
+from services.evaluate.publishing.publication import IN_A_ROW, Publication, Publisher, warnings
 from services.evaluate.publishing.snapshot import formula_of, incentives_of, rolled_up, standings_of
 from services.evaluate.signs import signs
 from services.evaluate.standings import Standing, ranking
 from services.evaluate.tables import LEDGER, LIVE, Facts
+from shared.events.catalog.evaluations import LastThreeTimes
 from shared.regions import RegionDirectory
 
 CHEAP_S = 0.25
 STALE = 20
 SHOWN_MONTHS = 6
 """months of the trend in a bulletin"""
+WARNED_MONTHS = 12
+"""months whose special supervisions a portrait shows"""
 MOST_MONTHS = 100
 """months whose sums are kept in memory"""
 
@@ -137,7 +140,6 @@ class Months:
         now = {standing.name: standing.counts for standing in months[0].standings}
         marks = profile(unit, now, tuple(RATES))
         comparison = self.comparison(months[0], months[1])
-        documents = [one.document for one in await publications(pg, LEDGER, self.platform) if one.period <= period]
         return {
             "unit": unit,
             "name": name,
@@ -163,11 +165,16 @@ class Months:
             ],
             "warnings": [
                 {"periods": warning.periods, "ranks": warning.ranks}
-                for end in range(len(documents), 0, -1)
-                for warning in warnings(documents[:end][-IN_A_ROW:])
+                for number in range(WARNED_MONTHS)
+                for warning in await self.warned(before(period, number))
                 if warning.unit == unit
             ],
         }
+
+    async def warned(self, period: str) -> list[LastThreeTimes]:
+        """Units among the last tenth of a published month and of the two before it."""
+        latest = [await self.publisher.published(before(period, number)) for number in reversed(range(IN_A_ROW))]
+        return warnings([one.document for one in latest if one is not None])
 
     async def incentives(self, pg: Any, period: str) -> tuple[Formula, list[Standing], Month]:
         """The incentives of a month's units, best first, with their formula (mission.md, E3): as published, or by what

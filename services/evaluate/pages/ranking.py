@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -45,6 +45,7 @@ class _View:
     month: Month
     comparison: Comparison
     seen: Mapping[str, Standing]
+    warned: Collection[str]
 
     def name(self, one: Standing) -> str:
         """Escaped; the code where there is no name."""
@@ -66,10 +67,16 @@ class _View:
 
 
 def ranking_page(
-    place: str, month: Month, comparison: Comparison, city: Standing | None, seen: Sequence[Standing]
+    place: str,
+    month: Month,
+    comparison: Comparison,
+    city: Standing | None,
+    seen: Sequence[Standing],
+    warned: Collection[str],
 ) -> HTMLResponse:
-    """The page; `city` is the line of all together, `seen` are the lines that the caller may see, best first."""
-    view = _View(month, comparison, {one.name: one for one in seen})
+    """The page; `city` is the line of all together, `seen` are the lines that the caller may see, best first, `warned`
+    who is among the last tenth for the third time in a row."""
+    view = _View(month, comparison, {one.name: one for one in seen}, warned)
     ranked = [one for one in seen if one.rank is not None]
     small = [one for one in seen if one.rank is None]
     parts = [
@@ -139,7 +146,8 @@ def _table(view: _View, ranked: Sequence[Standing]) -> str:
 def _row(view: _View, one: Standing, *, tied: bool) -> str:
     line = view.comparison.lines[one.name]
     trend: dict[str, Any] = line["trend"] or {}
-    marks = '<span class="mark">末位10%</span>' if line["last_tenth"] else ""
+    words = "连续三期末位" if one.name in view.warned else "末位10%" if line["last_tenth"] else ""
+    marks = f'<span class="mark">{words}</span>' if words else ""
     points = "　".join(
         f"{COUNT_NAMES[count]} {view.number(one, count)}" for count in POINTS if getattr(one.counts, count)
     )

@@ -118,6 +118,10 @@ async def test_three_times_among_the_last_tenth_leads_to_one_special_supervision
         portrait = await get(hub, "/v1/portraits/u4?period=2026-10")
         assert portrait["warnings"] == [{"periods": ["2026-08", "2026-09", "2026-10"], "ranks": [10, 10, 10]}]
         assert (await get(hub, "/v1/portraits/u4?period=2026-09"))["warnings"] == []
+        for period, times in (("2026-10", 1), ("2026-09", 0)):
+            headers = hub.admin | {"Accept": "text/html"}
+            page = (await hub.http.get(f"/v1/rankings/{period}", headers=headers)).text
+            assert page.count("连续三期末位") == times
         rebuilt = await post(hub, "/v1/evaluations/2026-10/rebuild")
         assert rebuilt["identical"]
 
