@@ -200,4 +200,4 @@ class Incoming:
 
 def too_large(limit: int) -> Problem:
     """413 with the limit."""
-    return Problem(413, "too_large", f"The body may have {limit} bytes; send less, or in parts (NDJSON batch).")
+    return Problem(413, "too_large", f"The body may have {limit} bytes; send less, or appeals in parts.")

@@ -69,10 +69,13 @@ def test_a_file_that_is_no_table_says_what_to_do() -> None:
 
 def test_a_matter_that_is_in_no_catalogue_is_told_by_its_line() -> None:
     matters = Matters(["01010101", "01010102", "0201"])
-    text = HEADER + CENTRE + "a,甲局,department,460100,c,0101|9|02010101,\n" + "b,乙局,department,460100,c,01|0201,\n"
+    text = (
+        HEADER + CENTRE + "a,甲局,department,460100,c,0101|9|0102|02010101,\n" + "b,乙局,department,460100,c,01|0201,\n"
+    )
     found = read_units(text, "460100", load(), matters).errors
     assert [(error.line, error.column, error.detail.split()[0]) for error in found] == [
         (3, "matters", "'9'"),
+        (3, "matters", "'0102'"),
         (3, "matters", "'02010101'"),
     ]
     units = UnitDirectory.of(read_units(HEADER + CENTRE, "460100", load()).units)
