@@ -364,36 +364,6 @@ async def test_a_repeat_after_closing_tells_the_handler_and_counts(hub: Harness)
     assert await repeats() == before + 1
 
 
-async def test_a_person_links_a_repeat_of_a_closed_case_and_it_counts_within_thirty_days(hub: Harness) -> None:
-    answer = await posted(hub, reporter={"phone": "13907530085"})
-    await reviewed(hub, answer["id"], **{"class": "general"})
-    order = await order_of(hub, answer["id"])
-    await completed(hub, order)
-    await rated(hub, answer, solved=True, satisfaction=5)
-    period = f"{hub.clock.now():%Y-%m}"
-
-    async def repeats() -> int:
-        items = (await call(hub, "GET", f"/v1/evaluations/{period}", params={"limit": 200}))["items"]
-        return int(next(i for i in items if i["id"] == order["lead"])["counts"]["repeats"])
-
-    before = await repeats()
-    later = await posted(hub, "金贸街道那盏灯还是老样子，你们到底修没修", reporter={"phone": "13907530086"})
-    for _ in range(2):  # said twice, it counts once
-        link = {"to": answer["id"], "relation": "repeat"}
-        await call(hub, "POST", f"/v1/appeals/{later['id']}/link", link)
-        await hub.settle()
-    again = await order_of(hub, later["id"])
-    assert (again["id"] != order["id"], again["repeat_of"]) == (True, answer["id"])
-    assert await repeats() == before + 1
-    timeline = (await call(hub, "GET", f"/v1/appeals/{later['id']}/timeline"))["items"]
-    assert [item["type"] for item in timeline].count("work_order.repeat_found") == 1
-    await hub.advance(31 * 24 * HOUR)
-    last = await posted(hub, "路灯问题", reporter={"phone": "13907530087"})
-    await call(hub, "POST", f"/v1/appeals/{last['id']}/link", {"to": answer["id"], "relation": "repeat"})
-    await hub.settle()
-    assert (await order_of(hub, last["id"]))["repeat_of"] is None, "after thirty days it is another matter"
-
-
 async def test_safety_words_make_an_appeal_urgent_at_once_and_it_is_reviewed_beside(hub: Harness) -> None:
     answer = await posted(hub, "龙华区金贸街道某小区楼道里燃气泄漏，味道很大，大家不敢回家")
     case = await case_of(hub, answer["id"])
@@ -535,6 +505,9 @@ async def test_rates_of_a_mixed_month_equal_a_hand_count(hub: Harness) -> None:
     items = (await call(hub, "GET", "/v1/evaluations/2026-12", params={"limit": 200}))["items"]
     mine = next(item for item in items if item["id"] == unit)
     rates = {name: (rate["numerator"], rate["denominator"]) for name, rate in mine["rates"].items()}
+    assert rates.pop("tag_coverage") == (7, 7)
+    right, judged = rates.pop("tag_accuracy")  # how many tags a text has is the tagger's
+    assert right == judged > 0
     assert rates == {
         "response": (2, 4),
         "solution": (2, 4),
@@ -593,3 +566,33 @@ async def test_lists_are_walked_to_their_end_without_a_gap_or_a_repeat(hub: Harn
                 break
             after = {"after": page["next"]}
         assert seen[: len(whole)] == whole, path
+
+
+async def test_a_person_links_a_repeat_of_a_closed_case_and_it_counts_within_thirty_days(hub: Harness) -> None:
+    answer = await posted(hub, reporter={"phone": "13907530085"})
+    await reviewed(hub, answer["id"], **{"class": "general"})
+    order = await order_of(hub, answer["id"])
+    await completed(hub, order)
+    await rated(hub, answer, solved=True, satisfaction=5)
+    period = f"{hub.clock.now():%Y-%m}"
+
+    async def repeats() -> int:
+        items = (await call(hub, "GET", f"/v1/evaluations/{period}", params={"limit": 200}))["items"]
+        return int(next(i for i in items if i["id"] == order["lead"])["counts"]["repeats"])
+
+    before = await repeats()
+    later = await posted(hub, "金贸街道那盏灯还是老样子，你们到底修没修", reporter={"phone": "13907530086"})
+    for _ in range(2):  # said twice, it counts once
+        link = {"to": answer["id"], "relation": "repeat"}
+        await call(hub, "POST", f"/v1/appeals/{later['id']}/link", link)
+        await hub.settle()
+    again = await order_of(hub, later["id"])
+    assert (again["id"] != order["id"], again["repeat_of"]) == (True, answer["id"])
+    assert await repeats() == before + 1
+    timeline = (await call(hub, "GET", f"/v1/appeals/{later['id']}/timeline"))["items"]
+    assert [item["type"] for item in timeline].count("work_order.repeat_found") == 1
+    await hub.advance(31 * 24 * HOUR)
+    last = await posted(hub, "路灯问题", reporter={"phone": "13907530087"})
+    await call(hub, "POST", f"/v1/appeals/{last['id']}/link", {"to": answer["id"], "relation": "repeat"})
+    await hub.settle()
+    assert (await order_of(hub, last["id"]))["repeat_of"] is None, "after thirty days it is another matter"
