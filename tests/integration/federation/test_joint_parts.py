@@ -111,6 +111,9 @@ async def test_one_lead_one_answer_one_rating(hubs: dict[str, Harness], atlas: A
         return bool((await part_at(here, part, "accepted"))["status"] == "in_progress")
 
     await until(told, "the mirrored status")
+    seen = {clock["clock"]: clock for clock in (await part_at(here, part, "accepted"))["clocks"]}
+    assert datetime.fromisoformat(seen["complete"]["due_at"]) == await due(there, theirs["id"]), "both see what is left"
+    assert seen["complete"]["allowed_s"] == 3600
     await post(there, f"/v1/work-orders/{theirs['id']}/complete", result="下游已清理", solved=True)
     done = await part_at(here, part, "acknowledged")
     assert (done["status"], done["result"]) == ("completed", "下游已清理")
