@@ -126,6 +126,7 @@ class Handovers:
         """Store what other platforms said; a repetition gets the present state."""
         offers = [command for command in commands if isinstance(command, Offer)]
         fresh = await self._keep_offers(offers, uow)
+        await self._lock_recalled(commands, uow)
         held = await repository.lock(uow.pg, [command.body.handoff_id for command in commands])
         answers: list[Answer | Problem] = []
         for command in commands:
@@ -135,6 +136,15 @@ class Handovers:
             else:
                 answers.append(await self._take_receipt(command, known, uow))
         return answers
+
+    async def _lock_recalled(self, commands: Sequence[Offer | Receipt], uow: Uow) -> None:
+        """Cases that receipts will end, locked before their hand-overs: the mirror takes both in this order."""
+        recalled = [command.body.handoff_id for command in commands if _is_recall(command)]
+        if recalled:
+            appeals = await repository.appeals_of(uow.pg, recalled)
+            for appeal_id in appeals:
+                await case_rows.appeal_for_update(uow.pg, appeal_id)
+            await case_rows.lock_cases(uow.pg, appeals)
 
     async def _keep_offers(self, offers: Sequence[Offer], uow: Uow) -> set[str]:
         now = uow.clock.now()
@@ -295,6 +305,10 @@ def _going_out(after: handoffs.Handoff, now: datetime) -> Handover:
         offered_at=after.offered_at,
         updated_at=now,
     )
+
+
+def _is_recall(command: Offer | Receipt) -> bool:
+    return isinstance(command, Receipt) and command.body.state == "withdrawn"
 
 
 def told(known: Handover, state: str, *, final: bool = False) -> peers.PeerHandoff:

@@ -82,6 +82,14 @@ async def lock(pg: Any, ids: Iterable[str]) -> dict[str, Handover]:
     return {row["id"]: Handover(**row) for row in rows}
 
 
+async def appeals_of(pg: Any, ids: Iterable[str]) -> list[str]:
+    """What came of hand-overs to here, in one order."""
+    rows = await pg.fetch(
+        "SELECT appeal_id FROM intake.handoffs WHERE id = ANY($1) AND appeal_id IS NOT NULL ORDER BY 1", list(ids)
+    )
+    return [row["appeal_id"] for row in rows]
+
+
 async def read(pg: Any, handoff_id: str) -> Handover | None:
     row = await pg.fetchrow(f"SELECT {_COLUMNS} FROM intake.handoffs WHERE id = $1", handoff_id)
     return Handover(**row) if row else None

@@ -144,6 +144,11 @@ async def test_one_lead_one_answer_one_rating(hubs: dict[str, Harness], atlas: A
         json={"contacted": True, "solved": True, "satisfaction": 5},
     )
     assert rated.status_code == 200, rated.text
+    for hub, services in ((here, LOOP), (there, LOOP), (way, ("intake", "dispatch"))):
+        await hub.settle()
+        for service in services:
+            letters = await hub.query(f"SELECT * FROM {service}.dead_letters")
+            assert not letters, [dict(letter) for letter in letters]
 
 
 async def test_a_part_that_is_recalled_ends_at_the_other_platform(hubs: dict[str, Harness]) -> None:
@@ -165,7 +170,11 @@ async def test_a_part_that_is_recalled_ends_at_the_other_platform(hubs: dict[str
     for hub in hubs.values():
         states = await hub.query("SELECT state FROM intake.handoffs WHERE id = $1", handoff["id"])
         assert states[0]["state"] == "withdrawn"
-        assert (await hub.query("SELECT count(*) AS n FROM intake.peer_messages"))[0]["n"] == 0
+
+        async def sent(hub: Harness = hub) -> bool:
+            return bool((await hub.query("SELECT count(*) AS n FROM intake.peer_messages"))[0]["n"] == 0)
+
+        await until(sent, "the last receipt")
     assert "complete" in (await get(here, f"/v1/work-orders/{order['id']}"))["actions"]
 
 
