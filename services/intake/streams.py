@@ -205,7 +205,9 @@ def label_json(after: labels.Label) -> str:
 def feedback_json(after: ratings.Feedback) -> str:
     """A feedback as the case view shows it, its instants in the platform's zone."""
     answers = [msgspec.structs.replace(answer, at=answer.at.astimezone(ZONE)) for answer in after.answers]
-    return _encode(_in_zone(after, "opened_at", "expires_at", "closed_at", answers=answers)).decode()
+    false = [_in_zone(one, "suspected_at", "decided_at") for one in after.false_completions]
+    shown = _in_zone(after, "opened_at", "expires_at", "closed_at", answers=answers, false_completions=false)
+    return _encode(shown).decode()
 
 
 def clocks_json(after: clocks.ClockSet) -> str:

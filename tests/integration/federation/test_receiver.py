@@ -81,7 +81,11 @@ async def test_an_acceptance_is_repeated_until_the_sender_has_let_go(
     assert found["appeal_id"]
     assert found["contact"] is None
     assert {(body["seq"], body["state"]) for body in sender.got[:5]} == {(1, "accepted")}
-    (event,) = await hub.events("intake.appeals.v1", key=found["appeal_id"])
+
+    async def told() -> Any:
+        return await hub.events("intake.appeals.v1", key=found["appeal_id"])
+
+    (event,) = await until(told, "the event of the appeal")
     assert (event.data.after.channel, event.data.after.source_platform) == ("platform", HAIKOU)
     assert PHONE not in str(event.data)
     case = await hub.http.post(

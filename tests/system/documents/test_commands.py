@@ -126,18 +126,23 @@ def test_integration_guide_works_from_token_to_feed(stack: dict[str, str]) -> No
     headings = ["## 1. A token", "## 2. Push an appeal", "## 3. Many at once", "## 4.", "## 5. Pull events"]
     parts = [shell_blocks(guide, heading) for heading in headings]
     token, push, batch, read, feed = parts
+    files = shell_blocks(guide, "### Files")
+    photo = "\\xff\\xd8\\xff\\xe0\\x00\\x10JFIF\\x00\\x01\\x01\\x00\\x00\\x01\\x00\\x01\\x00\\x00\\xff\\xd9"
     script = "\n".join(
         [
             f"BASE={stack['BASE_URL']}\nADMIN=$(cat {stack['TOKEN_FILE']})",
             token,
-            push.replace("curl -s -i", "curl -s"),
+            push.replace(files, "").replace("curl -s -i", "curl -s"),
             "ID=$(pick id)",
+            f"cd \"$WORK\" && printf '{photo}' > photo.jpg",
+            files,
             batch,
             read,
             feed,
         ]
     )
     out = run(stack, script)
+    assert '"media_type":"image/jpeg"' in out
     assert '"line":2,"status":422' in out
     assert '"specversion":"1.0"' in out
 
