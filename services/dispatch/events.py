@@ -110,10 +110,10 @@ def handoff_of(order: WorkOrder, sender: str, path: tuple[str, ...]) -> handoffs
 def view(order: WorkOrder, platform: str, units: UnitDirectory, *, lamp: str) -> dict[str, Any]:
     """The order as api.md answers it, without the actions of a caller: what is published and what only people of this
     platform read."""
-    body = _in_zone(msgspec.to_builtins(snapshot(order, platform, units), builtin_types=(datetime,)))
+    body: dict[str, Any] = in_zone(snapshot(order, platform, units))
     del body["platform"], body["lead_region"]
     body["returns"] = [
-        _in_zone(shown) | {"note": entry.note} for entry, shown in zip(order.returns, body["returns"], strict=True)
+        shown | {"note": entry.note} for entry, shown in zip(order.returns, body["returns"], strict=True)
     ]
     asked = order.approval
     return body | {
@@ -126,6 +126,14 @@ def view(order: WorkOrder, platform: str, units: UnitDirectory, *, lamp: str) ->
     }
 
 
-def _in_zone(body: dict[str, Any]) -> dict[str, Any]:
-    """With its instants in the platform's zone, like every time of an answer."""
-    return {name: rfc3339(value) if isinstance(value, datetime) else value for name, value in body.items()}
+def in_zone(value: Any) -> Any:
+    """As plain JSON values, its instants in the platform's zone like every time of an answer."""
+    return _told(msgspec.to_builtins(value, builtin_types=(datetime,)))
+
+
+def _told(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return rfc3339(value)
+    if isinstance(value, dict):
+        return {name: _told(part) for name, part in value.items()}
+    return [_told(part) for part in value] if isinstance(value, (list, tuple)) else value

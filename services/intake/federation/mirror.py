@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final
 
 import orjson
@@ -140,6 +141,7 @@ class Mirror:
         mirror = _mirror_of(known)
         offer = orjson.loads(known.body) if known.body else {}
         own = orjson.loads(known.told) if known.told else {}
+        joint = known.case.get("joint")
         return {
             "id": known.id,
             "handoff_id": known.id,
@@ -149,7 +151,7 @@ class Mirror:
             "receiver": known.receiver,
             "path": known.path,
             "state": known.state,
-            "joint": known.case.get("joint"),
+            "joint": joint | {"asked_at": rfc3339(datetime.fromisoformat(joint["asked_at"]))} if joint else None,
             "offered_at": rfc3339(known.offered_at),
             "status": own.get("status") or mirror.get("status"),
             "result": own.get("result") or mirror.get("result"),
