@@ -12,7 +12,7 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -28,6 +28,8 @@ from tools.seed.cost import load_average
 
 CONNECTIONS = 32
 SHOWN = 40
+STORIES = 5
+"""differences of which the whole course of their order is told"""
 BEFORE = timedelta(minutes=10)
 """the stack starts so long before the first case"""
 
@@ -72,6 +74,9 @@ def rehearse(
             spent_s={what: round(seconds, 1) for what, seconds in year.seconds.items()},
             differences=[*_unproven(year), *verdict.differences],
         )
+        for difference in verdict.differences[:STORIES]:
+            for line in _story(year, difference):
+                tell(line)
 
     began = time.monotonic()
     with running("embedded", SUSHU_SIM_CLOCK="1", SUSHU_SIM_START=rfc3339(start - BEFORE)) as stack:
@@ -88,6 +93,16 @@ async def _no_waiting_for_the_disk(database_url: str) -> None:
         await connection.execute("SELECT pg_reload_conf()")
     finally:
         await connection.close()
+
+
+def _story(year: Year, difference: str) -> Iterator[str]:
+    """All that was read of the order that a difference begins with, in its order of time."""
+    order = year.ledger.orders.get(difference.partition(":")[0])
+    if order is not None:
+        yield f"--- {difference}"
+        for entry in sorted((*order.orders, *order.feedback, *order.said), key=lambda entry: entry.at):
+            yield f"{entry.at.isoformat()} {entry.type} {json.dumps(entry.data, ensure_ascii=False, default=str)}"
+        yield f"clocks at the end: {json.dumps(order.clocks, ensure_ascii=False, default=str)}"
 
 
 def _unproven(year: Year) -> list[str]:
