@@ -46,8 +46,6 @@ fsync = on
 synchronous_commit = on
 
 shared_buffers = 192MB
-# after a restart the pages that were in use come back in one reading, not one by one as they are missed
-shared_preload_libraries = 'pg_prewarm'
 effective_cache_size = 1GB
 work_mem = 8MB
 maintenance_work_mem = 64MB
