@@ -70,22 +70,15 @@ class TagHeads:
             np.array([getattr(head, name) for head in self.heads]) for name in ("slope", "offset", "threshold")
         )
         probability = logistic((encoded.matrix @ self.weights + self.bias) * slope + offset)
-        found: list[dict[str, tuple[str, ...]]] = [{} for _ in texts]
-        for place, head in enumerate(self.heads):
-            rows = np.flatnonzero(probability[:, place] >= threshold[place]).tolist()
-            if not rows:
-                continue
-            chosen = [texts[row] for row in rows]
-            words = deciding_words(
-                chosen,
-                self.vocabulary.encode(chosen),
-                self.weights,
-                self.vocabulary.idf,
-                np.full(len(rows), place, dtype=np.int64),
-            )
-            for row, own in zip(rows, words, strict=True):
-                found[row][head.tag] = tuple(own)
         names = [head.tag for head in self.heads]
+        found: list[dict[str, tuple[str, ...]]] = [{} for _ in texts]
+        rows, places = np.nonzero(probability >= threshold)
+        chosen = [texts[row] for row in rows.tolist()]  # once for each tag that it gets
+        words = deciding_words(
+            chosen, self.vocabulary.encode(chosen), self.weights, self.vocabulary.idf, places.astype(np.int64)
+        )
+        for row, place, own in zip(rows.tolist(), places.tolist(), words, strict=True):
+            found[row][names[place]] = tuple(own)
         return [
             Said(dict(zip(names, row, strict=True)), own)
             for row, own in zip(np.round(probability, 4).tolist(), found, strict=True)

@@ -85,11 +85,7 @@ class Keeper:
 
         async def counted() -> AsyncIterator[bytes]:
             nonlocal size
-            for part in (head,):
-                digest.update(part)
-                size += len(part)
-                yield part
-            async for part in parts:
+            async for part in _again(head, parts):
                 digest.update(part)
                 size += len(part)
                 yield part
@@ -115,12 +111,7 @@ class Keeper:
             detail = "The file is not in the store as it was put there; the platform's operator has to look."
             raise Problem(503, "unavailable", detail, headers={"Retry-After": "60"}) from error
 
-        async def rest() -> AsyncIterator[bytes]:
-            yield first
-            async for part in parts:
-                yield part
-
-        return rest()
+        return _again(first, parts)
 
     async def run(self) -> None:
         """Remove what is due and sweep up files without a row, for ever."""
@@ -178,3 +169,10 @@ class Keeper:
                 gone += await look()
                 names.clear()
         return gone + (await look() if names else 0)
+
+
+async def _again(first: bytes, parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """A stream whose beginning was read already."""
+    yield first
+    async for part in parts:
+        yield part
