@@ -2,7 +2,7 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
 ZONE = ZoneInfo("Asia/Shanghai")
@@ -79,3 +79,28 @@ class CausalClock:
 def rfc3339(instant: datetime) -> str:
     """An aware instant in the platform's zone, e.g. `2026-11-02T10:00:00+08:00` (api.md: RFC 3339 with offset)."""
     return instant.astimezone(ZONE).isoformat()
+
+
+def in_zone(value: Any) -> Any:
+    """Plain values as an answer shows them: every instant in them, however deep, in the platform's zone."""
+    if isinstance(value, datetime):
+        return rfc3339(value)
+    if isinstance(value, dict):
+        return {name: in_zone(part) for name, part in value.items()}
+    return [in_zone(part) for part in value] if isinstance(value, (list, tuple)) else value
+
+
+def period_of(at: datetime, zone: ZoneInfo = ZONE) -> str:
+    """The month (YYYY-MM) of an instant in the platform's zone."""
+    local = at.astimezone(zone)
+    return f"{local.year:04d}-{local.month:02d}"
+
+
+def period_bounds(period: str, zone: ZoneInfo = ZONE) -> tuple[datetime, datetime]:
+    """First instant of the month and of the next one. Raises `ValueError` for anything but YYYY-MM."""
+    year, dash, month = period.partition("-")
+    if not (dash and len(year) == 4 and len(month) == 2 and (year + month).isdecimal() and year.isascii()):
+        raise ValueError(f"a period is YYYY-MM, not {period!r}")
+    start = datetime(int(year), int(month), 1, tzinfo=zone)
+    ends_year, ends_month = divmod(start.year * 12 + start.month, 12)
+    return start, datetime(ends_year, ends_month + 1, 1, tzinfo=zone)

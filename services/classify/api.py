@@ -28,7 +28,6 @@ from services.classify.handlers.models import (
     model_answer,
 )
 from services.classify.handlers.reviews import ReviewCommand
-from services.classify.jobs import Job
 from services.classify.knowledge import Knowledge, Library
 from services.classify.labelling import Case, matter_of
 from services.classify.places import Places
@@ -49,7 +48,7 @@ from shared.db import audit
 from shared.db.database import Database
 from shared.errors import invalid, not_found
 from shared.http.auth import Caller, Idempotency, allowed
-from shared.http.commands import CommandQueue
+from shared.http.commands import CommandQueue, Job
 from shared.http.pages import Paged, after_of, page_of
 from shared.http.requests import StrictRoute
 from shared.outbox.uow import Uow

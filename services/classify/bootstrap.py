@@ -10,7 +10,6 @@ from services.classify.consumer import subscriptions
 from services.classify.handlers.appeals import Appeals
 from services.classify.handlers.models import Models
 from services.classify.handlers.reviews import Reviews
-from services.classify.jobs import run_jobs
 from services.classify.knowledge import Library
 from services.classify.memory import rows as memory_rows
 from services.classify.places import Places
@@ -23,7 +22,7 @@ from shared.db.care import hourly
 from shared.db.database import Database
 from shared.db.days import Days
 from shared.errors import Transient
-from shared.http.commands import CommandQueue
+from shared.http.commands import CommandQueue, run_jobs
 from shared.service.service import SOON_S, Service
 from shared.settings import Settings
 

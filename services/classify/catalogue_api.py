@@ -10,15 +10,15 @@ from fastapi.responses import JSONResponse
 
 from services.classify import repository
 from services.classify.handlers.catalogues import Catalogues
-from services.classify.jobs import Job, created
+from services.classify.jobs import created
 from services.classify.knowledge import Library
 from services.classify.schemas import AcceptSureBody, ActivateBody, FileBody
-from shared.clock import Clock, rfc3339
+from shared.clock import Clock, in_zone
 from shared.db.database import Database
 from shared.errors import invalid, not_found
 from shared.http.auth import Caller, Idempotency, allowed
 from shared.http.bodies import Instant
-from shared.http.commands import CommandQueue
+from shared.http.commands import CommandQueue, Job
 from shared.http.pages import Paged, after_of, cursor_of, page_of
 from shared.http.requests import BATCH_LIMIT
 from shared.security.principal import Principal
@@ -56,7 +56,7 @@ def add_routes(
             **answer,
             "items": [
                 {
-                    **{name: rfc3339(value) if hasattr(value, "tzinfo") else value for name, value in row.items()},
+                    **in_zone(dict(row)),
                     "version": str(row["version"]),
                     "in_force": str(row["version"]) == knowledge.catalogue.version,
                 }

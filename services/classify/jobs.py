@@ -1,21 +1,10 @@
-"""Rare writes of those who keep catalogue and tags: one job is one transaction, its Problem rolls everything back."""
+"""Rare writes of those who keep catalogue and tags."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-
 from fastapi.responses import JSONResponse
 
-from shared.errors import Problem
-from shared.http.commands import Answer, CommandQueue, IdempotencyKey
-from shared.outbox.uow import Uow
-
-Job = Callable[[Uow], Awaitable[Answer]]
-
-
-async def run_jobs(jobs: Sequence[Job], uow: Uow) -> list[Answer | Problem]:
-    """For a queue with `largest=1`."""
-    return [await job(uow) for job in jobs]
+from shared.http.commands import CommandQueue, IdempotencyKey, Job
 
 
 async def created(jobs: CommandQueue[Job], job: Job, key: IdempotencyKey | None) -> JSONResponse:

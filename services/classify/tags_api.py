@@ -9,7 +9,7 @@ from fastapi import APIRouter, Path, Query
 from fastapi.responses import JSONResponse
 
 from services.classify.domain.labels import TagDefinition, TagFamily, TagState, TagTier
-from services.classify.jobs import Job, created
+from services.classify.jobs import created
 from services.classify.schemas import LookBody, PromoteBody, TagBody
 from services.classify.tag_care import rows
 from services.classify.tag_care.finding import ProposalKind
@@ -18,7 +18,7 @@ from shared.clock import Clock, rfc3339
 from shared.db.database import Database
 from shared.errors import invalid
 from shared.http.auth import Caller, Idempotency, allowed
-from shared.http.commands import CommandQueue
+from shared.http.commands import CommandQueue, Job
 from shared.http.pages import Paged, after_of, page_of
 from shared.security.principal import Principal
 

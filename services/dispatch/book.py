@@ -23,7 +23,7 @@ from services.dispatch.domain.commands import (
 )
 from services.dispatch.domain.machine import Refused, step
 from services.dispatch.domain.work_order import SYSTEM, UNFINISHED, Actor, Handoff, Status, SubOrder, WorkOrder
-from services.dispatch.events import event_of, handoff_of, in_zone
+from services.dispatch.events import event_of, handoff_of, shown
 from services.dispatch.known import KnownCase
 from shared.db import bulk
 from shared.errors import Problem
@@ -288,7 +288,7 @@ class Book:
                     }
                 )
             if was is not None and before is not None and after.checks != before.checks:
-                looked[was] = {"id": was, "checks": in_zone(after.checks), "looking": after.checking}
+                looked[was] = {"id": was, "checks": shown(after.checks), "looking": after.checking}
             if was is not None and after.dispute_id is None:
                 final, ruled = self.orders[after.id], fact.name == "ruled"
                 ended[was] = {
@@ -311,7 +311,7 @@ class Book:
                     "scope": ruling.scope,
                     "reason": ruling.reason,
                     "contest_until": ruling.contest_until,
-                    "contest": in_zone(ruling.contest) if ruling.contest else None,
+                    "contest": shown(ruling.contest) if ruling.contest else None,
                 }
         await bulk.insert(self.uow.pg, tables.disputes, opened)
         for rows in (looked, ended, rulings):

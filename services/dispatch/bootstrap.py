@@ -12,7 +12,6 @@ from services.dispatch.desk import RoutingDesk
 from services.dispatch.domain.platforms import PlatformDirectory
 from services.dispatch.handlers import Act, Actions, Decide, Handovers, Reactions, Registers
 from services.dispatch.handlers.linking import LINK
-from services.dispatch.handlers.registers import Job, run_jobs
 from services.dispatch.platforms import keep_current, neighbours, seen_from
 from services.dispatch.reconcile import Reconciliation
 from services.dispatch.replay import Replays
@@ -26,7 +25,7 @@ from shared.clock import Clock
 from shared.db.database import Database
 from shared.db.months import Partitions
 from shared.federation.directory import DirectoryFile
-from shared.http.commands import CommandQueue
+from shared.http.commands import CommandQueue, Job, run_jobs
 from shared.plugins.registry import PluginMissing
 from shared.service.service import SOON_S, Service
 from shared.settings import Settings

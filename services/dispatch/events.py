@@ -8,7 +8,7 @@ import msgspec
 from services.dispatch.domain.command import Fact
 from services.dispatch.domain.units import UnitDirectory
 from services.dispatch.domain.work_order import Handoff, WorkOrder
-from shared.clock import rfc3339
+from shared.clock import in_zone
 from shared.events import catalog
 from shared.events.catalog import handoffs, work_orders
 from shared.events.event import Event
@@ -110,11 +110,9 @@ def handoff_of(order: WorkOrder, sender: str, path: tuple[str, ...]) -> handoffs
 def view(order: WorkOrder, platform: str, units: UnitDirectory, *, lamp: str) -> dict[str, Any]:
     """The order as api.md answers it, without the actions of a caller: what is published and what only people of this
     platform read."""
-    body: dict[str, Any] = in_zone(snapshot(order, platform, units))
+    body: dict[str, Any] = shown(snapshot(order, platform, units))
     del body["platform"], body["lead_region"]
-    body["returns"] = [
-        shown | {"note": entry.note} for entry, shown in zip(order.returns, body["returns"], strict=True)
-    ]
+    body["returns"] = [told | {"note": entry.note} for entry, told in zip(order.returns, body["returns"], strict=True)]
     asked = order.approval
     return body | {
         "co_handler_names": [units.name(code) for code in order.co_handlers],
@@ -126,14 +124,6 @@ def view(order: WorkOrder, platform: str, units: UnitDirectory, *, lamp: str) ->
     }
 
 
-def in_zone(value: Any) -> Any:
-    """As plain JSON values, its instants in the platform's zone like every time of an answer."""
-    return _told(msgspec.to_builtins(value, builtin_types=(datetime,)))
-
-
-def _told(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return rfc3339(value)
-    if isinstance(value, dict):
-        return {name: _told(part) for name, part in value.items()}
-    return [_told(part) for part in value] if isinstance(value, (list, tuple)) else value
+def shown(value: Any) -> Any:
+    """A value of the domain as an answer shows it."""
+    return in_zone(msgspec.to_builtins(value, builtin_types=(datetime,)))

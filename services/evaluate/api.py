@@ -13,7 +13,7 @@ from services.evaluate.bulletin.content import compose
 from services.evaluate.bulletin.markdown import markdown
 from services.evaluate.bulletin.pdf import pdf
 from services.evaluate.cases import behind
-from services.evaluate.domain import RATES, Counts, Level, before, period_of
+from services.evaluate.domain import RATES, Counts, Level, before
 from services.evaluate.formula import Formula, FormulaError
 from services.evaluate.months import Month, Months
 from services.evaluate.pages.cases import cases_page
@@ -27,7 +27,7 @@ from services.evaluate.publishing.snapshot import formula_facts, rate_of
 from services.evaluate.schemas import FormulaBody, PublishBody, RebuildBody
 from services.evaluate.standings import Standing
 from services.evaluate.tables import LEDGER
-from shared.clock import Clock
+from shared.clock import Clock, period_of
 from shared.db.database import Database
 from shared.errors import Problem, invalid, not_found
 from shared.http.auth import Caller, Idempotency, allowed, viewed_by

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from datetime import datetime
 from decimal import Decimal, localcontext
 from enum import StrEnum
 from fractions import Fraction
-from zoneinfo import ZoneInfo
 
 SATISFIED = 3  # domain.md, Evaluation: satisfaction >= 3
 
@@ -121,22 +119,6 @@ def quotient(counts: Counts, rate: str) -> Fraction | None:
     """The exact rate, None when nothing was counted below the line."""
     numerator, denominator = sides(counts, rate)
     return Fraction(numerator, denominator) if denominator else None
-
-
-def period_of(at: datetime, zone: ZoneInfo) -> str:
-    """The month (YYYY-MM) of an instant in the platform's zone."""
-    local = at.astimezone(zone)
-    return f"{local.year:04d}-{local.month:02d}"
-
-
-def period_bounds(period: str, zone: ZoneInfo) -> tuple[datetime, datetime]:
-    """First instant of the month and of the next one. Raises `ValueError` for anything but YYYY-MM."""
-    year, dash, month = period.partition("-")
-    if not (dash and len(year) == 4 and len(month) == 2 and (year + month).isdecimal() and year.isascii()):
-        raise ValueError(f"a period is YYYY-MM, not {period!r}")
-    start = datetime(int(year), int(month), 1, tzinfo=zone)
-    ends_year, ends_month = divmod(start.year * 12 + start.month, 12)
-    return start, datetime(ends_year, ends_month + 1, 1, tzinfo=zone)
 
 
 def rounded(value: Fraction, places: int) -> Decimal:

@@ -11,8 +11,10 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from services.evaluate import repository
-from services.evaluate.domain import Closing, Counts, counted, period_of
+from services.evaluate.domain import Closing, Counts, counted
 from services.evaluate.tables import CASE_COUNTS, Facts
+from shared.clock import period_of
+from shared.events.batch import E, newest
 from shared.events.catalog import clocks, labels, ratings, signs, work_orders
 from shared.events.event import Message
 
@@ -43,13 +45,17 @@ TYPES = {
 async def keep_ratings(pg: Any, into: Facts, batch: Sequence[Message[ratings.FeedbackEvent]], zone: ZoneInfo) -> None:
     """The latest state of each feedback, with what it adds to the counts once it is closed; the centre's word about
     false completions."""
-    latest: dict[tuple[str, str], Message[ratings.FeedbackEvent]] = {}
+    latest = _latest(batch)
+    judged = [row for message in latest for row in _false_completions(message, zone)]
+    await repository.save_cases(pg, into, [_case(message, zone) for message in latest], judged)
+
+
+def _latest(batch: Sequence[Message[E]]) -> list[Message[E]]:
+    """The message with the highest sequence of each key of each platform."""
+    platforms: dict[str, list[Message[E]]] = {}
     for message in batch:
-        place = (message.platform, message.key)
-        if place not in latest or message.sequence > latest[place].sequence:
-            latest[place] = message
-    judged = [row for message in latest.values() for row in _false_completions(message, zone)]
-    await repository.save_cases(pg, into, [_case(message, zone) for message in latest.values()], judged)
+        platforms.setdefault(message.platform, []).append(message)
+    return [message for own in platforms.values() for message in newest(own).values()]
 
 
 def _false_completions(message: Message[ratings.FeedbackEvent], zone: ZoneInfo) -> list[dict[str, Any]]:
@@ -176,11 +182,6 @@ async def keep_labels(pg: Any, into: Facts, batch: Sequence[Message[labels.Label
 
 async def keep_rating_signs(pg: Any, batch: Sequence[Message[signs.SignFound]]) -> None:
     """The latest of what feedback saw in ratings (one device, same words)."""
-    latest: dict[tuple[str, str], Message[signs.SignFound]] = {}
-    for message in batch:
-        place = (message.platform, message.key)
-        if place not in latest or message.sequence > latest[place].sequence:
-            latest[place] = message
     rows = [
         {
             "platform": message.platform,
@@ -192,7 +193,7 @@ async def keep_rating_signs(pg: Any, batch: Sequence[Message[signs.SignFound]]) 
             "rated": message.data.after.of,
             "appeals": message.data.after.appeal_ids,
         }
-        for message in latest.values()
+        for message in _latest(batch)
     ]
     await repository.save_rating_signs(pg, rows)
 

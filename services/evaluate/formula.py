@@ -21,7 +21,8 @@ from zoneinfo import ZoneInfo
 
 from lark import Lark, Token, Tree, UnexpectedCharacters, UnexpectedEOF, UnexpectedInput, UnexpectedToken
 
-from services.evaluate.domain import RATES, SCORED_COUNTS, Counts, period_bounds, quotient, rounded
+from services.evaluate.domain import RATES, SCORED_COUNTS, Counts, quotient, rounded
+from shared.clock import period_bounds
 
 LONGEST = 4_000
 """characters of an expression"""

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from services.evaluate import repository
 from services.evaluate.bulletin.content import Material
 from services.evaluate.comparison import Comparison
-from services.evaluate.domain import RATES, Counts, Level, before, group_of, period_of
+from services.evaluate.domain import RATES, Counts, Level, before, group_of
 from services.evaluate.formula import Formula, Purpose, formula_for
 from services.evaluate.portrait import Two, matters, profile, tags
 from services.evaluate.publishing.ledger import position_of
@@ -19,6 +19,7 @@ from services.evaluate.publishing.snapshot import formula_of, incentives_of, rol
 from services.evaluate.signs import signs
 from services.evaluate.standings import Standing, ranking
 from services.evaluate.tables import LEDGER, LIVE, Facts
+from shared.clock import period_of
 from shared.events.catalog.evaluations import LastThreeTimes
 from shared.regions import RegionDirectory
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from services.evaluate.domain import Counts, period_bounds, wilson
+from services.evaluate.domain import Counts, wilson
 from services.evaluate.tables import completions, rating_signs
-from shared.clock import ZONE
+from shared.clock import ZONE, period_bounds
 
 FEWEST = 10
 """completions below which nothing is said"""

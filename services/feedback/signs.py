@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from services.feedback.domain import CallingHours, Fact, FactKind
 from services.feedback.tables import rated, rating_keys, signs
+from shared.clock import period_bounds, period_of
 from shared.db import bulk
 from shared.events.catalog.signs import Sign, SignFound
 from shared.outbox.uow import Timer, Uow
@@ -57,7 +58,7 @@ class Signs:
             if fact.kind is not FactKind.ANSWERED:
                 continue
             asked, appeal_id = fact.after.rounds[-1], fact.after.appeal_id
-            key = await self._key(uow, self._period(fact.at), fact.at)
+            key = await self._key(uow, period_of(fact.at, self.zone), fact.at)
             words = "".join(sign for sign in (asked.answer and asked.answer.words) or "" if sign.isalnum())
             rows.append(
                 {
@@ -76,18 +77,17 @@ class Signs:
     async def on_night(self, timers: Sequence[Timer], uow: Uow) -> None:
         """Tell what is new of this month and the last one, and forget what is old."""
         now = timers[-1].due_at
-        for period in sorted({self._period(now - LATE), self._period(now)}):
+        for period in sorted({period_of(now - LATE, self.zone), period_of(now, self.zone)}):
             await self._tell(uow, period)
         await uow.pg.execute(f"DELETE FROM {rated.fullname} WHERE at < $1", now - KEPT)
-        await uow.pg.execute(f"DELETE FROM {rating_keys.fullname} WHERE period < $1", self._period(now))
+        await uow.pg.execute(f"DELETE FROM {rating_keys.fullname} WHERE period < $1", period_of(now, self.zone))
         if await uow.pg.fetchval(
             f"SELECT EXISTS (SELECT FROM {rated.fullname}) OR EXISTS (SELECT FROM {rating_keys.fullname})"
         ):
             uow.arm(Timer(TIMER, "", self._next_night(now)))
 
     async def _tell(self, uow: Uow, period: str) -> None:
-        start = datetime.strptime(period, "%Y-%m").replace(tzinfo=self.zone)
-        end = (start + timedelta(days=32)).replace(day=1)
+        start, end = period_bounds(period, self.zone)
         found: dict[tuple[str, str], list[Any]] = defaultdict(list)
         for name, (column, bound) in _ALIKE.items():
             for row in await uow.pg.fetch(
@@ -148,9 +148,6 @@ class Signs:
 
     def _keep(self, period: str, key: bytes) -> None:
         self._keys = {period: key}
-
-    def _period(self, at: datetime) -> str:
-        return f"{at.astimezone(self.zone):%Y-%m}"
 
     def _next_night(self, at: datetime) -> datetime:
         local = at.astimezone(self.zone)

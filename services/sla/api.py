@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query
 
 from services.sla import repository
 from services.sla.commands import Acknowledge, AddRules
-from services.sla.domain.calendar import FIRST_YEAR, LAST_YEAR, ZONE
+from services.sla.domain.calendar import FIRST_YEAR, LAST_YEAR
 from services.sla.domain.clock import Clock
 from services.sla.domain.explanation import explain
 from services.sla.domain.relay import Calendar
@@ -15,7 +15,7 @@ from services.sla.events import whole_seconds
 from services.sla.rules_api import rules_router
 from services.sla.schemas import AcknowledgeBody
 from services.sla.terms import TermsBook
-from shared.clock import rfc3339
+from shared.clock import period_bounds, period_of, rfc3339
 from shared.db.database import Database
 from shared.errors import invalid, not_found
 from shared.http.auth import Idempotency, allowed
@@ -96,7 +96,7 @@ def router(
     ) -> dict[str, Any]:
         """The ledger of 挂账 and 延期 of a month (`YYYY-MM`, this one): who asked, why, with what evidence, who
         decided, how it ended; and by unit the share of its orders that were suspended."""
-        begin, end = _month(month or f"{database.clock.now().astimezone(ZONE):%Y-%m}")
+        begin, end = _month(month or period_of(database.clock.now()))
         async with database.read() as pg:
             by_unit = await repository.shares(pg, who, begin, end, unit)
             rows = await repository.suspensions_of(pg, who, begin, end, unit, what, page)
@@ -107,10 +107,9 @@ def router(
 
 
 def _month(text: str) -> tuple[datetime, datetime]:
-    year, month = int(text[:4]), int(text[5:])
-    if not FIRST_YEAR <= year <= LAST_YEAR:
+    if not FIRST_YEAR <= int(text[:4]) <= LAST_YEAR:
         raise invalid("/month", f"lies outside {FIRST_YEAR}–{LAST_YEAR}")
-    return datetime(year, month, 1, tzinfo=ZONE), datetime(year + month // 12, month % 12 + 1, 1, tzinfo=ZONE)
+    return period_bounds(text)
 
 
 def _clock(clock: Clock, calendar: Calendar, now: datetime) -> dict[str, Any]:

@@ -33,6 +33,15 @@ Answer = dict[str, Any]
 """the JSON object that answers a command"""
 
 
+Job = Callable[[Uow], Awaitable[Answer]]
+"""a rare write that is its own transaction"""
+
+
+async def run_jobs(jobs: Sequence[Job], uow: Uow) -> list[Answer | Problem]:
+    """The handler of a queue with `largest=1`: one job is one transaction, its Problem rolls everything back."""
+    return [await job(uow) for job in jobs]
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What a caller gets: the answer, and whether it is the first one of an earlier, equal call."""

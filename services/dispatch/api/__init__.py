@@ -9,12 +9,11 @@ from services.dispatch.api import routing as routing_api
 from services.dispatch.api import work_orders as work_orders_api
 from services.dispatch.desk import RoutingDesk
 from services.dispatch.handlers import Act, Decide, Registers
-from services.dispatch.handlers.registers import Job
 from services.dispatch.replay import Replays
 from shared.clock import Clock
 from shared.db.database import Database
 from shared.federation.directory import DirectoryFile
-from shared.http.commands import CommandQueue
+from shared.http.commands import CommandQueue, Job
 from shared.http.requests import StrictRoute
 
 

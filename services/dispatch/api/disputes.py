@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query, Response
 
 from services.dispatch import repository
-from services.dispatch.api.parameters import Centre, Handling, Id, Leading, Staff, plain, uuid_of
+from services.dispatch.api.parameters import Centre, Handling, Id, Leading, Staff, uuid_of
 from services.dispatch.api.work_orders import done
 from services.dispatch.desk import NAMES_AGE_S, RoutingDesk
 from services.dispatch.domain.commands import DISPUTE_ACTIONS
@@ -22,7 +22,7 @@ from services.dispatch.schemas import (
     DisputeBody,
     RulingBody,
 )
-from shared.clock import Clock
+from shared.clock import Clock, in_zone
 from shared.db.database import Database
 from shared.errors import not_found
 from shared.http.auth import Idempotency
@@ -42,7 +42,8 @@ def add_routes(routes: APIRouter, desk: RoutingDesk, acts: CommandQueue[Act], da
         own = order.dispute_id == row["id"] or (order.ruling is not None and order.ruling.dispute_id == row["id"])
         actions = allowed_actions(order, actor_of(who), clock.now(), DISPUTE_ACTIONS) if own else ()
         names = {code: desk.units.name(code) for code in (*row["units"], row["lead"]) if code}
-        return plain(row) | {
+        told: dict[str, Any] = in_zone(row)
+        return told | {
             "unit_names": [names[code] for code in row["units"]],
             "lead_name": names.get(row["lead"]),
             "actions": list(actions),

@@ -1,12 +1,11 @@
 """What routes take from the address and the headers, and the caller's row scope as conditions of a query."""
 
 import re
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import Header, Path, Query
 
-from shared.clock import rfc3339
 from shared.errors import invalid, not_found
 from shared.http.auth import allowed
 from shared.security.principal import Principal
@@ -42,8 +41,3 @@ def version_of(if_match: str | None) -> int | None:
     if found is None:
         raise invalid("/If-Match", 'is no ETag of a work order; send the one you got, e.g. "3"')
     return int(found[1] or found[2])
-
-
-def plain(row: dict[str, Any]) -> dict[str, Any]:
-    """A row with its instants in the platform's zone."""
-    return {name: rfc3339(value) if hasattr(value, "astimezone") else value for name, value in row.items()}

@@ -12,7 +12,6 @@ from services.dispatch.domain.case import Case
 from services.dispatch.domain.duties import DutyKind
 from services.dispatch.domain.units import Absence, UnitKind, UnitState
 from services.dispatch.handlers import Registers, duty_view, unit_view
-from services.dispatch.handlers.registers import Job
 from services.dispatch.schemas import (
     AbsenceBody,
     CodesBody,
@@ -27,7 +26,7 @@ from shared.db.database import Database
 from shared.errors import invalid
 from shared.federation.directory import DirectoryFile
 from shared.http.auth import Caller, Idempotency
-from shared.http.commands import CommandQueue
+from shared.http.commands import CommandQueue, Job
 from shared.http.pages import Paged, after_of, page_of
 from shared.http.requests import BATCH_LIMIT
 from shared.security.scope import within

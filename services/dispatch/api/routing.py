@@ -7,17 +7,17 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path
 
 from services.dispatch import repository
-from services.dispatch.api.parameters import Id, Keeper, Staff, plain, uuid_of
+from services.dispatch.api.parameters import Id, Keeper, Staff, uuid_of
 from services.dispatch.desk import RoutingDesk
-from services.dispatch.handlers.registers import Job
 from services.dispatch.replay import LISTED, Change, Replays, rules_named
 from services.dispatch.repository import replays as store
 from services.dispatch.schemas import ReplayBody
+from shared.clock import in_zone
 from shared.db import audit
 from shared.db.database import Database
 from shared.errors import invalid, not_found
 from shared.http.auth import Idempotency
-from shared.http.commands import CommandQueue
+from shared.http.commands import CommandQueue, Job
 from shared.http.pages import Paged, after_of, page_of
 from shared.outbox.uow import Uow
 from shared.plugins.registry import PluginMissing
@@ -52,7 +52,7 @@ def add_routes(
                     "mean_us": round(figures.seconds / asked * 1e6, 1) if figures and asked else None,
                 }
             )
-        return {"items": [plain(item) for item in items], "next": None}
+        return {"items": [in_zone(item) for item in items], "next": None}
 
     @routes.post("/v1/routing/rules/{rule}/on")
     async def switch_on(rule: RuleName, who: Keeper, idempotency: Idempotency) -> dict[str, Any]:
@@ -126,5 +126,5 @@ def add_routes(
 
 
 def _view(row: dict[str, Any]) -> dict[str, Any]:
-    shown = plain(row)
+    shown: dict[str, Any] = in_zone(row)
     return {"from": shown.pop("opened_from"), "to": shown.pop("opened_to")} | shown

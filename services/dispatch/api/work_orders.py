@@ -16,7 +16,6 @@ from services.dispatch.api.parameters import (
     Id,
     IfMatch,
     Staff,
-    plain,
     uuid_of,
     version_of,
 )
@@ -29,7 +28,7 @@ from services.dispatch.handlers import Act, actor_of, sees
 from services.dispatch.handlers.action_table import ACTIONS, Action
 from services.dispatch.repository import Wanted
 from services.dispatch.schemas import BulkBody, NoteBody, OneOfManyBody
-from shared.clock import Clock, rfc3339
+from shared.clock import Clock, in_zone, rfc3339
 from shared.db.database import Database
 from shared.errors import Problem, invalid, not_found
 from shared.http.auth import Idempotency
@@ -174,7 +173,7 @@ def add_routes(routes: APIRouter, desk: RoutingDesk, acts: CommandQueue[Act], da
         """Requests for a suspension or an extension, newest first."""
         async with database.read() as pg:
             rows = await repository.list_approvals(pg, status, who.scope, after_of(page, str), page.limit + 1)
-        return page_of([plain(row) for row in rows], page, lambda row: [row["id"]])
+        return page_of([in_zone(row) for row in rows], page, lambda row: [row["id"]])
 
     @routes.post("/v1/approvals/{approval_id}/approve")
     async def approve(

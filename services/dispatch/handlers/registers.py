@@ -21,7 +21,6 @@ from shared.clock import ZONE
 from shared.db import audit
 from shared.db.database import Database
 from shared.errors import Problem, Transient, invalid, not_found
-from shared.http.commands import Answer
 from shared.ids import uuid7
 from shared.outbox.uow import Uow
 from shared.redaction import clean
@@ -34,15 +33,6 @@ LISTED = 200
 """moves and matters that the impact of new codes names, the largest first"""
 
 S = TypeVar("S", UnitSheet, DutySheet)
-
-Job = Callable[[Uow], Awaitable[Answer]]
-"""a write to a register"""
-
-
-async def run_jobs(jobs: Sequence[Job], uow: Uow) -> list[Answer | Problem]:
-    """For a queue with `largest=1`: one job is one transaction, its Problem rolls everything back."""
-    return [await job(uow) for job in jobs]
-
 
 _Orders = Callable[[Any, str, int], Awaitable[list[tuple[WorkOrder, str]]]]
 

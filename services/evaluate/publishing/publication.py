@@ -13,7 +13,7 @@ import msgspec
 import orjson
 
 from services.evaluate import repository
-from services.evaluate.domain import Level, period_bounds
+from services.evaluate.domain import Level
 from services.evaluate.formula import Defaults, Formula, Purpose, formula_for
 from services.evaluate.publishing.feed import Feed
 from services.evaluate.publishing.ledger import Progress, clear, position_of, read_up_to
@@ -30,7 +30,7 @@ from services.evaluate.publishing.snapshot import (
 )
 from services.evaluate.standings import last_tenth
 from services.evaluate.tables import LEDGER, REBUILD, Ledger
-from shared.clock import rfc3339
+from shared.clock import period_bounds, rfc3339
 from shared.db import audit
 from shared.db.database import Database
 from shared.errors import Problem, not_found

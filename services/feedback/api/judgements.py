@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query, Response
@@ -14,7 +13,7 @@ from services.feedback.commands import exclusion_of, false_completion_of
 from services.feedback.domain import Feedback, Review
 from services.feedback.repository import Case
 from services.feedback.schemas import ContestBody, ExclusionBody, ExclusionDecisionBody, FalseCompletionDecisionBody
-from shared.clock import ZONE, rfc3339
+from shared.clock import in_zone, period_bounds, period_of, rfc3339
 from shared.errors import not_found
 from shared.http.auth import Idempotency, allowed
 from shared.http.pages import Paged, after_of, cursor_of, page_of
@@ -50,10 +49,8 @@ def add_routes(routes: APIRouter, desk: Desk) -> None:
     ) -> dict[str, Any]:
         """Who asks to leave ratings out and who grants it: requests of a month (without `period` the present one) by
         unit and by the person who decided first."""
-        period = period or f"{desk.clock.now().astimezone(ZONE):%Y-%m}"
-        year, month = int(period[:4]), int(period[5:])
-        since = datetime(year, month, 1, tzinfo=ZONE)
-        until = datetime(year + month // 12, month % 12 + 1, 1, tzinfo=ZONE)
+        period = period or period_of(desk.clock.now())
+        since, until = period_bounds(period)
         async with database.read() as pg:
             units, deciders = await judgements.statistics(pg, since=since, until=until, who=who)
         return {"period": period, "units": units, "deciders": deciders}
@@ -208,7 +205,7 @@ def _said(feedback: Feedback, number: int) -> dict[str, Any]:
 
 
 def _shown(row: dict[str, Any]) -> dict[str, Any]:
-    shown = {name: rfc3339(value) if isinstance(value, datetime) else value for name, value in row.items()}
+    shown: dict[str, Any] = in_zone(row)
     return shown | {"review": _review(row["review"])}
 
 

@@ -19,6 +19,7 @@ from services.feedback.schemas import RatingBody
 from shared.clock import rfc3339
 from shared.errors import Problem
 from shared.http.auth import Public
+from shared.http.html import wants_page
 from shared.http.problems import RESPONSES, invalid_json, validation_problem
 
 Token = Annotated[str, Path(min_length=1, max_length=200)]
@@ -42,10 +43,10 @@ def add_routes(routes: APIRouter, desk: Desk) -> None:
             async with database.look_up() as pg:
                 asked = await handlers.open_rating(pg, token, clock.now())
         except Problem as problem:
-            if _wants_page(request):
+            if wants_page(request):
                 return HTMLResponse(page.refusal(problem), problem.status, page.HEADERS)
             raise
-        if _wants_page(request):
+        if wants_page(request):
             return HTMLResponse(page.form(asked), headers=page.HEADERS)
         completion = asked.completion
         return _json(
@@ -127,10 +128,6 @@ async def _rating(request: Request, given: dict[str, object] | None) -> RatingBo
         raise validation_problem(error.errors(include_input=False, include_url=False)) from error
     except json.JSONDecodeError as error:
         raise invalid_json(request.headers.get("content-type")) from error
-
-
-def _wants_page(request: Request) -> bool:
-    return "text/html" in request.headers.get("accept", "")
 
 
 def _json(body: dict[str, Any]) -> Response:

@@ -17,14 +17,13 @@ from services.evaluate.domain import (
     Level,
     counted,
     group_of,
-    period_bounds,
-    period_of,
     quotient,
     rounded,
     wilson,
 )
 from services.evaluate.formula import DEFAULT_FORMULA, Formula, formula_for, score, weighted
 from services.evaluate.standings import last_tenth, race, ranking, reasons
+from shared.clock import period_bounds, period_of
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 MAYBE = st.none() | st.booleans()
