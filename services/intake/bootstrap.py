@@ -13,7 +13,6 @@ from services.intake.federation import api as federation
 from services.intake.federation.courier import Courier
 from services.intake.federation.handovers import Handovers, Offer, Receipt
 from services.intake.federation.mirror import Mirror
-from services.intake.federation.peers import Door, Peers
 from services.intake.finding import Finder
 from services.intake.handlers import CaseCommand, Intake
 from services.intake.keys import Keys
@@ -30,6 +29,7 @@ from shared.bus.records import Transport
 from shared.clock import ZONE, Clock
 from shared.db.database import Database
 from shared.db.months import Partitions
+from shared.federation.peers import Door, Peers
 from shared.http import local
 from shared.http.commands import CommandQueue
 from shared.service.service import Service

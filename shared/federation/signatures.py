@@ -1,7 +1,8 @@
 """Signed requests between platforms: RFC 9421 in the one form of api.md, with RFC 9530 Content-Digest.
 
-Label `sushu`; components `"@method" "@authority" "@path" "content-digest" "content-type"` in this order; parameters
-created, nonce, keyid and alg="ed25519", in any order. Only the form is written out here: Ed25519 is libsodium's.
+Label `sushu`; components `"@method" "@authority" "@path" "content-digest" "content-type"` in this order, with
+`"@query"` behind the path where a request has a query; parameters created, nonce, keyid and alg="ed25519", in any
+order. Only the form is written out here: Ed25519 is libsodium's.
 """
 
 import base64
@@ -16,6 +17,7 @@ from nacl.signing import SigningKey, VerifyKey
 
 LABEL = "sushu"
 COMPONENTS = '("@method" "@authority" "@path" "content-digest" "content-type")'
+WITH_QUERY = COMPONENTS.replace('"@path"', '"@path" "@query"')
 OLDEST_S = 300
 """created at most so long ago (api.md)"""
 AHEAD_S = 60
@@ -23,9 +25,12 @@ AHEAD_S = 60
 CONTENT_TYPE = "application/json"
 
 _STRING = r'"[\x20\x21\x23-\x5b\x5d-\x7e]*"'
-_INPUT = re.compile(
-    rf"(?:^|,)[ \t]*{LABEL}=({re.escape(COMPONENTS)}((?:;[a-z]+=(?:{_STRING}|\d{{1,15}}))+))[ \t]*(?=,|$)"
-)
+_INPUTS = {
+    components: re.compile(
+        rf"(?:^|,)[ \t]*{LABEL}=({re.escape(components)}((?:;[a-z]+=(?:{_STRING}|\d{{1,15}}))+))[ \t]*(?=,|$)"
+    )
+    for components in (COMPONENTS, WITH_QUERY)
+}
 _PARAMETER = re.compile(rf";([a-z]+)=({_STRING}|\d{{1,15}})")
 _SIGNATURE = re.compile(rf"(?:^|,)[ \t]*{LABEL}=:([A-Za-z0-9+/]{{86}}==):[ \t]*(?=,|$)")
 _DIGEST = re.compile(r"(?:^|,)[ \t]*sha-256=:([A-Za-z0-9+/]{43}=):[ \t]*(?=,|$)")
@@ -58,12 +63,15 @@ def content_digest(body: bytes) -> str:
     return f"sha-256=:{base64.b64encode(hashlib.sha256(body).digest()).decode()}:"
 
 
-def signature_base(method: str, authority: str, path: str, digest: str, content_type: str, parameters: str) -> bytes:
-    """What is signed (RFC 9421, 2.5); `parameters` is the whole value of `@signature-params`."""
+def signature_base(
+    method: str, authority: str, path: str, digest: str, content_type: str, parameters: str, query: str = ""
+) -> bytes:
+    """What is signed (RFC 9421, 2.5); `parameters` is the whole value of `@signature-params`, `query` has no `?`."""
     lines = (
         f'"@method": {method}',
         f'"@authority": {authority}',
         f'"@path": {path}',
+        *([f'"@query": ?{query}'] if query else []),
         f'"content-digest": {digest}',
         f'"content-type": {content_type}',
         f'"@signature-params": {parameters}',
@@ -81,12 +89,14 @@ def sign(
     key: SigningKey,
     created: int,
     nonce: str | None = None,
+    query: str = "",
 ) -> dict[str, str]:
     """The header fields of a signed request; `nonce` is random unless given."""
     nonce = nonce or secrets.token_urlsafe(18)
     digest = content_digest(body)
-    parameters = f'{COMPONENTS};created={created};nonce="{nonce}";keyid="{keyid}";alg="ed25519"'
-    signature = key.sign(signature_base(method, authority, path, digest, CONTENT_TYPE, parameters)).signature
+    components = WITH_QUERY if query else COMPONENTS
+    parameters = f'{components};created={created};nonce="{nonce}";keyid="{keyid}";alg="ed25519"'
+    signature = key.sign(signature_base(method, authority, path, digest, CONTENT_TYPE, parameters, query)).signature
     return {
         "Content-Type": CONTENT_TYPE,
         "Content-Digest": digest,
@@ -104,13 +114,14 @@ def verify(
     *,
     key_of: Callable[[str], tuple[str, bytes] | None],
     now: float,
+    query: str = "",
 ) -> Signed:
     """Whose request this is. Raises SignatureError; whether the nonce is new is left to the caller.
 
     `headers` as ASGI gives them, `key_of`: platform and raw public key of a keyid, `now`: real seconds since 1970.
     """
     fields = _fields(headers)
-    found = _INPUT.findall(fields.get("signature-input", ""))
+    found = _INPUTS[WITH_QUERY if query else COMPONENTS].findall(fields.get("signature-input", ""))
     proofs = _SIGNATURE.findall(fields.get("signature", ""))
     if len(found) != 1 or len(proofs) != 1:
         raise SignatureError("signature_missing", "Sign the request as api.md, Between platforms, says (label sushu).")
@@ -134,7 +145,7 @@ def verify(
     told = _DIGEST.findall(digest)
     if len(told) != 1 or base64.b64decode(told[0]) != hashlib.sha256(body).digest():
         raise SignatureError("digest_mismatch", "Content-Digest is not the sha-256 of the body's bytes.", keyid)
-    base = signature_base(method, authority, path, digest, content_type, parameters)
+    base = signature_base(method, authority, path, digest, content_type, parameters, query)
     try:
         VerifyKey(known[1]).verify(base, base64.b64decode(proofs[0]))
     except (CryptoError, ValueError, TypeError):

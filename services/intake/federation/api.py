@@ -10,9 +10,9 @@ from pydantic import ValidationError
 from services.intake.federation import repository
 from services.intake.federation.bodies import OfferBody, ReceiptBody
 from services.intake.federation.handovers import Handovers, Offer, Receipt
-from services.intake.federation.peers import Door
 from shared.clock import Clock
 from shared.errors import Problem, not_found
+from shared.federation.peers import Door
 from shared.http.bodies import Body
 from shared.http.commands import CommandQueue
 from shared.http.problems import invalid_json, validation_problem

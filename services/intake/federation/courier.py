@@ -25,7 +25,6 @@ from services.intake.federation import repository
 from services.intake.federation.bodies import SECRETS, VERSION, case_body, clock_bodies
 from services.intake.federation.handovers import Handovers, told
 from services.intake.federation.mirror import later, tell
-from services.intake.federation.peers import Peers
 from services.intake.federation.repository import Handover, Letter
 from services.intake.handlers import Intake
 from services.intake.receiving import Prepared
@@ -36,6 +35,7 @@ from shared.errors import Problem, Transient
 from shared.events.catalog import peers as catalog
 from shared.events.catalog.appeals import Appeal
 from shared.federation.directory import Peer
+from shared.federation.peers import Peers, forget_nonces
 from shared.outbox.uow import Uow
 
 log = logging.getLogger(__name__)
@@ -110,7 +110,7 @@ class Courier:
                 due = await repository.due_platforms(pg)
                 if time.monotonic() > self._swept + NONCES_EVERY_S:
                     self._swept = time.monotonic()
-                    await repository.forget_nonces(pg)
+                    await forget_nonces(pg, self.database.schema)
         except Transient as error:
             log.warning("messages to other platforms wait for the store", extra={"error": str(error)})
             return IDLE_S

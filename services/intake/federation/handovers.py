@@ -25,7 +25,6 @@ from services.intake.federation.bodies import (
     joint_part,
 )
 from services.intake.federation.mirror import Mirror, later, tell
-from services.intake.federation.peers import Peers
 from services.intake.federation.repository import Handover
 from services.intake.receiving import Desk, Prepared
 from shared.clock import ZONE
@@ -33,6 +32,7 @@ from shared.errors import Problem, not_found
 from shared.events.catalog import handoffs, peers
 from shared.events.event import Message
 from shared.federation.keys import SealError
+from shared.federation.peers import Peers
 from shared.http.commands import Answer
 from shared.http.problems import validation_problem
 from shared.outbox.uow import Uow

@@ -12,13 +12,13 @@ import orjson
 from services.intake.domain import appeal as rules
 from services.intake.federation import repository
 from services.intake.federation.bodies import VERSION, clock_bodies
-from services.intake.federation.peers import Peers
 from services.intake.federation.repository import Handover
 from services.intake.keys import Keys
 from services.intake.repository import Held
 from shared.clock import rfc3339
 from shared.errors import Problem
 from shared.federation.keys import SealError
+from shared.federation.peers import Peers
 from shared.outbox.uow import Uow
 
 OPEN: Final = ("accepted", "completed")

@@ -11,12 +11,10 @@ import orjson
 
 from services.intake import tables
 from shared.db import bulk
-from shared.federation.signatures import AHEAD_S, OLDEST_S
 from shared.ids import uuid7
 
 LEASE_S = 30
 """a message that is being sent is left alone by others for so long: longer than any try may take"""
-NONCES_S = OLDEST_S + AHEAD_S + 60
 
 
 @dataclass(slots=True, kw_only=True)
@@ -178,23 +176,6 @@ async def again(pg: Any, waits: Mapping[str, tuple[float, str]]) -> None:
 async def forget_offer(pg: Any, handoff_id: str) -> None:
     """An offer that was taken back need not be sent any more."""
     await pg.execute("DELETE FROM intake.peer_messages WHERE handoff_id = $1 AND kind = 'offer'", handoff_id)
-
-
-async def use_nonce(pg: Any, platform: str, nonce: str) -> bool:
-    """Whether it was new."""
-    done = await pg.fetchval(
-        "INSERT INTO intake.peer_nonces (platform, nonce) VALUES ($1, $2) ON CONFLICT DO NOTHING RETURNING true",
-        platform,
-        nonce,
-    )
-    return bool(done)
-
-
-async def forget_nonces(pg: Any) -> None:
-    """Those whose requests would be too old by now."""
-    await pg.execute(
-        "DELETE FROM intake.peer_nonces WHERE seen_at < now() - make_interval(secs => $1)", float(NONCES_S)
-    )
 
 
 async def clocks_of(pg: Any, order_ids: Sequence[str]) -> list[dict[str, Any]]:

@@ -68,6 +68,14 @@ def test_a_digest_that_fits_a_changed_body_does_not_help() -> None:
     assert refusal(signed() | {"Content-Digest": content_digest(other)}, body=other) == "signature_wrong"
 
 
+def test_a_query_is_signed_or_the_request_is_not_believed() -> None:
+    headers = signed(query="after=7&types=a%2Cb")
+    assert believed(headers, query="after=7&types=a%2Cb").platform == "460100"
+    assert refusal(headers, query="after=8&types=a%2Cb") == "signature_wrong"
+    assert refusal(headers) == "signature_missing"
+    assert refusal(signed(), query="after=7") == "signature_missing"
+
+
 def test_another_key_is_not_believed() -> None:
     assert refusal(signed(key=SigningKey(bytes(32)))) == "signature_wrong"
     assert refusal(signed(keyid="460100#2")) == "unknown_key"
@@ -115,18 +123,23 @@ class _Keys(HTTPSignatureKeyResolver):
         return Ed25519PublicKey.from_public_bytes(bytes(KEY.verify_key))
 
 
-def request(headers: dict[str, str]) -> Any:
+def request(headers: dict[str, str], query: str = "") -> Any:
     return SimpleNamespace(
-        method="POST", url=f"https://{HOST}{PATH}", headers=CaseInsensitiveDict(headers), body=BODY, content=BODY
+        method="POST",
+        url=f"https://{HOST}{PATH}{query and '?'}{query}",
+        headers=CaseInsensitiveDict(headers),
+        body=BODY,
+        content=BODY,
     )
 
 
-def test_another_implementation_believes_ours() -> None:
-    message = request(signed(created=int(time.time())))
+@pytest.mark.parametrize("query", ["", "after=7&types=a%2Cb"])
+def test_another_implementation_believes_ours(query: str) -> None:
+    message = request(signed(created=int(time.time()), query=query), query)
     verifier = HTTPMessageVerifier(signature_algorithm=algorithms.ED25519, key_resolver=_Keys())
     (found,) = verifier.verify(message, body=BODY)
     assert (found.label, found.parameters["keyid"]) == ("sushu", KEYID)
-    assert set(found.covered_components) >= {f'"{name}"' for name in COVERED}
+    assert set(found.covered_components) >= {f'"{name}"' for name in (*COVERED, *(["@query"] if query else []))}
 
 
 def test_we_believe_another_implementation() -> None:

@@ -14,17 +14,18 @@ from limits import RateLimitItemPerMinute
 from prometheus_client import Counter
 from starlette.requests import ClientDisconnect
 
-from services.intake.federation import repository
 from shared.db import audit
 from shared.db.database import Database
 from shared.errors import Problem
 from shared.federation.directory import KEYID, Directory, DirectoryFile, Peer
 from shared.federation.keys import KeyFile, PlatformKeys, SealError, seal
-from shared.federation.signatures import SignatureError, Signed, sign, verify
+from shared.federation.signatures import AHEAD_S, OLDEST_S, SignatureError, Signed, sign, verify
 from shared.http.requests import BODY_LIMIT, too_large
 from shared.settings import Settings
 
 REFUSED = Counter("sushu_peer_calls_refused_total", "Calls of other platforms that were refused", ["code"])
+
+NONCES_S = OLDEST_S + AHEAD_S + 60
 
 
 class Peers:
@@ -85,12 +86,12 @@ class Peers:
         peer = listed if listed and listed.base_url else Peer(self.own, base_url=self._url)
         return peer.authority, urlsplit(peer.base_url).path
 
-    def signed(self, peer: Peer, method: str, path: str, body: bytes) -> tuple[str, dict[str, str]]:
-        """Address and header fields of a request to `peer`, signed now with the newest key."""
+    def signed(self, peer: Peer, method: str, path: str, body: bytes, query: str = "") -> tuple[str, dict[str, str]]:
+        """Address and header fields of a request to `peer`, signed now with the newest key; `query` without `?`."""
         keyid, key = self.keys.newest(self.directory or Directory())
         whole = urlsplit(peer.base_url).path + path
-        headers = sign(method, peer.authority, whole, body, keyid=keyid, key=key, created=int(time.time()))
-        return peer.base_url + path, headers
+        headers = sign(method, peer.authority, whole, body, keyid=keyid, key=key, created=int(time.time()), query=query)
+        return peer.base_url + path + (f"?{query}" if query else ""), headers
 
     def seal(self, platform: str, content: Mapping[str, Any]) -> str | None:
         """`content` sealed to the newest key of a platform, in base64; None when the directory has none."""
@@ -118,12 +119,17 @@ class Peers:
         directory = self.directory or Directory()
         authority, prefix = self._home(directory)
         headers = request.scope["headers"]
-        path = prefix + request.url.path
-        return verify(request.method, authority, path, headers, body, key_of=directory.key, now=time.time())
+        path, query = prefix + request.url.path, request.scope["query_string"].decode("latin-1")
+        return verify(
+            request.method, authority, path, headers, body, key_of=directory.key, now=time.time(), query=query
+        )
 
 
 class Door:
-    """Lets believed requests of other platforms in; every other one is refused with a problem document and audited."""
+    """Lets believed requests of other platforms in; every other one is refused with a problem document and audited.
+
+    The service has a table `peer_nonces (platform, nonce, seen_at DEFAULT now())`.
+    """
 
     def __init__(self, peers: Peers, database: Database) -> None:
         self.peers = peers
@@ -140,8 +146,14 @@ class Door:
         if signed.platform == self.peers.own:
             raise _unbelieved(SignatureError("own_key", "This platform does not call itself.", signed.keyid))
         async with self.database.look_up() as pg:
-            if not await repository.use_nonce(pg, signed.platform, signed.nonce):
-                raise _unbelieved(SignatureError("replayed", "This nonce was used; sign it anew.", signed.keyid))
+            new = await pg.fetchval(
+                f"INSERT INTO {self.database.schema}.peer_nonces (platform, nonce) VALUES ($1, $2)"
+                " ON CONFLICT DO NOTHING RETURNING true",
+                signed.platform,
+                signed.nonce,
+            )
+        if not new:
+            raise _unbelieved(SignatureError("replayed", "This nonce was used; sign it anew.", signed.keyid))
         return signed, body
 
     async def refuse(self, request: Request, problem: Problem, platform: str | None) -> Problem:
@@ -170,6 +182,13 @@ class Door:
                 detail={"status": problem.status, "keyid": claimed, "address": address},
             )
         return problem
+
+
+async def forget_nonces(pg: Any, schema: str) -> None:
+    """Those whose requests would be too old by now."""
+    await pg.execute(
+        f"DELETE FROM {schema}.peer_nonces WHERE seen_at < now() - make_interval(secs => $1)", float(NONCES_S)
+    )
 
 
 def _unbelieved(error: SignatureError) -> Problem:
