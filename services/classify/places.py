@@ -10,19 +10,23 @@ from shared.clock import Clock
 
 
 class Places:
-    """The region directory, read when it is first asked for (it is large, and a worker never needs it)."""
+    """The city's divisions, read when they are first asked for (they are large, and a worker never needs them) and
+    again when they change."""
 
     def __init__(self, home: str, city: Path, clock: Clock) -> None:
         self._home = home
         self._city = city
         self._clock = clock
-        self._directory: regions.RegionDirectory | None = None
+        self._divisions: regions.CityDivisions | None = None
         self._lock = asyncio.Lock()
 
     async def region_of(self, text: str) -> str:
         """Code of the region named in `text`, the own platform's when none is."""
         async with self._lock:
-            if self._directory is None:
-                self._directory = await asyncio.to_thread(regions.of_city, self._city, self._clock.now().date())
-        directory = self._directory
-        return await asyncio.to_thread(lambda: directory.resolve(text[:4_000], self._home).region_code)
+            present = await asyncio.to_thread(self._present)
+        return await asyncio.to_thread(lambda: present.resolve(text[:4_000], self._home).region_code)
+
+    def _present(self) -> regions.RegionDirectory:
+        if self._divisions is None:
+            self._divisions = regions.CityDivisions(self._city, self._clock)
+        return self._divisions.today()

@@ -45,7 +45,7 @@ def build(settings: Settings, clock: Clock, bus: Transport, database: Database) 
         rules = load_rules(city.file("rules.yaml"), city.level)
     except (RulesError, PluginMissing) as error:
         rules, trouble = (), str(error)
-    divisions = regions.of_city(city.folder, clock.now().date())
+    divisions = regions.CityDivisions(city.folder, clock)
     file = DirectoryFile(settings.platforms)
     file.look()
     if file.current is not None:
@@ -53,10 +53,10 @@ def build(settings: Settings, clock: Clock, bus: Transport, database: Database) 
     elif settings.platforms or settings.city != "demo":
         platforms = PlatformDirectory.of(settings.platform)
     else:
-        platforms = neighbours(settings.platform, divisions)
+        platforms = neighbours(settings.platform, divisions.present)
     desk = RoutingDesk(
         platforms=platforms,
-        regions=divisions,
+        regions=divisions.present,
         rules=rules,
         working_time=after_working_time,
         trouble=trouble or (file.trouble if file.current is None else None),
@@ -96,6 +96,7 @@ def build(settings: Settings, clock: Clock, bus: Transport, database: Database) 
         background=(
             partitions.care,
             lambda: keep_current(file, desk),
+            lambda: divisions.follow(desk.use_regions),
             lambda: desk.keep_rules_off(database),
             replays.run,
         ),

@@ -81,6 +81,10 @@ class RoutingDesk:
     def ready(self) -> bool:
         return self._units is not None
 
+    def use_regions(self, present: Regions) -> None:
+        """Route and check by this directory from the next case and the next file on."""
+        self.regions = present
+
     async def refresh(self, pg: Any, age_s: float = 0.0) -> None:
         """Read again what changed; `age_s`: how long ago (real seconds) the last look may be, for who only names units.
 

@@ -27,8 +27,8 @@ def build(settings: Settings, clock: Clock, bus: Transport, database: Database) 
     """The service, ready to be run."""
     own = city.load(settings.city)
     publisher, close = publisher_of(settings, database)
-    known = regions.of_city(own.folder, clock.now().date())
-    handlers, months = Handlers(ZONE), Months(ZONE, known, publisher)
+    divisions = regions.CityDivisions(own.folder, clock)
+    handlers, months = Handlers(ZONE), Months(ZONE, divisions.present, publisher)
     formulas = CommandQueue(database, handlers.on_formulas)
     jobs = Jobs()
 
@@ -43,6 +43,7 @@ def build(settings: Settings, clock: Clock, bus: Transport, database: Database) 
         migrations=Path(__file__).parent / "migrations",
         subscriptions=subscriptions(handlers),
         stop=stop,
+        background=(lambda: divisions.follow(months.use_regions),),
         reconcile=publisher.reconcile,
         pace_s=LATER_S,
         state=months,

@@ -58,6 +58,10 @@ class Months:
         self._comparisons: dict[tuple[Level, str, str], Comparison] = {}
         self._sums: dict[str, tuple[float, float, dict[str, Counts]]] = {}
 
+    def use_regions(self, present: RegionDirectory) -> None:
+        """Places bear the names of this directory from the next page on."""
+        self.regions = present
+
     async def _totals(self, pg: Any, period: str) -> dict[str, Counts]:
         """The sums of a month. Those of a large hub, which take long, are shown for `STALE` times as long."""
         began = time.monotonic()

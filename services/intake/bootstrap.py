@@ -26,7 +26,7 @@ from services.intake.tables import PARTITIONED
 from services.intake.vault import Vault
 from shared import city, regions
 from shared.bus.records import Transport
-from shared.clock import ZONE, Clock
+from shared.clock import Clock
 from shared.db.database import Database
 from shared.db.months import Partitions
 from shared.federation.peers import Door, Peers
@@ -44,7 +44,7 @@ def build(settings: Settings, clock: Clock, bus: Transport, database: Database) 
     keys = Keys.load(settings.keys, make=settings.env == "local")
     vault = Vault(keys.vault, keys.current)
     profile = city.load(settings.city)
-    divisions = regions.CityDivisions(profile.folder, clock.now().astimezone(ZONE).date())
+    divisions = regions.CityDivisions(profile.folder, clock)
     directory = divisions.present
     directory.resolve("", settings.platform)  # builds the resolver of the home platform before the first appeal
     limits = Limits.of(profile)

@@ -17,7 +17,6 @@ from typing import Any
 
 from services.intake.domain.place_names import place_names
 from services.intake.tables import learned_places
-from shared.clock import ZONE
 from shared.db.database import Database
 from shared.db.months import first_key
 from shared.errors import Transient, not_found
@@ -101,7 +100,7 @@ class LearnedPlaces:
         async with self.database.read() as pg:
             rows = await self.listed(pg, None, 2 * KEPT)
         names = {row["name"]: row["county"] for row in rows if _in_use(row)}
-        divisions = await asyncio.to_thread(self.divisions.on, self.database.clock.now().astimezone(ZONE).date())
+        divisions = await asyncio.to_thread(self.divisions.today)
         if (divisions, names) != self._in_use:
             directory = divisions.with_names(names)
             await asyncio.to_thread(directory.resolve, "", self.home)

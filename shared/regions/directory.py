@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import gzip
 import io
 import logging
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
@@ -14,6 +15,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Protocol
 
+from shared.clock import ZONE, Clock
 from shared.regions.resolver import Place, PlaceResolver, Region
 
 __all__ = [
@@ -29,6 +31,9 @@ __all__ = [
 ]
 
 log = logging.getLogger(__name__)
+
+LOOK_S = 5.0
+"""real seconds between two looks at the city's own list"""
 
 
 class RegionDirectory(Protocol):
@@ -186,23 +191,34 @@ class CityDivisions:
     Raises ValueError at the start as `of_city` does; a file that is wrong later leaves the last sound one in use.
     """
 
-    def __init__(self, folder: Path, on: date) -> None:
+    def __init__(self, folder: Path, clock: Clock) -> None:
         self.folder = folder
-        self._state = self._look(on)
-        self.present = of_city(folder, on)
+        self._clock = clock
+        self._state = self._look()
+        self.present = of_city(folder, self._state[0])
 
-    def on(self, day: date) -> DivisionDirectory:
-        """The directory of `day`; the same object while nothing has changed."""
-        state = self._look(day)
+    def today(self) -> DivisionDirectory:
+        """The directory of this day; the same object while nothing has changed. Reads a file."""
+        state = self._look()
         if state != self._state:
             self._state = state
             try:
-                self.present = of_city(self.folder, day)
+                self.present = of_city(self.folder, state[0])
             except (OSError, ValueError) as error:
                 log.error("the city's divisions cannot be read, the last ones stay", extra={"error": str(error)})
         return self.present
 
-    def _look(self, day: date) -> tuple[date, int, int]:
+    async def follow(self, use: Callable[[DivisionDirectory], None]) -> None:
+        """Hand over each later directory when it comes into force, for ever: work for a service's background."""
+        used = self.present
+        while True:
+            if (present := await asyncio.to_thread(self.today)) is not used:
+                used = present
+                use(used)
+            await self._clock.pause(LOOK_S)
+
+    def _look(self) -> tuple[date, int, int]:
+        day = self._clock.now().astimezone(ZONE).date()
         try:
             found = (self.folder / "regions.csv").stat()
         except OSError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from services.intake.learned_places import LearnedPlaces
@@ -13,7 +13,12 @@ from tests.integration.intake.test_case_view import receive
 
 HOME, QIONGSHAN = "460100", "460107"
 ESTATE = "青竹雅苑"
-TODAY = date(2026, 11, 2)
+
+
+def learner(hub: Harness, city: Path, used: list[DivisionDirectory]) -> LearnedPlaces:
+    """One beside intake's own, which says what it would use."""
+    database = hub.runners["intake"].service.database
+    return LearnedPlaces(database, CityDivisions(city, hub.clock), HOME, used.append)
 
 
 async def completed(hub: Harness, text: str, region: str) -> None:
@@ -26,7 +31,9 @@ async def test_a_name_is_used_when_three_confirmed_cases_agree_until_a_person_re
     hub: Harness, tmp_path: Path
 ) -> None:
     used: list[DivisionDirectory] = []
-    learned = LearnedPlaces(hub.runners["intake"].service.database, CityDivisions(tmp_path, TODAY), HOME, used.append)
+    learned = LearnedPlaces(
+        hub.runners["intake"].service.database, CityDivisions(tmp_path, hub.clock), HOME, used.append
+    )
     soon = datetime.now(UTC) + timedelta(minutes=1)
     for n in range(2):
         await completed(hub, f"反映{ESTATE}的路灯第{n}次坏了", QIONGSHAN)
@@ -63,7 +70,9 @@ async def test_a_citys_new_division_is_known_without_a_restart_and_a_wrong_list_
 ) -> None:
     used: list[DivisionDirectory] = []
     own = tmp_path / "regions.csv"
-    learned = LearnedPlaces(hub.runners["intake"].service.database, CityDivisions(tmp_path, TODAY), HOME, used.append)
+    learned = LearnedPlaces(
+        hub.runners["intake"].service.database, CityDivisions(tmp_path, hub.clock), HOME, used.append
+    )
     header = ",".join(OWN_COLUMNS)
     own.write_text(f"{header}\n460107900,江东新区,4,{QIONGSHAN},,,2026-06-01,,\n", encoding="utf-8")
     await learned.follow()

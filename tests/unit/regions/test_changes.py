@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 
 import pytest
 
+from shared.clock import ZONE, ManualClock
 from shared.regions import Change, CityDivisions, DivisionDirectory, load, of_city, with_own
 from shared.regions.directory import OWN_COLUMNS
 
@@ -82,8 +83,11 @@ def test_two_names_that_agree_place_a_question_too() -> None:
 
 def test_a_change_takes_effect_on_its_day_and_nothing_is_read_again_before(tmp_path: Path) -> None:
     (tmp_path / "regions.csv").write_text(FILE, encoding="utf-8")
-    divisions = CityDivisions(tmp_path, date(2026, 3, 30))
+    clock = ManualClock(datetime(2026, 3, 31, 9, tzinfo=ZONE))
+    divisions = CityDivisions(tmp_path, clock)
     spring = divisions.present
-    assert divisions.on(date(2026, 3, 30)) is spring
-    assert divisions.on(date(2026, 4, 1)).current("460106099") == "460106005"
+    clock.set(datetime(2026, 3, 31, 23, 59, tzinfo=ZONE))
+    assert divisions.today() is spring
+    clock.set(datetime(2026, 4, 1, 0, 0, tzinfo=ZONE))
+    assert divisions.today().current("460106099") == "460106005"
     assert spring.current("460106099") == "460106099"
