@@ -16,6 +16,7 @@ from services.sla.domain.policy import Allowance, Case, ClockName, Counting
 Change = tuple[ClockSet, tuple[Fact, ...]]
 
 RULES_CHANGED = "rules_changed"
+ATTEMPTED = "attempted"
 
 
 def open_set(
@@ -146,15 +147,17 @@ def call_owed(clock_set: ClockSet, completed_at: datetime, terms: Terms) -> Chan
 
 def call_attempted(clock_set: ClockSet, at: datetime, terms: Terms) -> Change:
     """The first attempt meets the call-back clock, whether anybody answered or not; also when a reopening or a class
-    change that came after it was read before it."""
+    change that came after it, or at the same instant as what followed from it, was read before it."""
     clock = clock_set.latest(ClockName.CALLBACK)
-    if clock is not None and clock.stopped_at is not None and clock.started_at <= at < clock.stopped_at:
+    if clock is not None and clock.stopped_at is not None and clock.started_at <= at <= clock.stopped_at:
+        if (at, clock.stop_reason) == (clock.stopped_at, ATTEMPTED):
+            return clock_set, ()
         clock_set = _put(clock_set, replace(clock, stopped_at=None, stop_reason=""))
     calendar = terms.calendar_for(clock_set)
     clock_set, facts = _change(
         clock_set, ClockName.CALLBACK, lambda running: steps.restore(running, at, calendar, "class_changed")
     )
-    clock_set, stopped = _stop(clock_set, ClockName.CALLBACK, at, "attempted")
+    clock_set, stopped = _stop(clock_set, ClockName.CALLBACK, at, ATTEMPTED)
     return clock_set, facts + stopped
 
 

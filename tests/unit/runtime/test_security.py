@@ -192,11 +192,11 @@ def test_a_nested_header_is_refused_not_an_accident(tokens: Tokens) -> None:
 
 async def test_the_loop_goes_on_while_the_issuer_thinks(issuer: Issuer, tmp_path: Path) -> None:
     tokens = issuer.tokens(tmp_path)
-    issuer.slow = 0.5
+    issuer.slow = 1.5
     asking = asyncio.create_task(tokens.principal(issuer.token()))
     started = time.monotonic()
     await asyncio.sleep(0.05)
-    assert time.monotonic() - started < 0.3
+    assert time.monotonic() - started < 1.0
     assert (await asking).sub == "li"
     assert (await tokens.principal(issuer.token("rsa"))).sub == "li"
     assert issuer.asked == 1

@@ -230,6 +230,22 @@ def test_second_handling_has_half_the_class_budget_and_level_one() -> None:
     assert lifecycle.rated_badly(clock_set, T0 + 9 * H, level=3, round_=2) == (clock_set, ())
 
 
+@pytest.mark.parametrize("attempt_first", [True, False])
+def test_a_call_and_the_reopening_that_follows_from_it_at_one_instant_are_the_same_in_both_orders(
+    attempt_first: bool,
+) -> None:
+    clock_set, _ = lifecycle.completed(opened("livelihood"), T0 + 5 * H)
+    clock_set, _ = lifecycle.call_owed(clock_set, T0 + 5 * H, TERMS)
+    at = T0 + 6 * H
+    if attempt_first:
+        clock_set, _ = lifecycle.call_attempted(clock_set, at, TERMS)
+    clock_set, _ = lifecycle.reopened(clock_set, at, TERMS, round_=2)
+    if not attempt_first:
+        clock_set, _ = lifecycle.call_attempted(clock_set, at, TERMS)
+    assert (the(clock_set, "callback").stop_reason, the(clock_set, "callback").stopped_at) == ("attempted", at)
+    assert lifecycle.call_attempted(clock_set, at, TERMS) == (clock_set, ())
+
+
 def test_a_return_starts_a_new_round_of_accept_and_nothing_else_moves() -> None:
     clock_set = opened("livelihood")
     citizen = the(clock_set, "complete"), the(clock_set, "first_contact")
