@@ -78,8 +78,8 @@ test-federation: $(DEV)  ## three platforms hand cases over while lines break an
 test-simulation: $(DEV)  ## the runtime in 100,000 schedules, each chosen by its seed [schedules=N] [seed=N] [processes=N] [trace=1]
 	@$(PY) -m tests.simulation schedules=$(or $(schedules),100000) processes=$(or $(processes),4) $(if $(seed),seed=$(seed)) $(if $(trace),trace=$(trace) processes=1)
 
-rehearsal: $(DEV)  ## whole lives of n=10000 cases in a simulated year, judged by an independent calculation [days=365] [start=2026-01-01] [seed=1]
-	@$(PY) -m tests.rehearsal n=$(or $(n),10000) $(foreach word,days start seed,$(if $($(word)),'$(word)=$($(word))'))
+rehearsal: $(DEV)  ## whole lives of n=10000 cases in a simulated year, judged by an independent calculation [stacks=2] [days=365] [start=2026-01-01] [seed=1]
+	@$(PY) -m tests.rehearsal n=$(or $(n),10000) stacks=$(or $(stacks),2) $(foreach word,days start seed,$(if $($(word)),'$(word)=$($(word))'))
 
 check: $(DEV)  ## format, types, import rules, freshness of generated files: what CI checks beside the tests
 	@$(PY) -m tools.check

@@ -55,7 +55,7 @@ def _order(
     expected, ratings = told.watches, told.ratings
     verdict.orders += 1
     states = {(state["clock"], state["round"]): state for state in order.clocks}
-    said = _said(order)
+    said = announced_of(order)
     names = {(watch.clock, watch.round) for watch in expected} | {("rating", round_) for _, round_, _ in ratings}
     for key in sorted(states.keys() | said.keys()):
         if key not in names:
@@ -91,7 +91,7 @@ def _order(
 Announced = Counter[tuple[datetime, int | str]]
 
 
-def _said(order: OrderLedger) -> dict[tuple[str, int], tuple[Announced, Announced]]:
+def announced_of(order: OrderLedger) -> dict[tuple[str, int], tuple[Announced, Announced]]:
     """(clock, round) → what stands announced, and what was taken back, each with the instant."""
     found: dict[tuple[str, int], tuple[Announced, Announced]] = {}
     for entry in order.said:
@@ -100,8 +100,9 @@ def _said(order: OrderLedger) -> dict[tuple[str, int], tuple[Announced, Announce
             stands[(entry.at, SAID.get(entry.type) or entry.data["level"])] += 1
             continue
         # lamps that an event at their very instant took back, and the levels that it names
-        gone = [what for what in stands if what[0] == entry.at and isinstance(what[1], str) and what[1] == "red"]
-        gone += [(at, what) for at, what in stands if isinstance(what, int) and what in entry.data["levels"]]
+        present = +stands
+        levels = entry.data["levels"]
+        gone = [(at, what) for at, what in present if (at, what) == (entry.at, "red") or what in levels]
         for what in gone:
             stands[what] -= 1
             taken[what] += 1

@@ -1,5 +1,6 @@
 """The judge of a rehearsal can fail: a ledger that is right passes, and each wrong one is told."""
 
+from collections import Counter
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
@@ -8,7 +9,7 @@ import pytest
 
 from shared.clock import ZONE
 from tests.rehearsal.calculation import Watch, course
-from tests.rehearsal.comparison import compare
+from tests.rehearsal.comparison import announced_of, compare
 from tests.rehearsal.ledger import Ledger
 
 T0 = datetime(2026, 2, 13, 16, 0, tzinfo=ZONE)  # a Friday, the day before the 补班 Saturday that precedes 春节
@@ -144,3 +145,14 @@ def test_the_calculation_counts_the_working_saturday_and_not_the_festival() -> N
     # five working days of a consultation: Saturday the 14th, then 24, 25, 26, 27 February
     watch = Watch("complete", 1, T0, T0, "general", "consult")
     assert course(watch, END).due == datetime(2026, 2, 27, 17, 30, tzinfo=ZONE)
+
+
+def test_a_level_announced_and_taken_back_at_two_instants_was_taken_back_once_at_each() -> None:
+    ledger = Ledger()
+    fields = {"clock": "accept", "round": 1, "level": 1}
+    for instant in (T0 + 10 * MINUTE, T0 + 20 * MINUTE):
+        for kind in ("clock.escalated", "clock.corrected"):
+            ledger.take(event(kind, instant, **fields, levels=[1], after={"work_order_id": "o", "clocks": []}))
+    [(stands, taken)] = announced_of(ledger.orders["o"]).values()
+    assert stands == Counter()
+    assert taken == Counter({(T0 + 10 * MINUTE, 1): 1, (T0 + 20 * MINUTE, 1): 1})

@@ -5,7 +5,7 @@ from datetime import datetime
 import pytest
 
 from shared.clock import ZONE
-from tests.rehearsal.__main__ import rehearse
+from tests.rehearsal.stacks import rehearse
 
 START = datetime(2026, 2, 12, tzinfo=ZONE)  # a Thursday; Saturday the 14th is worked, the 15th to the 23rd are free
 

@@ -37,6 +37,8 @@ EVENTS = (
     *("clock.started", "clock.stopped", "clock.rebased", "clock.turned_yellow", "clock.turned_red"),
     *("clock.escalated", "clock.corrected", "notice.issued"),
 )
+Share = tuple[int, int]
+"""which one of how many stacks that live the year side by side"""
 DONE = (200, 201)
 REFUSED = (404, 409, 410, 422)
 """answers that a life may get when somebody else was quicker"""
@@ -55,11 +57,15 @@ class Year:
     hours: int
     cases: int
     seed: int = 1
+    share: Share = (0, 1)
+    """of the groups of cases that come together, every so many-th is played here"""
     ledger: Ledger = field(default_factory=Ledger)
     acts: list[tuple[str, datetime]] = field(default_factory=list)
     """what people did: the event that must tell of it, and when"""
     calls: Counter[str] = field(default_factory=Counter)
     seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    played: int = 0
+    """cases that are played here"""
     turns: int = 0
     fired: int = 0
     enough: bool = False
@@ -98,13 +104,16 @@ class Year:
     def _people(self) -> None:
         """The cases, some together, at any hour of any day; some of them are reviewed again later."""
         dice = random.Random(self.seed)
-        number = 0
-        while number < self.cases:
+        together = max(FEWEST, self.cases // BATCHES)
+        mine, stacks = self.share
+        for group, first in enumerate(range(0, self.cases, together)):
             at = self.start + timedelta(hours=dice.randrange(self.hours))
             at += MINUTE * (dice.choice((7, 20, 33, 48)) if dice.random() < 0.25 else 0)
-            for _ in range(min(max(FEWEST, self.cases // BATCHES), self.cases - number)):
+            if group % stacks != mine:
+                continue
+            for number in range(first, min(first + together, self.cases)):
+                self.played += 1
                 case = Case(self.city, number, random.Random(self.seed * 1_000_003 + number))
-                number += 1
                 self._later(at, case.live())
                 if case.dice.random() < 0.1:
                     self._later(at, case.relabelled())
