@@ -1,11 +1,12 @@
 """bench-loop: whole lives of appeals through HTTP, as people and units lead them.
 
-    make bench-loop [transport=kafka] [n=3000] [rate=100] [users=64] [history=1000000 folder=/tmp/seeded] [seconds=4]
+    make bench-loop [transport=kafka] [n=3000] [rate=100] [users=64] [warm=3000] [history=1000000 folder=/tmp/seeded] [seconds=4]
 
 One life is create, read until it is dispatched, accept, contact, complete, fetch the rating link, rate, read back:
 eight requests when nothing has to be waited for (quality.md counts seven; the link must be fetched before one rates).
 Two parts: `capacity`, where `users` people live one life after the other, and `open`, where lives begin at `rate` per
-second whatever the answers do. Reads that come too early are repeated and counted. `seconds` sets `n` to so many
+second whatever the answers do. `warm` lives come first and are not counted (as many as are measured): a hub is seldom
+measured in its first seconds, and pages of a large history are read from the disk once. Reads that come too early are repeated and counted. `seconds` sets `n` to so many
 seconds of `rate`. With a history the capacity part runs on an empty hub too, before (`empty=no`: not), for the growth.
 The last line is one JSON object.
 """
@@ -156,13 +157,13 @@ async def at_rate(port: int, bodies: list[bytes], rate: float, connections: int 
     return lives.told(wall)
 
 
-def measure(stack: Stack, lives: int, rate: float, users: int) -> dict[str, Any]:
+def measure(stack: Stack, lives: int, rate: float, users: int, warm: int) -> dict[str, Any]:
     """Both parts on a running stack; CPU of the capacity part. Without a `rate` the capacity part alone."""
     run = time.time_ns()  # other citizens in each run: what one says twice is joined to the first order
-    run_async(capacity(stack.port, bodies_of(min(300, lives), seed=run), users))
+    run_async(capacity(stack.port, bodies_of(warm, seed=run), users))
     history = asyncio.run(count(stack))
     cpu = stack.cpu_ms()
-    found: dict[str, Any] = {"history": history, "rate": rate}
+    found: dict[str, Any] = {"history": history, "rate": rate, "warm": warm}
 
     async def part(name: str, work: Any) -> None:
         found[name] = await work
@@ -178,12 +179,13 @@ def main(argv: list[str]) -> dict[str, object]:
     transport, history, folder, rest = arguments_of(argv)
     rate, users = float(rest.get("rate", "100")), int(rest.get("users", "64"))
     lives = int(rest.get("n", float(rest["seconds"]) * rate if "seconds" in rest else 3000))
+    warm = int(rest.get("warm", lives))
     empty: dict[str, Any] | None = None
     if history and rest.get("empty") != "no":
         with running(transport) as stack:
-            empty = measure(stack, lives, 0, users)
+            empty = measure(stack, lives, 0, users, warm)
     with with_history(transport, history, folder) as stack:
-        figures = measure(stack, lives, rate, users)
+        figures = measure(stack, lives, rate, users, warm)
     if empty is not None:
         rates = (empty["capacity"]["lives_per_s"], figures["capacity"]["lives_per_s"])
         figures["growth"] = growth("history", (empty["history"], figures["history"]), "lives_per_s", rates)
