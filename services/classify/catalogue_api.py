@@ -18,7 +18,7 @@ from shared.db.database import Database
 from shared.errors import invalid, not_found
 from shared.http.auth import Caller, Idempotency, allowed
 from shared.http.bodies import Instant
-from shared.http.commands import CommandQueue, Job
+from shared.http.commands import FIRST_ANSWER, CommandQueue, Job
 from shared.http.pages import Paged, after_of, cursor_of, page_of
 from shared.http.requests import BATCH_LIMIT
 from shared.security.principal import Principal
@@ -26,9 +26,6 @@ from shared.security.principal import Principal
 Admin = Annotated[Principal, allowed("admin")]
 Reader = Annotated[Principal, allowed("seat", "supervisor", "leader", "auditor")]
 Version = Annotated[str, Path(min_length=1, max_length=120)]
-CREATED: dict[int | str, dict[str, Any]] = {
-    200: {"description": "the answer of an equal call with the same Idempotency-Key"}
-}
 CSV = {"requestBody": {"required": True, "content": {"text/csv": {"schema": {"type": "string", "format": "csv"}}}}}
 HISTORY = timedelta(days=30)
 LONGEST = timedelta(days=366)
@@ -65,7 +62,7 @@ def add_routes(
         }
 
     @routes.post(
-        "/v1/catalogue/versions", max_body_size=BATCH_LIMIT, status_code=201, responses=CREATED, openapi_extra=CSV
+        "/v1/catalogue/versions", max_body_size=BATCH_LIMIT, status_code=201, responses=FIRST_ANSWER, openapi_extra=CSV
     )
     async def import_catalogue(request: Request, who: Admin, idempotency: Idempotency) -> JSONResponse:
         """Import a catalogue (CSV, UTF-8 or GB 18030) as a new version; shows the difference and its impact, activates

@@ -10,4 +10,4 @@ from shared.http.commands import CommandQueue, IdempotencyKey, Job
 async def created(jobs: CommandQueue[Job], job: Job, key: IdempotencyKey | None) -> JSONResponse:
     """201 with the job's answer; 200 when an equal call was answered before."""
     outcome = await jobs.submit(job, key)
-    return JSONResponse(outcome.answer, status_code=200 if outcome.repeated else 201)
+    return JSONResponse(outcome.answer, status_code=outcome.status)

@@ -31,7 +31,7 @@ from shared.clock import Clock, period_of
 from shared.db.database import Database
 from shared.errors import Problem, invalid, not_found
 from shared.http.auth import Caller, Idempotency, allowed, viewed_by
-from shared.http.commands import CommandQueue
+from shared.http.commands import FIRST_ANSWER, CommandQueue
 from shared.http.html import wants_page
 from shared.http.pages import Page, Paged, after_of, cursor_of, page_of
 from shared.http.requests import StrictRoute
@@ -273,7 +273,7 @@ def router(
     @routes.post(
         "/v1/formulas",
         status_code=201,
-        responses={200: {"description": "The first answer to the same Idempotency-Key"}},
+        responses=FIRST_ANSWER,
     )
     async def add_formula(
         body: FormulaBody, who: Leader, idempotency: Idempotency, response: Response
@@ -282,7 +282,7 @@ def router(
         Versions are never changed. 200 for a repeated call."""
         formula = wanted(body)
         outcome = await formulas.submit((formula, who.actor), idempotency(who, body))
-        response.status_code = 200 if outcome.repeated else 201
+        response.status_code = outcome.status
         return outcome.answer | {"trial": await months.trial(formula)}
 
     return routes

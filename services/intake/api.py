@@ -91,7 +91,7 @@ def router(
     async def receive(response: Response, who: Sender, body: AppealBody, idempotency: Idempotency) -> dict[str, Any]:
         """Take in one appeal; the answer is given when it is committed."""
         outcome = await receiver.submit(who, body, idempotency(who, body))
-        response.status_code = 200 if outcome.repeated else 201
+        response.status_code = outcome.status
         return outcome.answer
 
     @routes.post(
@@ -295,7 +295,7 @@ async def _line(
     answer = outcome.answer
     return {
         "line": number,
-        "status": 200 if outcome.repeated else 201,
+        "status": outcome.status,
         "id": answer["id"],
         "reference_no": answer["reference_no"],
         "query_code": answer["query_code"],

@@ -18,7 +18,7 @@ from shared.db.database import Database
 from shared.errors import invalid, not_found
 from shared.http.auth import Idempotency, allowed
 from shared.http.bodies import Instant
-from shared.http.commands import CommandQueue, IdempotencyKey
+from shared.http.commands import FIRST_ANSWER, CommandQueue, IdempotencyKey
 from shared.http.pages import Paged, page_of
 from shared.http.requests import StrictRoute
 from shared.security.principal import STAFF, Principal
@@ -29,7 +29,6 @@ Unit = Annotated[str | None, Query(max_length=64)]
 Version = Annotated[str, Query(min_length=1, max_length=64, pattern=r"^[\w.\-:]+$")]
 
 _INSTANT: TypeAdapter[datetime] = TypeAdapter(Instant)
-_REPEATED: dict[int | str, dict[str, Any]] = {200: {"description": "The first answer to the same Idempotency-Key"}}
 _CSV = {"requestBody": {"required": True, "content": {"text/csv": {"schema": {"type": "string"}}}}}
 
 
@@ -39,8 +38,7 @@ def rules_router(database: Database, terms: TermsBook, rules: CommandQueue[AddRu
 
     async def _add(command: AddRules, key: IdempotencyKey | None, response: Response) -> dict[str, Any]:
         outcome = await rules.submit(command, key)
-        if outcome.repeated:
-            response.status_code = 200
+        response.status_code = outcome.status
         return outcome.answer
 
     @api.get("/v1/sla/policies")
@@ -52,7 +50,7 @@ def rules_router(database: Database, terms: TermsBook, rules: CommandQueue[AddRu
             "next": None,
         }
 
-    @api.post("/v1/sla/policies", status_code=201, responses=_REPEATED)
+    @api.post("/v1/sla/policies", status_code=201, responses=FIRST_ANSWER)
     async def add_policy(body: PolicyBody, who: Leader, idempotency: Idempotency, response: Response) -> dict[str, Any]:
         """Adds a version of the time limits. From its instant on it holds for open orders too, from their starts."""
         command = AddRules(who, "policy", body.model_dump(exclude={"effective_from"}), body.effective_from)
@@ -70,7 +68,7 @@ def rules_router(database: Database, terms: TermsBook, rules: CommandQueue[AddRu
         ]
         return {"items": items, "next": None}
 
-    @api.post("/v1/sla/calendars", status_code=201, responses=_REPEATED)
+    @api.post("/v1/sla/calendars", status_code=201, responses=FIRST_ANSWER)
     async def add_calendar(
         body: CalendarBody, who: Leader, idempotency: Idempotency, response: Response
     ) -> dict[str, Any]:
@@ -79,7 +77,7 @@ def rules_router(database: Database, terms: TermsBook, rules: CommandQueue[AddRu
         command = AddRules(who, "calendar", _calendar_of(body), body.effective_from, body.unit or "")
         return await _add(command, idempotency(who, body), response)
 
-    @api.post("/v1/sla/calendars/import", status_code=201, responses=_REPEATED, openapi_extra=_CSV)
+    @api.post("/v1/sla/calendars/import", status_code=201, responses=FIRST_ANSWER, openapi_extra=_CSV)
     async def import_calendar(
         request: Request,
         version: Version,

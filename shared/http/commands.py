@@ -49,6 +49,15 @@ class Outcome:
     answer: Answer
     repeated: bool = False
 
+    @property
+    def status(self) -> int:
+        """Of a route that stores something new: 201, or 200 for the first answer again."""
+        return 200 if self.repeated else 201
+
+
+FIRST_ANSWER: dict[int | str, dict[str, Any]] = {200: {"description": "The first answer to the same Idempotency-Key"}}
+"""what such a route's description says of its other good answer"""
+
 
 @dataclass(frozen=True, slots=True)
 class IdempotencyKey:

@@ -26,7 +26,7 @@ from shared.db.database import Database
 from shared.errors import invalid
 from shared.federation.directory import DirectoryFile
 from shared.http.auth import Caller, Idempotency
-from shared.http.commands import CommandQueue, Job
+from shared.http.commands import FIRST_ANSWER, CommandQueue, Job
 from shared.http.pages import Paged, after_of, page_of
 from shared.http.requests import BATCH_LIMIT
 from shared.security.scope import within
@@ -58,15 +58,14 @@ def add_routes(
         items = [duty_view(repository.duty_of(row), desk.units) for row in rows]
         return page_of(items, page, lambda row: [row["id"]])
 
-    @routes.post("/v1/duties", status_code=201, responses={200: {"description": "The first answer of an equal call"}})
+    @routes.post("/v1/duties", status_code=201, responses=FIRST_ANSWER)
     async def add_duty(body: DutyBody, who: Keeper, idempotency: Idempotency, response: Response) -> dict[str, Any]:
         """A dated entry of the duty list or roster; routing uses it from the next case on."""
         if body.valid_from and body.valid_to and body.valid_to < body.valid_from:
             raise invalid("/valid_to", "lies before valid_from")
         duty = body.duty("manual")
         outcome = await jobs.submit(lambda uow: registers.add_duty(duty, who, uow), idempotency(who, body))
-        if outcome.repeated:
-            response.status_code = 200
+        response.status_code = outcome.status
         return outcome.answer
 
     @routes.post(
@@ -162,7 +161,7 @@ def add_routes(
     @routes.post(
         "/v1/units/import",
         status_code=201,
-        responses={200: {"description": "The first answer of an equal call"}},
+        responses=FIRST_ANSWER,
         openapi_extra={
             "requestBody": {"required": True, "content": {"text/csv": {"schema": {"type": "string"}}}},
         },
@@ -177,8 +176,7 @@ def add_routes(
             raise invalid("/", "the body is empty; send the CSV file")
         key = idempotency(who, UnitsFile(sha256=sha256(data).hexdigest()))
         outcome = await jobs.submit(lambda uow: registers.propose_units(data, who, uow), key)
-        if outcome.repeated:
-            response.status_code = 200
+        response.status_code = outcome.status
         return outcome.answer
 
     @routes.post("/v1/units/import/{version}/activate")

@@ -16,12 +16,12 @@ from services.feedback.schemas import ContestBody, ExclusionBody, ExclusionDecis
 from shared.clock import in_zone, period_bounds, period_of, rfc3339
 from shared.errors import not_found
 from shared.http.auth import Idempotency, allowed
+from shared.http.commands import FIRST_ANSWER
 from shared.http.pages import Paged, after_of, cursor_of, page_of
 from shared.security.principal import Principal
 
 Number = Annotated[int, Path(ge=1, le=1_000, description="the round in which the citizen contradicted the unit")]
 ReviewState = Literal["requested", "upheld", "overturned"]
-_FIRST: dict[int | str, dict[str, Any]] = {200: {"description": "The first answer to the same Idempotency-Key"}}
 
 
 def add_routes(routes: APIRouter, desk: Desk) -> None:
@@ -55,7 +55,7 @@ def add_routes(routes: APIRouter, desk: Desk) -> None:
             units, deciders = await judgements.statistics(pg, since=since, until=until, who=who)
         return {"period": period, "units": units, "deciders": deciders}
 
-    @routes.post("/v1/exclusions", status_code=201, responses=_FIRST)
+    @routes.post("/v1/exclusions", status_code=201, responses=FIRST_ANSWER)
     async def ask_exclusion(
         body: ExclusionBody,
         who: Annotated[Principal, allowed("handler", "supervisor", "leader")],
@@ -65,7 +65,7 @@ def add_routes(routes: APIRouter, desk: Desk) -> None:
         """剔除: the scored unit asks within five working days after closing. 200 for a repeated call."""
         rule = acts.request_exclusion(who, body.reason, body.evidence)
         outcome = await desk.submit(rule, who, body.appeal_id, idempotency(who, body), _exclusion)
-        response.status_code = 200 if outcome.repeated else 201
+        response.status_code = outcome.status
         return outcome.answer
 
     async def appeal_of(exclusion_id: str) -> str:

@@ -15,7 +15,7 @@ from services.journal.webhooks.schemas import ReplayBody, WebhookBody
 from shared.db.database import Database
 from shared.errors import Problem, invalid, not_found
 from shared.http.auth import Idempotency, allowed
-from shared.http.commands import CommandQueue
+from shared.http.commands import FIRST_ANSWER, CommandQueue
 from shared.http.outgoing import Network, wrong_with
 from shared.http.pages import Paged, after_of, page_of
 from shared.security.principal import Principal
@@ -55,7 +55,7 @@ def add_routes(
     @routes.post(
         "/v1/webhooks",
         status_code=201,
-        responses={200: {"description": "The first answer to the same Idempotency-Key"}},
+        responses=FIRST_ANSWER,
     )
     async def add(body: WebhookBody, who: Owner, idempotency: Idempotency, response: Response) -> dict[str, Any]:
         """A receiver of the feed, from now on or from a position. `secret` verifies its signatures (Standard Webhooks)
@@ -79,7 +79,7 @@ def add_routes(
             note=body.note,
         )
         outcome = await commands.submit(command, idempotency(who, body))
-        response.status_code = 200 if outcome.repeated else 201
+        response.status_code = outcome.status
         return with_secret(outcome.answer)
 
     @routes.get("/v1/webhooks")
