@@ -45,7 +45,7 @@ password_encryption = 'scram-sha-256'
 fsync = on
 synchronous_commit = on
 
-shared_buffers = 192MB
+shared_buffers = {buffers}MB
 effective_cache_size = 1GB
 work_mem = 8MB
 maintenance_work_mem = 64MB
@@ -68,6 +68,8 @@ log_error_verbosity = terse
 log_checkpoints = off
 log_line_prefix = '%m [%p] %a '
 """
+_BUFFERS_MB = (192, 1024)
+"""least and most of PostgreSQL's own page cache; it takes of it what the data in use fill"""
 _HBA = """\
 # Written by deploy/local/postgres.py: this machine only, always with the password
 local all all scram-sha-256
@@ -131,7 +133,7 @@ class PostgreSQL:
         self._check_version(version)
         self._clear_leftover()
         for name, text in (
-            ("postgresql.conf", _SETTINGS.format(port=self.port, sockets=self._sockets())),
+            ("postgresql.conf", _SETTINGS.format(port=self.port, sockets=self._sockets(), buffers=_buffers_mb())),
             ("pg_hba.conf", _HBA),
         ):
             path = self.cluster / name
@@ -231,6 +233,12 @@ class PostgreSQL:
             if process.info["name"] == "postgres" and process.info["cwd"] == str(self.cluster):
                 return True
         return False
+
+
+def _buffers_mb() -> int:
+    """A sixteenth of the machine's memory, within `_BUFFERS_MB`."""
+    least, most = _BUFFERS_MB
+    return min(max(psutil.virtual_memory().total // 16 // 2**20, least), most)
 
 
 def _programs() -> Path:
