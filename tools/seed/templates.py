@@ -291,7 +291,7 @@ class _Compiler:
 
 
 def in_words(second: int) -> bytes:
-    """An instant as the timeline says it (services/intake/words.py)."""
+    """An instant as the timeline says it (services/intake/words)."""
     local = datetime.fromtimestamp(second, ZONE)
     return f"{local.month}月{local.day}日 {local:%H:%M}".encode()
 
