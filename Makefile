@@ -104,12 +104,15 @@ generate: $(LOCAL)  ## write docs/generated anew from the event catalog
 	@$(PY) -m tools.generate
 
 ##@ Data and operation
-.PHONY: feed seed train evaluate reconcile rebuild dlt
+.PHONY: feed seed corrections train evaluate reconcile rebuild dlt
 feed: $(LOCAL)  ## send another platform's export through the running hub: file=F mapping=M [rate=N a second]
 	@$(call need,file mapping)$(PY) -m tools.feed --file '$(file)' --mapping '$(mapping)' $(if $(rate),--rate '$(rate)') $(if $(url),--url '$(url)')
 
 seed: $(LOCAL)  ## write a history of N invented cases into the running hub: n=N [seed=1] [months=12] [journal=MONTHS] [force=yes]
 	@$(call need,n)$(PY) -m tools.seed n='$(n)' $(if $(seed),seed='$(seed)') $(if $(months),months='$(months)') $(if $(journal),journal='$(journal)') $(if $(force),force='$(force)')
+
+corrections: $(LOCAL)  ## write what persons decided in the running hub, for `make train`: out=F
+	@$(call need,out)$(PY) -m deploy.local.operate corrections '$(out)'
 
 train: $(LOCAL)  ## train a classifier: data=F text=COL label=COL [date=COL since=DAY until=DAY] [min_count=N] [config=fast|best] [tags=COL] [corrections=F] out=DIR
 	@$(call need,data text label out)$(PY) -m tools.train --data '$(data)' --text '$(text)' --label '$(label)' $(if $(date),--date '$(date)') $(if $(since),--since '$(since)') $(if $(until),--until '$(until)') $(if $(tags),--tags '$(tags)') $(if $(corrections),--corrections '$(corrections)') $(if $(min_count),--min-count '$(min_count)') $(if $(config),--config '$(config)') --out '$(out)'

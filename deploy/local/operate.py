@@ -1,12 +1,16 @@
-"""`make reconcile`, `make rebuild` and `make dlt`: look after a running stack through its own HTTP.
+"""`make reconcile`, `make rebuild`, `make dlt` and `make corrections`: look after a running stack, through its own HTTP
+where it has an answer.
 
 python -m deploy.local.operate reconcile
 python -m deploy.local.operate rebuild YYYY-MM
 python -m deploy.local.operate dlt [SERVICE ID replay|discard [EDITED.json]]
+python -m deploy.local.operate corrections OUT.jsonl
 """
 
 import argparse
 import json
+import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -17,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from deploy.local.errors import StackError
+from deploy.local.folder import DataFolder
 from deploy.local.keys import ensure_admin_token
 from deploy.local.routes import local_services
 from deploy.local.settings import LocalSettings
@@ -101,6 +106,18 @@ def act(client: httpx.Client, service: str, letter: int, action: str, edited: Pa
     return 0
 
 
+def corrections(settings: LocalSettings, out: Path) -> int:
+    """What persons decided, as texts for `make train`, from the stack's database; exit status."""
+    stack = DataFolder(settings.data_dir).published()
+    if stack is None:
+        raise StackError(f"{settings.data_dir} has no stack.json. Start the stack with `make run` or `make up`.")
+    return subprocess.run(  # noqa: S603  # ourselves
+        [sys.executable, "-m", "services.classify", "corrections", str(out)],
+        env={**os.environ, "DATABASE_URL": stack["database_url"], "SUSHU_DATA_DIR": str(settings.data_dir)},
+        check=False,
+    ).returncode
+
+
 def _ask(client: httpx.Client, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
     try:
         answer = client.request(method, path, json=body)
@@ -120,6 +137,7 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("reconcile")
     commands.add_parser("rebuild").add_argument("month", help="YYYY-MM")
+    commands.add_parser("corrections").add_argument("out", type=Path)
     letters = commands.add_parser("dlt")
     letters.add_argument("service", nargs="?")
     letters.add_argument("id", nargs="?", type=int)
@@ -127,6 +145,8 @@ def main() -> int:
     letters.add_argument("edited", nargs="?", type=Path)
     arguments = parser.parse_args()
     settings = LocalSettings.from_environment()
+    if arguments.command == "corrections":
+        return corrections(settings, arguments.out)
     token, _ = ensure_admin_token(settings.data_dir, settings.admin_token)
     with httpx.Client(
         base_url=settings.local_url, headers={"Authorization": f"Bearer {token}"}, timeout=PATIENCE_S, trust_env=False

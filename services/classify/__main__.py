@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from typing import NoReturn
 
 import typer
 
@@ -20,6 +21,14 @@ app = cli("classify")
 def corrections(out: Path) -> None:
     """Write reviewed texts with their matter to a JSONL file, ready for `make train`."""
     settings = Settings()
+    if not settings.database_url:
+        typer.echo(
+            "sushu: DATABASE_URL names the database of the hub; for a local stack use `make corrections`", err=True
+        )
+        raise typer.Exit(2)
+    if not out.absolute().parent.is_dir():
+        typer.echo(f"sushu: {out.absolute().parent} is no folder; make it first", err=True)
+        raise typer.Exit(2)
 
     async def main() -> int:
         role = await known_role(settings.database_url, "classify")
@@ -30,6 +39,11 @@ def corrections(out: Path) -> None:
             await database.close()
 
     typer.echo(f"{asyncio.run(main())} reviewed texts → {out}")
+
+
+def _refuse(why: str) -> NoReturn:
+    typer.echo(f"sushu: {why}", err=True)
+    raise typer.Exit(2)
 
 
 if __name__ == "__main__":

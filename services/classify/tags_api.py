@@ -104,6 +104,7 @@ def add_routes(routes: APIRouter, tags: Tags, jobs: CommandQueue[Job], database:
             "items": [
                 {
                     **row,
+                    "score": row["score"] and round(row["score"], 3),
                     "detail": orjson.loads(row["detail"] or "{}"),
                     "examples": orjson.loads(row["examples"] or "[]"),
                     "created_at": rfc3339(row["created_at"]),

@@ -13,7 +13,7 @@ from prometheus_client import Counter
 from services.classify import repository
 from services.classify.advice.endpoint import Endpoint, Unavailable
 from services.classify.domain.advice import MOST_TOKENS, Advice, Question, Refused
-from services.classify.domain.labels import ReviewReason
+from services.classify.domain.labels import UNSURE
 from services.classify.labelling import Case
 from services.classify.settings import LanguageModel
 from services.classify.tables import advice, labels
@@ -33,7 +33,7 @@ AT_ONCE = 4
 LOOK_S = 1.0
 AGAIN = timedelta(minutes=2)
 TRIES = 3
-_UNSURE = [ReviewReason.LOW_CONFIDENCE.value, ReviewReason.DEGRADED.value]
+_UNSURE = [reason.value for reason in UNSURE]
 
 
 class Adviser:

@@ -37,9 +37,14 @@ class ReviewReason(StrEnum):
     SAFETY_WORD = "safety_word"
     DEGRADED = "degraded"
     URGENT_BY_MODEL = "urgent_by_model"
+    DANGER_DENIED = "danger_denied"
     LOWERED_BEFORE = "lowered_before"
     OUT_OF_BOUNDS = "out_of_bounds"
     OFTEN = "often"
+
+
+UNSURE = frozenset((ReviewReason.LOW_CONFIDENCE, ReviewReason.DEGRADED))
+"""only the matter is in question: any other reason to look says more, and is the one that is told"""
 
 
 @dataclass(frozen=True, slots=True)

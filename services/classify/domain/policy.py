@@ -7,8 +7,8 @@ from collections.abc import Container, Sequence
 
 from services.classify.domain.bounds import out_of_bounds
 from services.classify.domain.catalogue import Catalogue, HandlingClass, Kind, Matter
-from services.classify.domain.labels import Candidate, Label, ReviewReason, Tag
-from services.classify.domain.safety import clause, safety_hits
+from services.classify.domain.labels import UNSURE, Candidate, Label, ReviewReason, Tag
+from services.classify.domain.safety import clause, names_no_danger, safety_hits
 
 _CUES: tuple[tuple[Kind, re.Pattern[str]], ...] = (
     (
@@ -72,7 +72,8 @@ def decide(
     `threshold` is `auto_dispatch_threshold` of the city profile (0–1): at or above it the label stands, below it a
     person reviews it. Safety words raise the class to urgent; what only the words or only the model call urgent is
     reviewed beside. `kind` as given by intake wins over the words. `lowered`: sentences with safety words that persons
-    judged to be no danger (`safety.clause`): such a one raises nothing, and a person looks again.
+    judged to be no danger (`safety.clause`): such a one raises nothing, and a person looks again. Nor does a model
+    where the words deny the danger that they name.
     """
     best = catalogue.get(candidates[0].code) if candidates else None
     handling_class = best.handling_class if best is not None else HandlingClass.GENERAL
@@ -88,12 +89,13 @@ def decide(
     if not candidates or candidates[0].probability < threshold:
         review = ReviewReason.DEGRADED if degraded else ReviewReason.LOW_CONFIDENCE
     if handling_class is HandlingClass.URGENT and not hits:
-        if review is not None:
+        if review is None:
+            # the model knows what is spoken of, not whether it is over or only feared ("已经不漏气了")
+            review = ReviewReason.DANGER_DENIED if names_no_danger(text) else ReviewReason.URGENT_BY_MODEL
+        if review is not ReviewReason.URGENT_BY_MODEL:
             # a guess alone raises no alarm: without danger in the words a person looks, within the livelihood clock
             handling_class = HandlingClass.LIVELIHOOD
-        else:
-            review = ReviewReason.URGENT_BY_MODEL
-    if review is None and out_of_bounds(text) is not None:
+    if (review is None or review in UNSURE) and out_of_bounds(text) is not None:
         review = ReviewReason.OUT_OF_BOUNDS  # proposed, never decided: a person declines or keeps it
     return Label(
         matter=best.code if best is not None else None,

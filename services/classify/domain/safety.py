@@ -76,14 +76,25 @@ _NOT_ANY_MORE = re.compile(r"(?:已经|现在|目前|早就)?(?:不|没有?|没�
 def safety_hits(text: str) -> list[SafetyHit]:
     """Every danger that the text reports as present, in order; at most one for each hazard."""
     hits: dict[str, SafetyHit] = {}
-    for match in _PATTERN.finditer(text):
-        group = match.lastgroup
-        if group is None:
-            continue
-        hazard = _NAMES[int(group[1:])]
-        if hazard not in hits and not _guarded(text, match.start(), match.end()):
-            hits[hazard] = SafetyHit(hazard, match.group(), match.start())
+    for hit in _named(text):
+        if hit.hazard not in hits and not _guarded(text, hit.start, hit.start + len(hit.word)):
+            hits[hit.hazard] = hit
     return list(hits.values())
+
+
+def names_no_danger(text: str) -> bool:
+    """Whether the text has safety words, and each is denied, past, feared or asked about."""
+    named = _named(text)
+    return bool(named) and all(_guarded(text, hit.start, hit.start + len(hit.word)) for hit in named)
+
+
+def _named(text: str) -> list[SafetyHit]:
+    """Every safety word of the text, whatever the sentence says about it."""
+    return [
+        SafetyHit(_NAMES[int(match.lastgroup[1:])], match.group(), match.start())
+        for match in _PATTERN.finditer(text)
+        if match.lastgroup is not None
+    ]
 
 
 def _guarded(text: str, start: int, end: int) -> bool:

@@ -13,7 +13,7 @@ import msgspec
 
 from services.classify import recent, repository
 from services.classify.domain.bounds import OFTEN
-from services.classify.domain.labels import Label, Link, ReviewReason
+from services.classify.domain.labels import UNSURE, Label, Link, ReviewReason
 from services.classify.domain.likeness import Bounds, Said, repeats, same_events
 from services.classify.domain.recollection import SAME, Recollection
 from services.classify.domain.safety import hazards
@@ -73,7 +73,7 @@ class Appeals:
         often = _often(appeals, earlier)
         found = [
             replace(one, label=replace(one.label, review=ReviewReason.OFTEN))
-            if appeal.id in often and one.label.review is None
+            if appeal.id in often and (one.label.review is None or one.label.review in UNSURE)
             else one
             for appeal, one in zip(appeals, found, strict=True)
         ]
@@ -206,6 +206,8 @@ def _why(label: Label) -> str:
         return f"同一来电人一天内已有 {OFTEN} 件以上，是否属于恶意由人决定"
     if label.review is ReviewReason.LOWERED_BEFORE:
         return "文中有安全词，相同的话曾由人判为不紧急，不按紧急处置，由人工确认"
+    if label.review is ReviewReason.DANGER_DENIED:
+        return "按事项属于紧急，但文中的危险已否认、已过去或只是担心，不按紧急处置，由人工确认"
     if label.review is ReviewReason.URGENT_BY_MODEL:
         return "按事项属于紧急，文中没有安全词，紧急处置的同时复核"
     if label.review is ReviewReason.DEGRADED:

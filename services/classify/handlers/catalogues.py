@@ -211,7 +211,8 @@ class Catalogues:
         return [
             {
                 "id": f"{version}-{row['old']}-{row['new']}",
-                **{name: value for name, value in row.items() if name not in ("old", "new", "decided_at")},
+                **{name: row[name] for name in ("source", "state", "decided_by")},
+                **{name: row[name] and round(row[name], 4) for name in ("score", "words", "meaning", "shared")},
                 "old": _named_code(row["old"], old),
                 "new": _named_code(row["new"], new),
                 "decided_at": rfc3339(row["decided_at"]) if row["decided_at"] else None,
@@ -260,10 +261,10 @@ class Catalogues:
         change = diff(old, new)
         impact = await repository.impact_of(pg, change.removed, list(change.changed), now - timedelta(days=IMPACT_DAYS))
         known = frozenset(self._library.model_labels)
-        reached = known
+        codes: Mapping[str, str] = {code: code for code in new.matters}
         if old is not None and known:
             codes = codes_between(old, new, await catalogues.accepted(pg, int(old.version), int(new.version)))
-            reached = frozenset(codes[label] for label in known if label in codes)
+        reached = {codes[label] for label in known if label in codes}
         return {
             "compared_with": old.version if old else None,
             "diff": {
@@ -276,7 +277,7 @@ class Catalogues:
                 **impact,
                 "days": IMPACT_DAYS,
                 "matters_the_model_does_not_know": sorted(new.matters.keys() - reached) if known else [],
-                "model_labels_no_longer_used": sorted(known - new.matters.keys()),
+                "model_labels_no_longer_used": sorted(known - codes.keys()),
             },
         }
 

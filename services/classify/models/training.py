@@ -139,7 +139,7 @@ def train(
     encoded = vocabulary.encode(sample.texts)
     matrix = encoded.matrix
     shelf = _Shelf(work, _signature(sample, options))
-    ground = _place(sample.texts, matrix, options, shelf, progress)
+    ground = lay_ground(sample.texts, matrix, options, shelf, progress)
     windows = _windows(sample, options)
     weights = _sample_weights(truth, sample.age_days, options)
     targets = np.full((len(truth), len(names)), -1, dtype=np.float32)
@@ -244,7 +244,7 @@ def _sample_weights(
 
 
 @dataclass(frozen=True, slots=True)
-class _Ground:
+class Ground:
     """Where the training texts stand (None: only their words count), and how another text is placed."""
 
     configuration: Configuration
@@ -267,12 +267,17 @@ class _Ground:
         return Meaning(landmarks, pull, np.ascontiguousarray(self.pieces[kept]), self.mean, self.axes)
 
 
-def _place(
-    texts: Sequence[str], matrix: sparse.csr_matrix, options: Options, shelf: _Shelf, progress: Progress
-) -> _Ground:
+def lay_ground(
+    texts: Sequence[str],
+    matrix: sparse.csr_matrix,
+    options: Options,
+    shelf: _Shelf | None = None,
+    progress: Progress = quiet,
+) -> Ground:
     """Encode the texts (for `fast` a sample of them) and place all. Without the encoder's package words must do."""
     if options.configuration == "words":
-        return _Ground("words")
+        return Ground("words")
+    shelf = shelf or _Shelf(None, "")
     count = len(texts)
     study = everything = np.arange(count)
     if count > STUDY:
@@ -290,7 +295,7 @@ def _place(
             progress("encoding", start + len(part), len(encoded))
     except encoder.EncoderMissing as error:
         log.warning("the model knows words alone", extra={"reason": str(error)})
-        return _Ground("words")
+        return Ground("words")
     encodings = np.concatenate(parts)
     mean, axes = principal_axes(encodings)
     directions = (encodings - mean) @ axes
@@ -299,8 +304,8 @@ def _place(
     places = unit(np.asarray(matrix @ pieces))
     places[study] = unit(honest)
     if options.configuration == "best":
-        return _Ground("best", joined(places, unit(directions)), pieces, mean, axes)
-    return _Ground("fast", places, pieces)
+        return Ground("best", joined(places, unit(directions)), pieces, mean, axes)
+    return Ground("fast", places, pieces)
 
 
 def _fit(

@@ -15,6 +15,7 @@ import numpy as np
 
 from services.classify.domain.labels import TagDefinition, TagTier
 from services.classify.models.features import Floats
+from shared.clock import rfc3339
 
 Encode = Callable[[Sequence[str]], Floats]
 
@@ -66,6 +67,12 @@ _EXAMPLES = 3
 _READ = 200
 _EVENT = timedelta(days=7)
 _AFTER_EVENT = timedelta(days=14)
+_MOST_OF = 0.6
+"""share of the appeals with a phrase from which a longer one stands for it"""
+_WIDEST = 12
+"""characters of a phrase at most"""
+_ALWAYS = 0.9
+"""share of a phrase's texts that have the same character beside it: then it was cut from a longer one"""
 _NOT_AT_THE_EDGE = frozenset(
     "的了在是和与或我你他她它们这那有不没请就都也把被让给向到从对等很更最要会能可及其并且但而又再还将已经个次日月年号"
     "一二三四五六七八九十上下里中后前内外边时民来电反映咨询投诉诉求希望核实处理表示认为情况问题"
@@ -136,47 +143,50 @@ def unused(tags: Sequence[TagDefinition], told: Sequence[Told], since: datetime,
 
 
 def emergent(recent: Sequence[Told], before: Sequence[Told], known: Collection[str]) -> list[Found]:
-    """Phrases of 3 to 6 characters that many people use lately and few used before, and that no tag or matter has.
-    `known`: words of tags and names of matters."""
-    now, then = _phrases(recent, LEAST_APPEALS), None
-    if not now:
-        return []
+    """Phrases that many people use lately and few used `before` (none without labels of that time), and that no tag or
+    matter has. They are found by 3 to 6 characters and told whole. `known`: words of tags and names of matters."""
+    now = _phrases(recent, LEAST_APPEALS)
     then = _counts(before, now.keys())
     found = []
-    for phrase, places in now.items():
-        share = len(places) / max(len(recent), 1)
-        growth = share / ((then[phrase] + 1) / max(len(before), 1)) if before else math.inf
-        if growth < GROWTH or any(phrase in word or word in phrase for word in known):
+    for part, places in now.items():
+        growth = len(places) / max(len(recent), 1) * len(before) / (then[part] + 1)
+        if growth < GROWTH:
             continue
-        told = [recent[place] for place in places]
-        if len({one.reporter or one.appeal_id for one in told}) < LEAST_REPORTERS:
+        phrase = _whole(part, [recent[place].text[:_READ] for place in places])
+        if any(part in word or _meet(part, word, phrase) for word in known):
+            continue
+        told = [one for place in places if phrase in (one := recent[place]).text]
+        if len(told) < LEAST_APPEALS or len({one.reporter or one.appeal_id for one in told}) < LEAST_REPORTERS:
             continue
         days = sorted(one.at for one in told)
         detail: dict[str, Any] = {
             "appeals": len(told),
-            "appeals_before": then[phrase],
-            "growth": None if math.isinf(growth) else round(growth, 1),
+            "appeals_before": then[part],
+            "growth": round(growth, 1),
             "matters": [code for code, _ in Counter(one.matter for one in told).most_common(3)],
         }
         if days[int(len(days) * 0.9)] - days[int(len(days) * 0.1)] <= _EVENT:
             # an event: its tag ends by itself
-            detail |= {"valid_from": days[0].isoformat(), "valid_to": (days[-1] + _AFTER_EVENT).isoformat()}
+            detail |= {"valid_from": rfc3339(days[0]), "valid_to": rfc3339(days[-1] + _AFTER_EVENT)}
         examples = tuple({"appeal_id": one.appeal_id, "text": _around(one.text, phrase)} for one in told[:_EXAMPLES])
         score = round(min(1.0, len(told) / (4 * LEAST_APPEALS)), 3)
         found.append(Found(ProposalKind.PROMOTE, "", phrase, score, detail, examples))
-    found.sort(key=lambda one: (-one.detail["appeals"], one.word))
     return _longest(found)[:MOST]
 
 
 def _longest(found: Sequence[Found]) -> list[Found]:
-    """Of phrases that say the same in more or fewer characters the longest one that most of the appeals have."""
+    """Of phrases that share their words the longest one that most of the appeals of the most frequent have."""
     kept: list[Found] = []
-    for one in sorted(found, key=lambda one: (-len(one.word), -one.detail["appeals"])):
-        if not any(
-            _overlap(one.word, other.word) and other.detail["appeals"] >= 0.6 * one.detail["appeals"] for other in kept
-        ):
-            kept.append(one)
-    return sorted(kept, key=lambda one: (-one.detail["appeals"], one.word))
+    left = sorted(found, key=lambda one: (-one.detail["appeals"], -len(one.word), one.word))
+    while left:
+        alike = [one for one in left if _overlap(one.word, left[0].word)]
+        chosen = max(
+            (one for one in alike if one.detail["appeals"] >= _MOST_OF * left[0].detail["appeals"]),
+            key=lambda one: len(one.word),
+        )
+        kept.append(chosen)
+        left = [one for one in left if not (one in alike or _overlap(one.word, chosen.word))]
+    return kept
 
 
 def _overlap(one: str, other: str) -> bool:
@@ -196,7 +206,7 @@ def _phrases(told: Sequence[Told], least: int) -> dict[str, list[int]]:
         for place, text in enumerate(texts):
             for gram in {text[at : at + size] for at in range(len(text) - size + 1)}:
                 if previous is None:
-                    if all("\u4e00" <= char <= "\u9fff" for char in gram):
+                    if all(map(_is_chinese, gram)):
                         places[gram].append(place)
                 elif gram[:-1] in previous and gram[1:] in previous:
                     places[gram].append(place)
@@ -210,6 +220,36 @@ def _phrases(told: Sequence[Told], least: int) -> dict[str, list[int]]:
         for gram, found in frequent.items()
         if gram[0] not in _NOT_AT_THE_EDGE and gram[-1] not in _NOT_AT_THE_EDGE
     }
+
+
+def _whole(phrase: str, texts: Sequence[str]) -> str:
+    """A phrase with the characters that nearly every text has beside it, as far as they may stand at an edge: in
+    圾没人清运 of 垃圾没人清运 one does not see what is spoken of."""
+    for _ in range(2 * _WIDEST):
+        beside: Counter[tuple[str, str]] = Counter()
+        for text in texts:
+            before, said, after = text.partition(phrase)
+            if said:
+                beside.update((before[-1:], "") if side else ("", after[:1]) for side in (True, False))
+        (left, right), count = max(
+            ((chars, n) for chars, n in beside.items() if _is_chinese("".join(chars))),
+            key=lambda one: one[1],
+            default=(("", ""), 0),
+        )
+        if count < _ALWAYS * len(texts) or len(phrase) >= _WIDEST:
+            break
+        phrase = left + phrase + right
+    return phrase.strip("".join(_NOT_AT_THE_EDGE))
+
+
+def _meet(part: str, word: str, whole: str) -> bool:
+    """Whether a word of the whole phrase shares a character with the part (it may stand beside it: 台风 and 摩羯)."""
+    at, place = whole.find(part), whole.find(word)
+    return 0 <= place < at + len(part) and at < place + len(word)
+
+
+def _is_chinese(char: str) -> bool:
+    return "\u4e00" <= char <= "\u9fff"
 
 
 def _counts(told: Sequence[Told], phrases: Collection[str]) -> Counter[str]:

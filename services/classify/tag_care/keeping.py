@@ -200,16 +200,17 @@ def _promoted(proposal: Any, tags: dict[str, TagDefinition], promoted: PromoteBo
 def _restored(kept: dict[str, Any], tags: dict[str, TagDefinition]) -> list[TagDefinition]:
     """The tags as they were before an acceptance; one that it made is retired."""
     for code, became in kept["became"].items():
-        if code not in tags or rows.row_of(tags[code]) != became:
+        if code not in tags or tags[code] != _kept(became):
             raise Problem(409, "tag_changed", f"The tag {code} was changed since; change it by POST /v1/tags.")
     restored = []
     for code, was in kept["were"].items():
-        if was is None:
-            restored.append(replace(tags[code], state=TagState.RETIRED))
-        else:
-            times = {name: _instant(was[name]) for name in ("valid_from", "valid_to")}
-            restored.append(rows.definition_of({**was, **times}))
+        restored.append(replace(tags[code], state=TagState.RETIRED) if was is None else _kept(was))
     return restored
+
+
+def _kept(row: dict[str, Any]) -> TagDefinition:
+    """A tag out of the JSON that an acceptance kept: its times are instants again, however they were written."""
+    return rows.definition_of({**row, **{name: _instant(row[name]) for name in ("valid_from", "valid_to")}})
 
 
 def _instant(text: str | None) -> datetime | None:

@@ -114,6 +114,10 @@ async def test_a_given_mapping_holds_at_once_and_is_checked(server_url: str) -> 
         shown = await post(hub, "", content=recoded(formerly=True).encode())
         assert shown["mapping"]["pairs"] == {"open": 0, "accepted": 90, "rejected": 0}
         assert shown["mapping"]["codes_without"] == 0
+        # every label of the model leads on
+        assert (
+            shown["impact"]["model_labels_no_longer_used"] == shown["impact"]["matters_the_model_does_not_know"] == []
+        )
         plain = (await post(hub, "", content=recoded().encode()))["version"]
         given = await post(hub, f"/{plain}/mapping", content=f"old,new\n{LAMPS},{MOVED}\n".encode())
         assert given["mapping"]["pairs"]["accepted"] == 1

@@ -40,6 +40,22 @@ async def test_a_danger_is_urgent_and_says_why(hub: Harness) -> None:
     assert "安全词" in fact.data.reason
 
 
+async def test_a_danger_that_is_over_is_not_urgent_although_the_model_knows_the_matter(hub: Harness) -> None:
+    fact = await label(hub, "厨房燃气泄漏已经修好了，谢谢")
+    assert (fact.data.after.matter.code, fact.data.after.handling_class) == ("03030101", "livelihood")
+    assert fact.data.after.needs_review
+    assert "不按紧急处置" in fact.data.reason
+
+
+async def test_the_eleventh_appeal_of_a_reporter_within_a_day_is_shown_to_a_person_as_such(hub: Harness) -> None:
+    reporter = appeals.Reporter(pseudonym=uuid7())
+    said = [await receive(hub, f"{VAGUE}，第{n}次说", reporter=reporter) for n in range(12)]
+    await hub.settle()
+    items = (await hub.http.get("/v1/reviews?limit=200", headers=hub.admin)).json()["items"]
+    reasons = {item["appeal_id"]: item["reason"] for item in items}
+    assert sorted(reasons[appeal_id] for appeal_id in said) == ["low_confidence"] * 10 + ["often"] * 2
+
+
 async def test_a_danger_in_a_text_about_something_else_is_urgent_and_reviewed(hub: Harness) -> None:
     after = (await label(hub, "小区停车费乱收费，收费员多收钱，旁边的路灯杆还漏电了")).data.after
     assert after.handling_class == "urgent"

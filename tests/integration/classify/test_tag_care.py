@@ -32,6 +32,10 @@ async def decide(hub: Harness, proposal: dict[str, Any], decision: str, **body: 
 async def test_a_month_of_labels_makes_proposals_that_persons_accept_and_undo(hub: Harness) -> None:
     await put(hub, "custom.wages", "欠薪", "不发工资")
     await put(hub, "custom.pay", "拖欠工资", "欠薪")
+    for n in range(30):
+        await receive(hub, f"{n}栋楼下的路灯不亮")  # what is new is so beside an earlier time
+    await hub.settle()
+    hub.clock.advance(40 * 86_400)
     for n in range(12):
         await receive(hub, f"{n}号工地老板拖欠工资不发工资，工人都在等")
         await receive(hub, f"{n}栋楼顶在台风摩羯里掀翻了，{n}户进水")
@@ -67,7 +71,15 @@ async def test_a_month_of_labels_makes_proposals_that_persons_accept_and_undo(hu
     refused = await hub.http.post(f"/v1/tags/proposals/{merge['id']}/undo", headers=hub.admin)
     assert (refused.status_code, refused.json()["code"]) == (409, "tag_changed")
 
-    done = await decide(hub, phrase, "accept", code="custom.storm", name="台风摩羯", family="spacetime")
+    begins = "2026-11-01T00:00:00+08:00"
+    named = {
+        "code": "custom.storm",
+        "name": "台风摩羯",
+        "family": "spacetime",
+        "valid_from": begins,
+    }
+    done = await decide(hub, phrase, "accept", **named)
+    assert done["tags"][0]["valid_from"] == begins
     assert done["tags"][0]["valid_to"] is not None
     text = f"{phrase['word']}，窗户碎了"
     assert "custom.storm" in await tags_of(hub, text)

@@ -41,8 +41,16 @@ class Stack:
         }
 
     def command(self, *arguments: str, within_s: float = 240, **env: str) -> "subprocess.CompletedProcess[str]":
+        return self._python("deploy.local", *arguments, within_s=within_s, **env)
+
+    def operate(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        return self._python("deploy.local.operate", *arguments)
+
+    def _python(
+        self, module: str, *arguments: str, within_s: float = 240, **env: str
+    ) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
-            [sys.executable, "-m", "deploy.local", *arguments],
+            [sys.executable, "-m", module, *arguments],
             cwd=REPO,
             env={**self.env, **env},
             capture_output=True,
@@ -168,11 +176,18 @@ def test_run_handles_appeals_and_loses_none_to_kill_9(stack: Stack) -> None:
             items = client.get(f"/v1/appeals/{appeal}/timeline").json()["items"]
             assert [item["type"] for item in items].count("appeal.received") == 1
             assert [item["type"] for item in items].count("label.classified") == 1
+        client.post(f"/v1/reviews/{appeals[0]}", json={"matter": "02010201"}).raise_for_status()
+    decided = stack.folder / "decided.jsonl"
+    written = stack.operate("corrections", str(decided))
+    assert written.returncode == 0, written.stderr
+    assert [json.loads(line)["label"] for line in decided.read_text("utf-8").splitlines()] == ["02010201"]
     left = stack.pids()
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=30) == 0
     assert gone(left)
     assert not (stack.folder / "stack.json").exists()
+    refused = stack.operate("corrections", str(decided))
+    assert (refused.returncode, "make run" in refused.stderr) == (1, True)
 
 
 @pytest.mark.slow

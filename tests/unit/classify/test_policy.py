@@ -60,6 +60,13 @@ def test_a_sure_model_alone_raises_the_class_and_is_reviewed_beside() -> None:
     assert found.review is ReviewReason.URGENT_BY_MODEL
 
 
+@pytest.mark.parametrize("text", ["厨房的燃气已经不漏气了，谢谢", "燃气泄漏报警器坏了怎么换", "去年燃气泄漏过，问赔偿"])
+def test_a_sure_model_raises_no_alarm_where_the_words_deny_the_danger(text: str) -> None:
+    found = label(text, "03030101", 0.99)
+    assert found.handling_class is HandlingClass.LIVELIHOOD
+    assert found.review is ReviewReason.DANGER_DENIED
+
+
 def test_words_and_model_that_agree_need_nobody() -> None:
     found = label("厨房里燃气管漏气", "03030101", 0.95)
     assert found.handling_class is HandlingClass.URGENT
@@ -101,10 +108,11 @@ def test_sketches_of_long_texts_estimate_the_overlap() -> None:
 @pytest.mark.parametrize(
     "text", ["燃气费纠纷法院已经判决，还是要反映", "不服仲裁裁决，要求重新处理燃气费", "已提起诉讼，燃气费先别扣"]
 )
-def test_what_may_be_out_of_bounds_is_only_proposed_to_a_person(text: str) -> None:
-    found = label(text, "03030102", 0.99)
-    assert found.review is ReviewReason.OUT_OF_BOUNDS
-    assert (found.matter, found.handling_class) == ("03030102", HandlingClass.GENERAL)
+def test_what_may_be_out_of_bounds_is_only_proposed_to_a_person_however_unsure_the_matter_is(text: str) -> None:
+    for probability in (0.99, 0.3):
+        found = label(text, "03030102", probability)
+        assert found.review is ReviewReason.OUT_OF_BOUNDS
+        assert (found.matter, found.handling_class) == ("03030102", HandlingClass.GENERAL)
 
 
 @pytest.mark.parametrize(

@@ -66,9 +66,24 @@ def test_a_phrase_that_many_people_use_lately_is_proposed_with_its_time() -> Non
     assert all(found.word in example["text"] for example in found.examples)
 
 
+def test_a_phrase_is_told_whole_and_a_part_of_a_known_one_is_none() -> None:
+    before = [told(n, f"第{n}栋外墙掉砖", day=-40) for n in range(300)]
+    recent = [told(n, f"第{n}栋垃圾没人清运", day=n % 28) for n in range(60)]
+    places = ("挡住出口", "占道", "响个不停", "漏电", "倒了")
+    recent += [told(100 + n, f"{n}楼共享充电宝智能柜{places[n % 5]}", day=n % 28) for n in range(60)]
+    (found,) = emergent(recent, before, {"垃圾没人清"})
+    assert found.word == "楼共享充电宝智能柜"
+
+
+def test_without_an_earlier_time_nothing_is_new() -> None:
+    recent = [told(n, f"{n}号摩羯台风刮倒了树", day=n % 28) for n in range(60)]
+    assert emergent(recent, [], set()) == []
+
+
 def test_one_person_who_repeats_himself_makes_no_phrase() -> None:
     recent = [Told(f"a{n}", START, "隔壁老宅闹鬼真可怕", "p", "01010101", ()) for n in range(50)]
-    assert emergent(recent, [], set()) == []
+    before = [told(n, "别的事情", day=-40) for n in range(300)]
+    assert emergent(recent, before, set()) == []
 
 
 def test_a_tag_of_an_event_is_set_in_its_time_alone() -> None:
