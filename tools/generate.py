@@ -85,7 +85,7 @@ def asyncapi() -> dict[str, Any]:
     channels: dict[str, Any] = {}
     operations: dict[str, Any] = {}
     for topic in topics.load().values():
-        names = [name for name, kind in sorted(EVENTS.items()) if kind.topic == topic.name]
+        names = [name for name, kind in sorted(EVENTS.items()) if kind.topic in (topic.name, topic.carries)]
         identifier = topic.name.replace(".", "-")
         channels[identifier] = {
             "address": topic.name,
@@ -126,11 +126,12 @@ def topic_page() -> str:
         "",
     ]
     for topic in topics.load().values():
+        journal = "the journal there" if topic.carries else "the journal"
         lines += [
             f"## {topic.name}",
             "",
             f"{topic.title}. Key: {topic.key}. Owner: `{topic.owner}`. Partitions: {topic.partitions}. "
-            f"Kept {topic.retention_days} days (the journal keeps every event for ever).",
+            f"Kept {topic.retention_days} days ({journal} keeps every event for ever).",
             "",
             f"Read by: {', '.join(f'`{service}`' for service in topic.consumers)}.",
             "",
@@ -138,7 +139,7 @@ def topic_page() -> str:
             "|---|---|---|",
         ]
         for name, kind in sorted(EVENTS.items()):
-            if kind.topic == topic.name:
+            if kind.topic in (topic.name, topic.carries):
                 words = " ".join(_words(kind).split())
                 lines.append(f"| `{name}` | {words} | [schema](schemas/{name}.json) |")
         lines.append("")

@@ -69,7 +69,8 @@ def build(settings: Settings, clock: Clock, bus: Transport, database: Database) 
     keep: CommandQueue[Keep] = CommandQueue(database, attaching.keep)
     router.include_router(attachments.router(keeper, keep, queries, vault, limits))
     letters: CommandQueue[Offer | Receipt] = CommandQueue(database, handovers.receive)
-    router.include_router(federation.router(Door(peers, database), handovers, letters, clock))
+    door = Door(peers, database)
+    router.include_router(federation.router(door, handovers, letters, clock))
     courier = Courier(peers, handovers, intake, vault, database)
     if settings.env == "local":
         router.include_router(local.router(ClockDesk(clock, bus) if isinstance(clock, TurnedClock) else None))
@@ -82,7 +83,7 @@ def build(settings: Settings, clock: Clock, bus: Transport, database: Database) 
         migrations=Path(__file__).parent / "migrations",
         subscriptions=subscriptions(Projections(handovers)),
         start=partitions.make,
-        background=(partitions.care, learned.run, courier.run, keeper.run),
+        background=(partitions.care, learned.run, courier.run, keeper.run, door.care),
         not_ready=lambda: peers.trouble,
         reconcile=Reconciliation(database, clock),
         state=intake,

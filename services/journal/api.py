@@ -5,13 +5,18 @@ import contextlib
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Request
 
 from services.journal import repository
 from services.journal.handlers import Handlers
-from services.journal.sharing import WITHHELD, View, view_of
+from services.journal.peers import repository as peers
+from services.journal.sharing import WITHHELD, View, view_of, view_of_platform
+from shared.clock import rfc3339
 from shared.errors import Problem, invalid
-from shared.http.auth import allowed
+from shared.federation.directory import Directory
+from shared.federation.peers import Door
+from shared.http.arguments import first_header
+from shared.http.auth import Token, allowed, caller_of
 from shared.http.bodies import Code
 from shared.http.requests import StrictRoute
 from shared.security.principal import Principal
@@ -20,12 +25,25 @@ LONGEST_WAIT_S = 30
 LOOK_S = 0.2
 
 
-def router(handlers: Handlers, withheld: Sequence[str] = WITHHELD) -> APIRouter:
+def router(handlers: Handlers, door: Door, withheld: Sequence[str] = WITHHELD) -> APIRouter:
     """Routes under `/v1/events`."""
     routes = APIRouter(tags=["journal"], route_class=StrictRoute)
 
-    async def viewer(who: Annotated[Principal, allowed("platform", "auditor", "leader")]) -> View:
+    async def viewer(request: Request, token: Token) -> View:
+        if token is None and first_header(request, b"signature-input") is not None:
+            return await signed(request)
+        who = await caller_of(request, token)
+        who.require("platform", "auditor", "leader")
         return view_of(who, handlers.platform, withheld)
+
+    async def signed(request: Request) -> View:
+        platform = None
+        try:
+            platform = (await door.admit(request))[0].platform
+            directory = door.peers.directory or Directory()
+            return view_of_platform(platform, directory.above(handlers.platform), withheld)
+        except Problem as problem:
+            raise await door.refuse(request, problem, platform) from None
 
     Seen = Annotated[View, Depends(viewer)]
 
@@ -43,7 +61,8 @@ def router(handlers: Handlers, withheld: Sequence[str] = WITHHELD) -> APIRouter:
         At least once: after a crash of yours the same events come again; none is skipped. `next` is null at the end of
         what is there: ask again with the last one you had. Of rare `types` or a small region a page may be short or
         empty and yet have a `next`: the journal is looked through in pieces. A token of regions sees the events of
-        cases there, a platform sees all fields but those on the city's list of what is not shared.
+        cases there, a platform sees all fields but those on the city's list of what is not shared. Platforms above this
+        one may sign the request instead of sending a token (docs/federation.md).
         """
         position = _position(after)
         wanted = [name.strip() for name in types.split(",") if name.strip()]
@@ -75,7 +94,30 @@ def router(handlers: Handlers, withheld: Sequence[str] = WITHHELD) -> APIRouter:
             found, last = await repository.counts(raw, position)
         return {"counts": found, "next": str(last)}
 
+    @routes.get("/v1/events/peers")
+    async def below(_: Annotated[Principal, allowed("supervisor", "leader", "auditor")]) -> dict[str, Any]:
+        """The platforms below this one, from which events are pulled: how far each is, and what is wrong with it."""
+        async with handlers.database.look_up() as pg:
+            known = await peers.listed(pg)
+        return {
+            "items": [_peer(code, known.get(code)) for code in sorted({*known, *door.peers.children})],
+            "next": None,
+        }
+
     return routes
+
+
+def _peer(platform: str, row: dict[str, Any] | None) -> dict[str, Any]:
+    found = row or {}
+    pulled_at, since = found.get("pulled_at"), found.get("failing_since")
+    return {
+        "platform": platform,
+        "position": str(found.get("position", 0)),
+        "events": found.get("events", 0),
+        "pulled_at": rfc3339(pulled_at) if pulled_at else None,
+        "failing_since": rfc3339(since) if since else None,
+        "error": found.get("last_error"),
+    }
 
 
 async def _read(

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from services.journal import api, consumer, keys, tables
 from services.journal.handlers import Handlers
+from services.journal.peers.puller import Puller
 from services.journal.sharing import WITHHELD
 from services.journal.webhooks.api import add_routes
 from services.journal.webhooks.handlers import Command, Webhooks
@@ -13,6 +14,7 @@ from shared.bus.records import Transport
 from shared.clock import Clock
 from shared.db.database import Database
 from shared.db.days import Days
+from shared.federation.peers import Door, Peers
 from shared.http.commands import CommandQueue
 from shared.http.outgoing import Outgoing, networks_of
 from shared.service.service import SHORTLY_S, Service
@@ -32,9 +34,11 @@ def build(settings: Settings, clock: Clock, bus: Transport, database: Database) 
     key = keys.load(settings.keys, make=settings.env == "local")
     commands: CommandQueue[Command] = CommandQueue(database, Webhooks().on_commands, largest=1)
     log = Days(database, clock, tables.webhook_deliveries.name, DELIVERIES_DAYS)
-    routes = api.router(handlers, withheld)
+    peers = Peers(settings)
+    door = Door(peers, database)
+    routes = api.router(handlers, door, withheld)
     add_routes(routes, database, commands, key, withheld, networks, tls_only=settings.env == "production")
-    background = [log.care]
+    background = [log.care, door.care, Puller(peers, database).run]
     if key is not None:
         outgoing = Outgoing(networks, timeout_s=PUSH_S)
         background.append(Sender(database, clock, key, outgoing, lambda: handlers.appended).run)

@@ -1,4 +1,4 @@
-"""What the journal reads: every topic there is, each fact of an aggregate in sequence order."""
+"""What the journal reads: every topic of this platform, each fact of an aggregate in sequence order."""
 
 from services.journal.handlers import Handlers
 from shared.bus.subscriptions import Subscription
@@ -6,7 +6,9 @@ from shared.events import topics
 
 
 def subscriptions(handlers: Handlers) -> tuple[Subscription, ...]:
-    """The one table of subscriptions."""
+    """The one table of subscriptions. Events of other platforms stand in the journals there."""
     return tuple(
-        Subscription(topic, handlers.on_events, order="facts", unrecognised=True) for topic in sorted(topics.load())
+        Subscription(name, handlers.on_events, order="facts", unrecognised=True)
+        for name, topic in sorted(topics.load().items())
+        if not topic.carries
     )

@@ -73,6 +73,14 @@ def view_of(who: Principal, platform: str, withheld: Sequence[str]) -> View:
     )
 
 
+def view_of_platform(asker: str, above: Sequence[str], withheld: Sequence[str]) -> View:
+    """What a platform that signed its request sees: everything but the withheld fields, when it is one of those that
+    stand `above` this one in the directory. Raises `Problem` 403."""
+    if asker in above:
+        return View(None, tuple(withheld))
+    raise Problem(403, "not_above", f"{asker} is not above this platform in its directory; only such read its feed.")
+
+
 def _without(value: Any, path: Sequence[str]) -> Any:
     """A copy of `value` without what stands at `path`; lists on the way are gone through."""
     if isinstance(value, list):

@@ -68,3 +68,27 @@ webhook_deliveries = Table(
     Column("error", Text),
     Column("duration_ms", Integer, nullable=False),
 )
+
+peer_feeds = Table(
+    "peer_feeds",
+    metadata,
+    Column("platform", Text, primary_key=True),
+    # in the other platform's journal: everything up to here was published
+    Column("position", BigInteger, nullable=False),
+    Column("events", BigInteger, nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("failing_since", DateTime(timezone=True)),
+    Column("last_error", Text),
+    Column("pulled_at", DateTime(timezone=True)),
+    Column("retry_at", DateTime(timezone=True), nullable=False),
+    Column("lease", Text),
+    Column("leased_until", DateTime(timezone=True)),
+)
+
+peer_nonces = Table(
+    "peer_nonces",
+    metadata,
+    Column("platform", Text, primary_key=True),
+    Column("nonce", Text, primary_key=True),
+    Column("seen_at", DateTime(timezone=True), nullable=False),
+)

@@ -83,6 +83,13 @@ class Directory:
         above = (code[:4] + "00", code[:2] + "0000")
         return next((one for one in above if one != code and one in self.peers), None)
 
+    def above(self, code: str) -> tuple[str, ...]:
+        """The platforms above one, the nearest first."""
+        found: list[str] = []
+        while (code := self.parent(code) or "") and code not in found:
+            found.append(code)
+        return tuple(found)
+
     def objection(self, path: tuple[str, ...] | list[str], on: date) -> str | None:
         """What stands against a hand-over along `path` on the day `on`; None when it may go: direct under an agreement,
         else up and down the tree (domain.md, Dispatch 6)."""
@@ -111,12 +118,8 @@ def parse(content: Any) -> Directory:
         peers[peer.code] = peer
     directory = Directory(peers, tuple(_pact(entry) for entry in content.get("agreements") or []))
     for code in peers:
-        seen, above = {code}, directory.parent(code)
-        while above is not None:
-            if above in seen:
-                raise DirectoryError(f"platform {code} is its own ancestor: mend `parent`")
-            seen.add(above)
-            above = directory.parent(above)
+        if code in directory.above(code):
+            raise DirectoryError(f"platform {code} is its own ancestor: mend `parent`")
     return directory
 
 

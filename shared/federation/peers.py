@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import logging
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -16,7 +18,7 @@ from starlette.requests import ClientDisconnect
 
 from shared.db import audit
 from shared.db.database import Database
-from shared.errors import Problem
+from shared.errors import Problem, Transient
 from shared.federation.directory import KEYID, Directory, DirectoryFile, Peer
 from shared.federation.keys import KeyFile, PlatformKeys, SealError, seal
 from shared.federation.signatures import AHEAD_S, OLDEST_S, SignatureError, Signed, sign, verify
@@ -25,7 +27,10 @@ from shared.settings import Settings
 
 REFUSED = Counter("sushu_peer_calls_refused_total", "Calls of other platforms that were refused", ["code"])
 
-NONCES_S = OLDEST_S + AHEAD_S + 60
+NONCES_S = OLDEST_S + AHEAD_S + 60.0
+CARE_S = 60.0
+
+log = logging.getLogger(__name__)
 
 
 class Peers:
@@ -72,6 +77,12 @@ class Peers:
         directory = self.directory
         peer = directory.peers.get(code) if directory and code != self.own else None
         return peer if peer and peer.base_url and peer.keys else None
+
+    @property
+    def children(self) -> list[str]:
+        """The platforms right below this one that can be called."""
+        directory = self.directory or Directory()
+        return [code for code in directory.peers if directory.parent(code) == self.own and self.reachable(code)]
 
     def rates_at(self, url: str) -> bool:
         """Whether an address is where some platform of the directory lets citizens rate."""
@@ -156,6 +167,20 @@ class Door:
             raise _unbelieved(SignatureError("replayed", "This nonce was used; sign it anew.", signed.keyid))
         return signed, body
 
+    async def care(self) -> None:
+        """Forget nonces whose requests would be too old by now, until cancelled."""
+        while True:
+            await asyncio.sleep(CARE_S)
+            try:
+                async with self.database.transaction() as uow:
+                    await uow.pg.execute(
+                        f"DELETE FROM {self.database.schema}.peer_nonces"
+                        " WHERE seen_at < now() - make_interval(secs => $1)",
+                        NONCES_S,
+                    )
+            except Transient as error:
+                log.warning("nonces of other platforms wait for the store", extra={"error": str(error)})
+
     async def refuse(self, request: Request, problem: Problem, platform: str | None) -> Problem:
         """The same problem, audited. `platform` is who signed, None when nobody is proved: of those no more than the
         public rate allows are written a minute and address, so that a flood fills no table."""
@@ -182,13 +207,6 @@ class Door:
                 detail={"status": problem.status, "keyid": claimed, "address": address},
             )
         return problem
-
-
-async def forget_nonces(pg: Any, schema: str) -> None:
-    """Those whose requests would be too old by now."""
-    await pg.execute(
-        f"DELETE FROM {schema}.peer_nonces WHERE seen_at < now() - make_interval(secs => $1)", float(NONCES_S)
-    )
 
 
 def _unbelieved(error: SignatureError) -> Problem:

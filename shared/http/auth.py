@@ -31,17 +31,19 @@ class _Bearer(HTTPBearer):
 _bearer = _Bearer(
     scheme_name="HTTPBearer", auto_error=False, description="Token of the stack (admin.token) or a JWT; see api.md"
 )
-_Token = Annotated[str | None, Depends(_bearer)]
+Token = Annotated[str | None, Depends(_bearer)]
+"""the bearer token, None without one: for routes that may be called in another way, too"""
 
 
-async def _caller(request: Request, token: _Token) -> Principal:
+async def caller_of(request: Request, token: Token) -> Principal:
+    """Who sent this token. Raises `Problem` 401."""
     if token is None:
         raise unauthorized("Send a bearer token: `Authorization: Bearer <token>`.")
     tokens: Tokens = request.app.state.tokens
     return tokens.known(token) or await tokens.principal(token)
 
 
-Caller = Annotated[Principal, Depends(_caller)]
+Caller = Annotated[Principal, Depends(caller_of)]
 """the principal behind the bearer token, whatever his roles (401 without)"""
 
 
@@ -49,8 +51,8 @@ def allowed(*roles: str) -> Any:
     """A dependency that yields the principal and refuses (403) one without any of `roles`: use as
     `who: Annotated[Principal, allowed("seat", "supervisor")]`."""
 
-    async def check(request: Request, token: _Token) -> Principal:
-        who = await _caller(request, token)
+    async def check(request: Request, token: Token) -> Principal:
+        who = await caller_of(request, token)
         who.require(*roles)
         return who
 
@@ -62,9 +64,9 @@ def viewed_by(*roles: str) -> Any:
     one, and sends it as the password of HTTP Basic. Writing routes never take it: what a browser sends by itself
     another site could make it send."""
 
-    async def check(request: Request, token: _Token) -> Principal:
+    async def check(request: Request, token: Token) -> Principal:
         try:
-            who = await _caller(request, token or _password(request))
+            who = await caller_of(request, token or _password(request))
         except Problem as problem:
             if problem.status == 401 and wants_page(request):
                 raise Problem(

@@ -177,6 +177,7 @@ MAY = {
     # journal
     "GET /v1/events": "platform auditor leader",
     "GET /v1/events/counts": "platform auditor leader",
+    "GET /v1/events/peers": "supervisor leader auditor",
     "GET /v1/webhooks": "platform",
     "POST /v1/webhooks": "platform",
     "GET /v1/webhooks/{webhook_id}": "platform",

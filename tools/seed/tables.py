@@ -52,7 +52,7 @@ PASSING: Final = {
     "classify": ("appeal_units", "recent", "review_clocks", "review_leases", "second_opinions", "advice", "memory"),
     "dispatch": ("attachments", "replays", "replay_moves"),
     "feedback": ("rated", "rating_keys", "signs"),
-    "journal": ("webhook_deliveries",),
+    "journal": ("webhook_deliveries", "peer_feeds", "peer_nonces"),
     "evaluate": (
         "publications",
         "rebuild_publications",

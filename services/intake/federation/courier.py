@@ -35,7 +35,7 @@ from shared.errors import Problem, Transient
 from shared.events.catalog import peers as catalog
 from shared.events.catalog.appeals import Appeal
 from shared.federation.directory import Peer
-from shared.federation.peers import Peers, forget_nonces
+from shared.federation.peers import Peers
 from shared.outbox.uow import Uow
 
 log = logging.getLogger(__name__)
@@ -58,7 +58,6 @@ CONFIRM_S: Final = (0.2, 20.0)
 PARKED_S: Final = 3600.0
 CLOCKS_TRIES: Final = 12
 """looks for the clocks of an order before its offer goes without them"""
-NONCES_EVERY_S: Final = 60.0
 _LATER: Final = frozenset({401, 408, 425, 429})
 
 _appeals = msgspec.json.Decoder(Appeal)
@@ -86,7 +85,6 @@ class Courier:
         self._client: httpx.AsyncClient | None = None
         self._ways: dict[str, asyncio.Task[None]] = {}
         self._paused: dict[str, tuple[float, int]] = {}
-        self._swept = 0.0
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -108,9 +106,6 @@ class Courier:
         try:
             async with self.database.look_up() as pg:
                 due = await repository.due_platforms(pg)
-                if time.monotonic() > self._swept + NONCES_EVERY_S:
-                    self._swept = time.monotonic()
-                    await forget_nonces(pg, self.database.schema)
         except Transient as error:
             log.warning("messages to other platforms wait for the store", extra={"error": str(error)})
             return IDLE_S

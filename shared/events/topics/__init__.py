@@ -19,6 +19,8 @@ class Topic:
     retention_days: int
     producers: tuple[str, ...]
     consumers: tuple[str, ...]
+    carries: str = ""
+    """the topic of other platforms whose events it holds; empty: it has types of its own"""
 
 
 @lru_cache
