@@ -5,14 +5,16 @@ import contextlib
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Path, Query, Request
 
 from services.journal import repository
 from services.journal.handlers import Handlers
 from services.journal.peers import repository as peers
 from services.journal.sharing import WITHHELD, View, view_of, view_of_platform
+from services.journal.webhooks.schemas import ReplayBody
 from shared.clock import rfc3339
-from shared.errors import Problem, invalid
+from shared.db import audit
+from shared.errors import Problem, invalid, not_found
 from shared.federation.directory import Directory
 from shared.federation.peers import Door
 from shared.http.arguments import first_header
@@ -103,6 +105,22 @@ def router(handlers: Handlers, door: Door, withheld: Sequence[str] = WITHHELD) -
             "items": [_peer(code, known.get(code)) for code in sorted({*known, *door.peers.children})],
             "next": None,
         }
+
+    @routes.post("/v1/events/peers/{platform}/replay")
+    async def replay(
+        platform: Annotated[str, Path(pattern=r"^[0-9]{6}$")],
+        body: ReplayBody,
+        who: Annotated[Principal, allowed("admin")],
+    ) -> dict[str, Any]:
+        """Pull again what stands behind `after` in a platform's journal: for a consumer that was set up anew. What was
+        pulled already comes once more with the same ids."""
+        async with handlers.database.transaction() as uow:
+            row = await peers.set_back(uow.pg, platform, int(body.after))
+            if row is None:
+                raise not_found(f"The platform {platform} below this one")
+            detail = {"position": row["position"]}
+            await audit.record(uow, actor=who.actor, action="peer_feed.set_back", subject=platform, detail=detail)
+        return _peer(platform, row)
 
     return routes
 

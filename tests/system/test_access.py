@@ -178,6 +178,7 @@ MAY = {
     "GET /v1/events": "platform auditor leader",
     "GET /v1/events/counts": "platform auditor leader",
     "GET /v1/events/peers": "supervisor leader auditor",
+    "POST /v1/events/peers/{platform}/replay": NOBODY,
     "GET /v1/webhooks": "platform",
     "POST /v1/webhooks": "platform",
     "GET /v1/webhooks/{webhook_id}": "platform",

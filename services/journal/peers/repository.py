@@ -10,6 +10,8 @@ from services.journal.tables import peer_feeds
 LEASE_S = 60
 """who pulls and is not heard of for so long is dead, and another replica goes on; longer than any call; real time"""
 
+SHOWN = "platform, position, events, pulled_at, failing_since, last_error"
+
 
 async def claim(pg: Any, platforms: Sequence[str], lease: str) -> dict[str, int]:
     """Take over those of `platforms` from which nobody pulls and that may be tried now: platform → position."""
@@ -67,21 +69,19 @@ async def release(pg: Any, platform: str, lease: str, pause_s: float) -> None:
     )
 
 
-async def set_back(pg: Any, platform: str, position: int) -> bool:
-    """Pull again what stands behind `position`; whoever pulls just now is told by losing its lease. False when nothing
-    was pulled from this platform yet."""
-    done = await pg.fetchval(
+async def set_back(pg: Any, platform: str, position: int) -> dict[str, Any] | None:
+    """Pull again what stands behind `position`; whoever pulls just now is told by losing its lease. How far it is then;
+    None when nothing was pulled from this platform yet."""
+    row = await pg.fetchrow(
         f"UPDATE {peer_feeds.fullname} SET position = least(position, $2), lease = NULL, leased_until = NULL,"
-        " retry_at = now() WHERE platform = $1 RETURNING true",
+        f" retry_at = now() WHERE platform = $1 RETURNING {SHOWN}",
         platform,
         position,
     )
-    return done is not None
+    return dict(row) if row else None
 
 
 async def listed(pg: Any) -> dict[str, dict[str, Any]]:
     """How far each is, by platform."""
-    rows = await pg.fetch(
-        f"SELECT platform, position, events, pulled_at, failing_since, last_error FROM {peer_feeds.fullname}"
-    )
+    rows = await pg.fetch(f"SELECT {SHOWN} FROM {peer_feeds.fullname}")
     return {row["platform"]: dict(row) for row in rows}

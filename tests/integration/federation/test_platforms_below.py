@@ -131,7 +131,19 @@ async def test_a_child_that_begins_later_is_pulled_too_and_news_come_at_once(ser
             await hubs[CITY].transport.publish(records[50:])
             await hubs[CITY].settle()
             await pulled_all(province, hubs[CITY])
-            assert await ids(province, OF_LOG) == await ids(hubs[CITY], OF_JOURNAL, list(TYPES))
+            whole = await ids(hubs[CITY], OF_JOURNAL, list(TYPES))
+            assert await ids(province, OF_LOG) == whole
+
+            counted = await counts(province, "platform")
+            path = f"/v1/events/peers/{CITY}/replay"
+            answer = await province.http.post(path, json={"after": "0"}, headers=province.admin)
+            assert (answer.status_code, answer.json()["position"]) == (200, "0")
+            await pulled_all(province, hubs[CITY])
+            assert await ids(province, OF_LOG) == sorted(whole * 2)
+            assert await counts(province, "platform") == counted, "repeats change nothing"
+            unknown = path.replace(CITY, STRANGER)
+            answer = await province.http.post(unknown, json={"after": "0"}, headers=province.admin)
+            assert answer.status_code == 404
 
 
 async def test_pullers_that_take_the_lease_from_each_other_skip_and_double_nothing(
