@@ -17,7 +17,7 @@ import httpx
 from prometheus_client import Counter
 
 from services.journal.peers import repository
-from services.journal.peers.domain import TYPES, NotBelieved, Page, page_of, pause_s
+from services.journal.peers.answers import TYPES, NotBelieved, Page, page_of, pause_s
 from shared.db.database import Database
 from shared.errors import Problem, Transient
 from shared.federation.peers import Peers

@@ -17,7 +17,7 @@ import pytest_asyncio
 from nacl.signing import SigningKey
 
 from services.journal.peers import puller
-from services.journal.peers.domain import STREAMS, TYPES
+from services.journal.peers.answers import STREAMS, TYPES
 from services.journal.peers.puller import Puller
 from services.journal.sharing import WITHHELD
 from shared.federation.peers import Peers

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from services.journal.peers.domain import PAUSE_S, STREAMS, NotBelieved, page_of, pause_s
+from services.journal.peers.answers import PAUSE_S, STREAMS, NotBelieved, page_of, pause_s
 from shared.bus.worker import decode_event
 from shared.events.event import Message
 from tests.truth.delivery import record_of
