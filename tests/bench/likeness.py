@@ -3,11 +3,11 @@
     make bench-likeness [n=1000000] [data=FILE text=COL date=COL same=COL,COL number=COL]
 
 The index: `n` invented appeals of the last 30 days in a PostgreSQL of its own, then batches of 500 more are looked for
-and remembered, as the service does. With `data` (CSV or JSONL, plain or .gz: a city's own cases) also how right the
-suggestions are: a suggested pair is right when both cite one case number (12 digits or more; `number` is the column of
-the case's own), or name one place, as all suggested ones do, and agree in one of `same` (the responsible unit, the
-matter); and which share of the pairs that cite one number within the week is suggested. The last line is one JSON
-object.
+and remembered, as the service does, before and after a crash of the database. With `data` (CSV or JSONL, plain or .gz:
+a city's own cases) also how right the suggestions are: a suggested pair is right when both cite one case number (12
+digits or more; `number` is the column of the case's own), or name one place, as all suggested ones do, and agree in one
+of `same` (the responsible unit, the matter); and which share of the pairs that cite one number within the week is
+suggested. The last line is one JSON object.
 """
 
 import asyncio
@@ -24,6 +24,8 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from services.classify import recent
 from services.classify.domain.likeness import Bounds, Said, same_events
 from services.classify.domain.same_event import keys
@@ -36,7 +38,7 @@ from shared.db.database import Database
 from shared.service.process import migrate_service
 from shared.settings import Settings
 from tests.bench import load
-from tests.bench.server import postgres
+from tests.bench.server import Server, postgres
 from tests.bench.stack import TOKEN, machine
 from tools.seed.cost import load_average
 
@@ -67,9 +69,9 @@ def invented(count: int, end: datetime, span: timedelta, seed: int) -> list[Said
     return found
 
 
-async def index(url: str, n: int) -> dict[str, Any]:
-    """Milliseconds of PostgreSQL and driver for each appeal of a batch, beside `n` that are remembered."""
-    database = Database(url, "classify", SystemClock(), platform="460100")
+async def index(server: Server, n: int) -> dict[str, Any]:
+    """What a new appeal costs beside `n` that are remembered, and again after the database crashed and came back."""
+    database = _database(server)
     now = datetime.now(UTC)
     for back in range(RECENT_DAYS + 1):
         async with database.transaction() as uow:
@@ -81,10 +83,42 @@ async def index(url: str, n: int) -> dict[str, Any]:
         print(f"{start + len(rows):,} remembered", file=sys.stderr)
     async with database.read() as pg:
         await pg.execute("VACUUM ANALYZE classify.recent")
+    figures = await _batches(database, server, now, n)
+    async with database.read() as pg:
+        size = await pg.fetchval("SELECT sum(pg_total_relation_size(relid)) FROM pg_partition_tree('classify.recent')")
+        rows_before = await pg.fetchval("SELECT count(*) FROM classify.recent")
+    await database.close()
+    server.crash()
+    began = time.perf_counter()
+    server.start()
+    database = _database(server)
+    async with database.read() as pg:
+        lost = rows_before - await pg.fetchval("SELECT count(*) FROM classify.recent")
+    back_s = time.perf_counter() - began
+    after = await _batches(database, server, now, n + BATCHES)
+    await database.close()
+    return {
+        "remembered": n,
+        **figures,
+        "bytes_per_appeal": round(size / rows_before),
+        "process_mb": round(psutil.Process().memory_info().rss / 1e6),
+        "after_a_crash": {"back_s": round(back_s, 2), "lost": lost, **after},
+    }
+
+
+def _database(server: Server) -> Database:
+    return Database(server.url, "classify", SystemClock(), platform="460100")
+
+
+async def _batches(database: Database, server: Server, now: datetime, seed: int) -> dict[str, Any]:
+    """Milliseconds and CPU (of this process and the server) for each appeal of some batches."""
     looked = added = 0.0
     suggested = 0
+    own = psutil.Process()
+    cpu = -server.cpu_s()
     for number in range(BATCHES):
-        fresh = invented(BATCH, now, timedelta(hours=1), n + number)
+        fresh = invented(BATCH, now, timedelta(hours=1), seed + number)
+        cpu -= sum(own.cpu_times()[:2])
         async with database.transaction() as uow:
             began = time.perf_counter()
             heard = await recent.heard(uow.pg, [(one.received_at, one.keys) for one in fresh], EVENT_DAYS)
@@ -93,16 +127,14 @@ async def index(url: str, n: int) -> dict[str, Any]:
             began = time.perf_counter()
             await bulk.write(uow.pg, recent.remembered(fresh))
             added += time.perf_counter() - began
-    async with database.read() as pg:
-        size = await pg.fetchval("SELECT sum(pg_total_relation_size(relid)) FROM pg_partition_tree('classify.recent')")
-    await database.close()
+        cpu += sum(own.cpu_times()[:2])
+    cpu += server.cpu_s()
     appeals = BATCH * BATCHES
     return {
-        "remembered": n,
         "look_ms_per_appeal": round(looked / appeals * 1000, 3),
         "add_ms_per_appeal": round(added / appeals * 1000, 3),
+        "cpu_ms_per_appeal": round(cpu / appeals * 1000, 3),
         "suggested": round(suggested / appeals, 3),
-        "bytes_per_appeal": round(size / (n + appeals)),
     }
 
 
@@ -174,7 +206,7 @@ def main(argv: Sequence[str]) -> dict[str, Any]:
         with tempfile.TemporaryDirectory(prefix="sushu-likeness-") as folder, postgres(Path(folder)) as server:
             settings = Settings(database_url=server.url, admin_token=TOKEN, data_dir=Path(folder))
             asyncio.run(migrate_service("classify", settings))
-            found["index"] = asyncio.run(index(server.url, n))
+            found["index"] = asyncio.run(index(server, n))
     if data:
         same = given.get("same", "unit,matter").split(",")
         found["suggestions"] = judged(
