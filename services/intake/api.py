@@ -205,9 +205,10 @@ def router(
 
     @routes.post("/v1/appeals/{appeal_id}/withdraw")
     async def withdraw(
-        appeal_id: AppealId, who: Sender, body: WithdrawBody, idempotency: Idempotency
+        appeal_id: AppealId, who: Sender, idempotency: Idempotency, body: WithdrawBody | None = None
     ) -> dict[str, Any]:
         """The citizen takes it back."""
+        body = body or WithdrawBody()
         return await act(Withdraw(_uuid(appeal_id), who, body.reason), who, body, idempotency)
 
     @routes.post("/v1/appeals/{appeal_id}/decline")
@@ -222,8 +223,11 @@ def router(
         return await act(command, who, body, idempotency)
 
     @routes.post("/v1/appeals/{appeal_id}/unlink")
-    async def unlink(appeal_id: AppealId, who: Centre, body: UnlinkBody, idempotency: Idempotency) -> dict[str, Any]:
+    async def unlink(
+        appeal_id: AppealId, who: Centre, idempotency: Idempotency, body: UnlinkBody | None = None
+    ) -> dict[str, Any]:
         """Ask dispatch for an order of its own."""
+        body = body or UnlinkBody()
         return await act(Part(_uuid(appeal_id), who, body.reason), who, body, idempotency)
 
     @routes.post("/v1/appeals/{appeal_id}/unmask")

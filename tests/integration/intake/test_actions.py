@@ -63,6 +63,15 @@ async def test_a_repeated_key_withdraws_once(hub: Harness) -> None:
     assert again.json() == first.json()
 
 
+async def test_what_needs_no_reason_needs_no_body(hub: Harness) -> None:
+    first, second = (await receive(hub))["id"], (await receive(hub))["id"]
+    await act(hub, second, "link", {"to": first, "relation": "repeat"}, hub.admin)
+    for action in ("unlink", "withdraw"):
+        answer = await hub.http.post(f"/v1/appeals/{second}/{action}", headers=hub.admin)
+        assert answer.status_code == 200, answer.text
+    assert (await hub.http.post(f"/v1/appeals/{first}/decline", headers=hub.admin)).status_code == 422
+
+
 async def test_an_appeal_that_ended_cannot_be_unlinked(hub: Harness) -> None:
     appeal_id = (await receive(hub))["id"]
     assert (await act(hub, appeal_id, "withdraw", {}, hub.admin)).status_code == 200
