@@ -89,7 +89,9 @@ class Play:
     async def same(self) -> bool:
         """Whether every case is counted in the city, and the province says the same of it."""
         own = await self.counts(EAST, "city")
-        return own is not None and bool(own["closed"] == CASES) and await self.counts(PROVINCE, "platform") == own
+        if own is None or own["closed"] < CASES:
+            return False
+        return bool(await self.counts(PROVINCE, "platform") == own)
 
 
 async def until(found: Callable[[], Awaitable[Any]], what: str) -> Any:
