@@ -126,7 +126,7 @@ async def test_a_province_that_is_killed_while_it_pulls_ranks_its_city_by_the_ci
             first = [asyncio.create_task(play.live(number)) for number in range(CASES // 2)]
 
             async def something() -> bool:
-                return (await play.get(province, "/v1/events/peers"))["items"][0]["events"] > 0
+                return bool((await play.get(province, "/v1/events/peers"))["items"][0]["events"])
 
             await until(something, "the first events of the city")
             await asyncio.to_thread(province.kill)
