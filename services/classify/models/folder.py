@@ -205,8 +205,7 @@ def _schooling(arrays: Mapping[str, Any], labels: int) -> Schooling:
 def _meaning(kind: str, arrays: Mapping[str, Any]) -> Meaning | None:
     if not kind:
         return None
-    pieces = arrays["pieces"].astype(np.float32)
-    return Meaning(arrays["landmarks"], arrays["pull"], pieces, arrays.get("mean"), arrays.get("axes"))
+    return Meaning(arrays["landmarks"], arrays["pull"], arrays["pieces"], arrays.get("mean"), arrays.get("axes"))
 
 
 def _read_facts(folder: Path) -> tuple[dict[str, Any], ModelFacts]:

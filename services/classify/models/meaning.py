@@ -32,18 +32,24 @@ _SHARPNESS = np.float32(2.0)
 @dataclass(frozen=True, slots=True)
 class Meaning:
     """`landmarks` (cases × width) have length 1 and `pull` (cases × labels) is what each says for every label. `pieces`
-    (features × directions) places a text by its n-grams; `mean` (encoder's width) and `axes` (encoder's width ×
+    (features × directions, of a loaded model in half precision: only those that a text uses are widened) places a text
+    by its n-grams; `mean` (encoder's width) and `axes` (encoder's width ×
     directions), where they are, by its encoding too."""
 
     landmarks: Floats
     pull: Floats
-    pieces: Floats
+    pieces: npt.NDArray[Any]
     mean: Floats | None = None
     axes: Floats | None = None
 
     def scores(self, matrix: sparse.csr_matrix, texts: Sequence[str]) -> Floats:
         """What the past cases say for each label, (texts × labels). Raises EncoderMissing (`best` alone needs it)."""
-        places = place(matrix, texts, self.pieces, self.mean, self.axes)
+        said = np.zeros(matrix.shape[1], dtype=bool)
+        said[matrix.indices] = True
+        used = np.flatnonzero(said)
+        column = np.cumsum(said, dtype=np.int32) - 1
+        own = sparse.csr_matrix((matrix.data, column[matrix.indices], matrix.indptr), (matrix.shape[0], len(used)))
+        places = place(own, texts, self.pieces[used].astype(np.float32), self.mean, self.axes)
         found: Floats = nearness(places, self.landmarks) @ self.pull
         return found
 
