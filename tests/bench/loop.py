@@ -1,13 +1,15 @@
 """bench-loop: whole lives of appeals through HTTP, as people and units lead them.
 
-    make bench-loop [transport=kafka] [n=3000] [rate=100] [users=64] [warm=3000] [history=1000000 folder=/tmp/seeded] [seconds=4]
+    make bench-loop [transport=kafka] [n=3000] [rate=100] [users=64] [warm=3000] [history=1000000 folder=/tmp/seeded]
+                    [seconds=4]
 
 One life is create, read until it is dispatched, accept, contact, complete, fetch the rating link, rate, read back:
 eight requests when nothing has to be waited for (quality.md counts seven; the link must be fetched before one rates).
 Two parts: `capacity`, where `users` people live one life after the other, and `open`, where lives begin at `rate` per
 second whatever the answers do. `warm` lives come first and are not counted (as many as are measured): a hub is seldom
-measured in its first seconds, and pages of a large history are read from the disk once. Reads that come too early are repeated and counted. `seconds` sets `n` to so many
-seconds of `rate`. With a history the capacity part runs on an empty hub too, before (`empty=no`: not), for the growth.
+measured in its first seconds, and pages of a large history are read from the disk once. Reads that come too early are
+repeated and counted. `seconds` sets `n` to so many seconds of `rate`. With a history the capacity part runs on an empty
+hub too, before (`empty=no`: not), for the growth.
 The last line is one JSON object.
 """
 
