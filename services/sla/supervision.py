@@ -16,7 +16,9 @@ from services.sla.domain.explanation import CLOCK_WORDS
 from services.sla.domain.policy import ClockName, HandlingClass
 from services.sla.events import ACTOR, LATE_AFTER, LEVEL_WORDS
 from services.sla.terms import TermsBook
+from shared.events.catalog.evaluations import EvaluationUnitWarned
 from shared.events.catalog.notices import Notice, NoticeIssued
+from shared.events.event import Message
 from shared.ids import uuid7
 from shared.outbox.uow import Timer, Uow
 
@@ -113,6 +115,27 @@ class Supervision:
             climbed.append(row)
         await repository.climb(uow.pg, climbed)
 
+    async def on_warnings(self, batch: Sequence[Message[EvaluationUnitWarned]], uow: Uow) -> None:
+        """专项督办 of units among the last tenth for three published periods in a row (domain.md, Evaluation): the unit
+        and the city are told, each once. It hangs on no order and no clock, so nothing climbs."""
+        for message in batch:
+            warned = message.data.warning
+            ranks = "、".join(
+                f"{period} 第 {rank} 名" for period, rank in zip(warned.periods, warned.ranks, strict=False)
+            )
+            words = f"专项督办：{warned.name or warned.unit}连续三期排名末位（{ranks}）"
+            for level in (1, TOP):
+                notice = Notice(
+                    id=uuid7(),
+                    kind="special",
+                    audience=audience_of(level, warned.unit, warned.region_code, self.platform),
+                    level=level,
+                    words=words,
+                    by_unit={warned.unit: 1},
+                    since=message.time,
+                )
+                _issue(notice, uow, message.time)
+
     def _watch(self, row: Mapping[str, Any], uow: Uow) -> None:
         """Arms the climb to the level after `reach`: from the instant of `reach`, or from when it was told, if late."""
         reach = row["reach"]
@@ -145,7 +168,11 @@ class Supervision:
             by_unit=dict(Counter(row["unit"] for row in rows)),
             since=min(row["raised_at"] for row in rows),
         )
-        uow.emit(NoticeIssued(actor=ACTOR, reason=notice.words, after=notice), key=notice.id, sequence=1, time=at)
+        _issue(notice, uow, at)
+
+
+def _issue(notice: Notice, uow: Uow, at: datetime) -> None:
+    uow.emit(NoticeIssued(actor=ACTOR, reason=notice.words, after=notice), key=notice.id, sequence=1, time=at)
 
 
 def _words(rows: Iterable[Mapping[str, Any]]) -> str:

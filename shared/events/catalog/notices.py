@@ -14,7 +14,7 @@ class Notice(Snapshot, frozen=True, kw_only=True):
     id: str
     kind: str
     """supervision: a level was raised; climbed: nobody took notice of one; digest: all that an outage delayed;
-    withdrawn: one that was told is taken back"""
+    withdrawn: one that was told is taken back; special: a unit is under special supervision, no single order"""
     audience: str
     """unit:<code>, region:<code> or platform:<code>"""
     level: int

@@ -3,16 +3,21 @@
 from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+import msgspec
+import orjson
 import pytest_asyncio
 
 from shared.clock import rfc3339
 from shared.events.catalog import ratings, work_orders
+from shared.events.catalog.evaluations import EvaluationUnitWarned
 from shared.events.catalog.notices import Notice
 from shared.testing.harness import Harness
 from tests.integration.sla.orders import CLOCKS, Order
 
+ROOT = Path(__file__).resolve().parents[3]
 NOTICES = "sla.notices.v1"
 H = timedelta(hours=1)
 
@@ -278,3 +283,19 @@ async def test_what_is_taken_back_while_its_climb_waits_for_a_digest_is_told_to_
     assert [(n.kind, n.level, n.audience) for _, n in (await _notices(hub))[before:]] == [
         ("withdrawn", 1, "unit:unit-1")
     ]
+
+
+async def test_a_unit_last_for_the_third_month_is_under_special_supervision_once(hub: Harness) -> None:
+    example = ROOT / "shared/events/examples/evaluation.unit_warned.1.json"
+    event = msgspec.json.decode(orjson.dumps(orjson.loads(example.read_bytes())["data"]), type=EvaluationUnitWarned)
+    identifier = await hub.emit(event, key=event.after.period, sequence=2)
+    await hub.emit(event, key=event.after.period, sequence=2, event_id=identifier)
+    await hub.settle()
+    warned = event.warning
+    told = sorted((notice for _, notice in await _notices(hub)), key=lambda notice: notice.level)
+    assert [(n.kind, n.level, n.audience, n.by_unit) for n in told] == [
+        ("special", 1, f"unit:{warned.unit}", {warned.unit: 1}),
+        ("special", 3, "platform:460100", {warned.unit: 1}),
+    ]
+    assert all(warned.name in n.words and f"2026-08 第 {warned.ranks[0]} 名" in n.words for n in told)
+    assert await _supervisions(hub) == [], "it hangs on no order"
