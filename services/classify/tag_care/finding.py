@@ -152,9 +152,10 @@ def emergent(recent: Sequence[Told], before: Sequence[Told], known: Collection[s
         growth = len(places) / max(len(recent), 1) * len(before) / (then[part] + 1)
         if growth < GROWTH:
             continue
-        phrase = _whole(part, [recent[place].text[:_READ] for place in places])
-        if any(part in word or _meet(part, word, phrase) for word in known):
+        whole = _whole(part, [recent[place].text[:_READ] for place in places])
+        if any(part in word or _meet(part, word, whole) for word in known):
             continue
+        phrase = _without_edges(part, whole)
         told = [one for place in places if phrase in (one := recent[place]).text]
         if len(told) < LEAST_APPEALS or len({one.reporter or one.appeal_id for one in told}) < LEAST_REPORTERS:
             continue
@@ -170,22 +171,23 @@ def emergent(recent: Sequence[Told], before: Sequence[Told], known: Collection[s
             detail |= {"valid_from": rfc3339(days[0]), "valid_to": rfc3339(days[-1] + _AFTER_EVENT)}
         examples = tuple({"appeal_id": one.appeal_id, "text": _around(one.text, phrase)} for one in told[:_EXAMPLES])
         score = round(min(1.0, len(told) / (4 * LEAST_APPEALS)), 3)
-        found.append(Found(ProposalKind.PROMOTE, "", phrase, score, detail, examples))
+        found.append((whole, Found(ProposalKind.PROMOTE, "", phrase, score, detail, examples)))
     return _longest(found)[:MOST]
 
 
-def _longest(found: Sequence[Found]) -> list[Found]:
-    """Of phrases that share their words the longest one that most of the appeals of the most frequent have."""
+def _longest(found: Sequence[tuple[str, Found]]) -> list[Found]:
+    """Of phrases whose wholes share their words the longest one that most of the appeals of the most frequent have."""
     kept: list[Found] = []
-    left = sorted(found, key=lambda one: (-one.detail["appeals"], -len(one.word), one.word))
+    left = sorted(found, key=lambda one: (-one[1].detail["appeals"], -len(one[1].word), one[1].word))
     while left:
-        alike = [one for one in left if _overlap(one.word, left[0].word)]
+        whole, most = left[0]
+        alike = [one for one in left if _overlap(one[0], whole)]
         chosen = max(
-            (one for one in alike if one.detail["appeals"] >= _MOST_OF * left[0].detail["appeals"]),
-            key=lambda one: len(one.word),
+            (one for one in alike if one[1].detail["appeals"] >= _MOST_OF * most.detail["appeals"]),
+            key=lambda one: len(one[1].word),
         )
-        kept.append(chosen)
-        left = [one for one in left if not (one in alike or _overlap(one.word, chosen.word))]
+        kept.append(chosen[1])
+        left = [one for one in left if not (one in alike or _overlap(one[0], chosen[0]))]
     return kept
 
 
@@ -223,8 +225,8 @@ def _phrases(told: Sequence[Told], least: int) -> dict[str, list[int]]:
 
 
 def _whole(phrase: str, texts: Sequence[str]) -> str:
-    """A phrase with the characters that nearly every text has beside it, as far as they may stand at an edge: in
-    圾没人清运 of 垃圾没人清运 one does not see what is spoken of."""
+    """A phrase with the characters that nearly every text has beside it: in 圾没人清运 of 垃圾没人清运 one does not see
+    what is spoken of."""
     for _ in range(2 * _WIDEST):
         beside: Counter[tuple[str, str]] = Counter()
         for text in texts:
@@ -239,7 +241,19 @@ def _whole(phrase: str, texts: Sequence[str]) -> str:
         if count < _ALWAYS * len(texts) or len(phrase) >= _WIDEST:
             break
         phrase = left + phrase + right
-    return phrase.strip("".join(_NOT_AT_THE_EDGE))
+    return phrase
+
+
+def _without_edges(part: str, whole: str) -> str:
+    """The part with what is beside it up to the first character that no word begins or ends with: 门口的共享充电宝柜 is
+    共享充电宝柜."""
+    begin = whole.find(part)
+    end = begin + len(part)
+    while begin > 0 and whole[begin - 1] not in _NOT_AT_THE_EDGE:
+        begin -= 1
+    while end < len(whole) and whole[end] not in _NOT_AT_THE_EDGE:
+        end += 1
+    return whole[begin:end]
 
 
 def _meet(part: str, word: str, whole: str) -> bool:

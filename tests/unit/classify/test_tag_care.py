@@ -70,9 +70,9 @@ def test_a_phrase_is_told_whole_and_a_part_of_a_known_one_is_none() -> None:
     before = [told(n, f"第{n}栋外墙掉砖", day=-40) for n in range(300)]
     recent = [told(n, f"第{n}栋垃圾没人清运", day=n % 28) for n in range(60)]
     places = ("挡住出口", "占道", "响个不停", "漏电", "倒了")
-    recent += [told(100 + n, f"{n}楼共享充电宝智能柜{places[n % 5]}", day=n % 28) for n in range(60)]
+    recent += [told(100 + n, f"{n}栋门口的共享充电宝智能柜{places[n % 5]}", day=n % 28) for n in range(60)]
     (found,) = emergent(recent, before, {"垃圾没人清"})
-    assert found.word == "楼共享充电宝智能柜"
+    assert found.word == "共享充电宝智能柜"
 
 
 def test_without_an_earlier_time_nothing_is_new() -> None:
