@@ -238,7 +238,8 @@ class PostgreSQL:
 def _buffers_mb() -> int:
     """A sixteenth of the machine's memory, within `_BUFFERS_MB`."""
     least, most = _BUFFERS_MB
-    return min(max(psutil.virtual_memory().total // 16 // 2**20, least), most)
+    memory: int = psutil.virtual_memory().total
+    return min(max(memory // 16 // 2**20, least), most)
 
 
 def _programs() -> Path:
