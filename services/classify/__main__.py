@@ -22,13 +22,9 @@ def corrections(out: Path) -> None:
     """Write reviewed texts with their matter to a JSONL file, ready for `make train`."""
     settings = Settings()
     if not settings.database_url:
-        typer.echo(
-            "sushu: DATABASE_URL names the database of the hub; for a local stack use `make corrections`", err=True
-        )
-        raise typer.Exit(2)
+        _refuse("DATABASE_URL names the database of the hub; for a local stack use `make corrections`")
     if not out.absolute().parent.is_dir():
-        typer.echo(f"sushu: {out.absolute().parent} is no folder; make it first", err=True)
-        raise typer.Exit(2)
+        _refuse(f"{out.absolute().parent} is no folder; make it first")
 
     async def main() -> int:
         role = await known_role(settings.database_url, "classify")

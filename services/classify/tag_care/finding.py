@@ -187,7 +187,7 @@ def _longest(found: Sequence[tuple[str, Found]]) -> list[Found]:
             key=lambda one: len(one[1].word),
         )
         kept.append(chosen[1])
-        left = [one for one in left if not (one in alike or _overlap(one[0], chosen[0]))]
+        left = [one for one in left if not (_overlap(one[0], whole) or _overlap(one[0], chosen[0]))]
     return kept
 
 
