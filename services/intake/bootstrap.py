@@ -55,7 +55,7 @@ def build(settings: Settings, clock: Clock, bus: Transport, database: Database) 
     cases: CommandQueue[CaseCommand] = CommandQueue(database, intake.handle)
     desk = Desk(settings.platform, keys, vault, directory)
     peers = Peers(settings)
-    handovers = Handovers(peers, desk, Mirror(peers, keys, settings.url), intake.take_back)
+    handovers = Handovers(peers, desk, Mirror(peers, keys, settings.url), intake)
     finder = Finder(database, real_time=not settings.sim_clock)
     queries = Queries(database, keys, directory, settings.url, finder, handovers.mirror)
 
@@ -71,7 +71,7 @@ def build(settings: Settings, clock: Clock, bus: Transport, database: Database) 
     letters: CommandQueue[Offer | Receipt] = CommandQueue(database, handovers.receive)
     door = Door(peers, database)
     router.include_router(federation.router(door, handovers, letters, clock))
-    courier = Courier(peers, handovers, intake, vault, database)
+    courier = Courier(peers, vault, database)
     if settings.env == "local":
         router.include_router(local.router(ClockDesk(clock, bus) if isinstance(clock, TurnedClock) else None))
 

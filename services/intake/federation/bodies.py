@@ -128,7 +128,7 @@ class ReceiptBody(Versioned):
 
     handoff_id: Id
     seq: Annotated[int, Field(ge=1, le=1_000_000)]
-    state: Literal["accepted", "refused", "completed", "acknowledged", "withdrawn"]
+    state: Literal["accepted", "refused", "completed", "confirmed", "acknowledged", "withdrawn"]
     reason: Note | None = None
     at: Instant
     status: Annotated[str, Field(max_length=40)] | None = None
@@ -140,8 +140,8 @@ class ReceiptBody(Versioned):
 
     @property
     def from_sender(self) -> bool:
-        """Whether it comes from the sender's side: that he knows the end, or that he recalls a part."""
-        return self.state in ("acknowledged", "withdrawn")
+        """Whether it comes from the sender's side: that he has let go, knows the end, or takes the case back."""
+        return self.state in ("confirmed", "acknowledged", "withdrawn")
 
 
 def joint_case(after: Handoff) -> dict[str, Any] | None:

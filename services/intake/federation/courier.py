@@ -12,7 +12,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -23,15 +23,13 @@ from prometheus_client import Counter
 
 from services.intake.federation import repository
 from services.intake.federation.bodies import SECRETS, VERSION, case_body, clock_bodies
-from services.intake.federation.handovers import Handovers, told
-from services.intake.federation.mirror import later, tell
+from services.intake.federation.handovers import told
+from services.intake.federation.mirror import tell
 from services.intake.federation.repository import Handover, Letter
-from services.intake.handlers import Intake
-from services.intake.receiving import Prepared
 from services.intake.vault import Vault
 from shared.clock import rfc3339
 from shared.db.database import Database
-from shared.errors import Problem, Transient
+from shared.errors import Transient
 from shared.events.catalog import peers as catalog
 from shared.events.catalog.appeals import Appeal
 from shared.federation.directory import Peer
@@ -42,19 +40,17 @@ log = logging.getLogger(__name__)
 
 SENT = Counter("sushu_peer_messages_total", "Messages to other platforms by what came of them", ["kind", "outcome"])
 
-AT_ONCE: Final = 16
-"""messages on their way to one platform"""
+AT_ONCE: Final = 64
+"""messages on their way to one platform: what waited for it while it was down leaves at 64 a round trip"""
 TICK_S: Final = 0.25
 IDLE_S: Final = 2.0
 TIMEOUT: Final = httpx.Timeout(10, connect=3)
-WHOLE_S: Final = 15.0
+WHOLE_S: Final = 12.0
 ANSWER_BYTES: Final = 65_536
-PAUSE_S: Final = (0.5, 10.0)
-"""first and longest pause of a platform that does not answer"""
+PAUSE_S: Final = (0.5, 5.0)
+"""first and longest pause of a platform that does not answer, and of a message whose answer was lost"""
 REFUSED_S: Final = (1.0, 60.0)
 """of a message that is refused but may be taken later: our key is not known there yet, clocks differ"""
-CONFIRM_S: Final = (0.2, 20.0)
-"""of an acceptance that the sender has stored but not decided, or not heard while a line further on is down"""
 PARKED_S: Final = 3600.0
 CLOCKS_TRIES: Final = 12
 """looks for the clocks of an order before its offer goes without them"""
@@ -76,10 +72,8 @@ class Answered:
 class Courier:
     """`run` is background work of every replica."""
 
-    def __init__(self, peers: Peers, handovers: Handovers, intake: Intake, vault: Vault, database: Database) -> None:
+    def __init__(self, peers: Peers, vault: Vault, database: Database) -> None:
         self.peers = peers
-        self.handovers = handovers
-        self.intake = intake
         self.vault = vault
         self.database = database
         self._client: httpx.AsyncClient | None = None
@@ -88,7 +82,7 @@ class Courier:
 
     async def run(self) -> None:
         """Until cancelled."""
-        limits = httpx.Limits(max_connections=8 * AT_ONCE, max_keepalive_connections=4 * AT_ONCE)
+        limits = httpx.Limits(max_connections=4 * AT_ONCE, max_keepalive_connections=AT_ONCE)
         async with httpx.AsyncClient(
             timeout=TIMEOUT, follow_redirects=False, trust_env=False, limits=limits
         ) as self._client:
@@ -228,11 +222,11 @@ class Courier:
                 waits[letter.id] = (_backoff(PAUSE_S, letter.attempts - 1), answer.error)
             elif status in _LATER:
                 waits[letter.id] = (_backoff(REFUSED_S, letter.attempts - 1), _words(answer))
-            elif 200 <= status < 300 and not _matters(letter, answer):
+            elif 200 <= status < 300 and not _is_too_late(answer):
                 outcome = "delivered"
                 done.append(letter)
             else:
-                outcome = "delivered" if 200 <= status < 300 else "refused"
+                outcome = "refused"
                 lasting.append(answer)
             SENT.labels(letter.kind, outcome).inc()
         if waits or done:
@@ -246,64 +240,32 @@ class Courier:
                 await self._conclude(lasting, uow)
 
     async def _conclude(self, answers: Sequence[Answered], uow: Uow) -> None:
-        """Answers on which the hand-over itself depends: to an acceptance, or a refusal."""
+        """What will never be taken ends an offer, or an acceptance that came too late."""
         held = await repository.lock(uow.pg, [answer.letter.handoff_id for answer in answers])
         waits: dict[str, tuple[float, str]] = {}
-        taken: dict[str, Handover] = {}
         for answer in answers:
             known, letter = held.get(answer.letter.handoff_id), answer.letter
             if known is None:
                 continue
             if letter.kind == "offer":
                 await self._offer_refused(known, answer, uow)
-            elif 200 <= answer.status < 300:
-                state = str(answer.body.get("state", "accepted"))
-                if state == "offered":
-                    waits[letter.id] = (_backoff(CONFIRM_S, letter.attempts), "the sender has not decided yet")
-                elif state in ("refused", "withdrawn"):
-                    await self._withdrawn(known, uow)
-                elif known.state == "offered" and known.role == "receiver":
-                    taken[letter.id] = known
-                else:
-                    known.state = later(known.state, "accepted")
-            elif answer.body.get("code") == "handoff_withdrawn" or answer.body.get("state") == "withdrawn":
+            elif _is_too_late(answer):
                 await self._withdrawn(known, uow)
             else:
                 log.error("a platform refuses a receipt", extra={"handoff": known.id, "why": _words(answer)})
                 waits[letter.id] = (PARKED_S, _words(answer))
-        waits |= await self._take_over(taken, uow)
         for known in held.values():
             known.updated_at = uow.clock.now()
         await repository.save(uow.pg, held.values())
         await repository.again(uow.pg, waits)
         await repository.delivered(uow.pg, [answer.letter for answer in answers if answer.letter.id not in waits])
 
-    async def _take_over(self, taken: Mapping[str, Handover], uow: Uow) -> dict[str, tuple[float, str]]:
-        """The senders have let go: from here on the cases are ours, as appeals of channel `platform`. Letters of those
-        that cannot be stored, with how long they wait."""
-        waits: dict[str, tuple[float, str]] = {}
-        cases: dict[str, Prepared] = {}
-        for letter_id, known in taken.items():
-            try:
-                cases[letter_id] = self.handovers.case_of(known, uow.clock.now())
-            except Problem as problem:
-                waits[letter_id] = (PARKED_S, problem.code)
-        made = await self.intake.receive(list(cases.values()), uow) if cases else []
-        for letter_id, answer in zip(cases, made, strict=True):
-            if isinstance(answer, Problem):
-                waits[letter_id] = (PARKED_S, answer.code)
-                continue
-            known = taken[letter_id]
-            known.appeal_id, known.contact, known.state = answer["id"], None, "accepted"
-        for letter_id, (_, why) in waits.items():
-            log.error("an accepted case cannot be stored", extra={"handoff": taken[letter_id].id, "why": why})
-        return waits
-
     async def _withdrawn(self, known: Handover, uow: Uow) -> None:
         """The sender gave the case another way: nothing of it is kept here but that it was offered."""
         if known.state not in ("offered", "refused"):
             return
         known.state, known.contact = "withdrawn", None
+        await tell(known, known.beside(self.peers.own)[1], {"state": "withdrawn"}, uow)
         await self._report(known, "withdrawn", None, uow)
 
     async def _offer_refused(self, known: Handover, answer: Answered, uow: Uow) -> None:
@@ -326,9 +288,13 @@ class Courier:
         uow.emit(event, key=known.id, sequence=known.sequence)
 
 
-def _matters(letter: Letter, answer: Answered) -> bool:
-    """Whether a 2xx is more than an acknowledgement: it answers an acceptance."""
-    return letter.kind == "receipt" and orjson.loads(letter.body or "{}").get("state") == "accepted"
+def _is_too_late(answer: Answered) -> bool:
+    """Whether the case went another way before this arrived: a receipt of what was withdrawn, an acceptance of what
+    was refused on the way."""
+    if answer.body.get("code") == "handoff_withdrawn":
+        return True
+    accepts = answer.letter.kind == "receipt" and orjson.loads(answer.letter.body or "{}").get("state") == "accepted"
+    return accepts and answer.body.get("state") in ("refused", "withdrawn")
 
 
 def _is_silence(status: int) -> bool:

@@ -1,16 +1,17 @@
 """How a hand-over goes on: what other platforms say, what dispatch decided, what became of the case here.
 
 The sender's record decides whose case it is: until he has stored an acceptance it is his, from then on the receiver's.
-So the receiver makes the appeal only when its acceptance was confirmed, and no case has two owners or none (ADR 0016).
+So the receiver makes the appeal only when he has confirmed that, and no case has two owners or none (ADR 0016).
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 from pydantic import ValidationError
@@ -41,8 +42,10 @@ from shared.redaction import clean
 _OLDEST: Final = timedelta(days=400)
 _SKEW: Final = timedelta(minutes=5)
 
-TakeBack = Callable[[str, str, str | None, Uow], Awaitable[None]]
-"""ends an appeal that the named platform takes back, for a reason"""
+if TYPE_CHECKING:  # its projections read hand-overs
+    from services.intake.handlers import Intake
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +69,9 @@ class Receipt:
 class Handovers:
     """Reads and writes `handoffs` within the caller's transaction."""
 
-    def __init__(self, peers: Peers, desk: Desk, mirror: Mirror, take_back: TakeBack) -> None:
+    def __init__(self, peers: Peers, desk: Desk, mirror: Mirror, intake: Intake) -> None:
         self.peers = peers
-        self.take_back = take_back
+        self.intake = intake
         self.desk = desk
         self.mirror = mirror
         self.own = peers.own
@@ -128,14 +131,62 @@ class Handovers:
         fresh = await self._keep_offers(offers, uow)
         await self._lock_recalled(commands, uow)
         held = await repository.lock(uow.pg, [command.body.handoff_id for command in commands])
+        before = {handoff_id: replace(known) for handoff_id, known in held.items()}
+        let_go = {
+            command.body.handoff_id
+            for command in commands
+            if isinstance(command, Receipt) and self._lets_go(command, held.get(command.body.handoff_id))
+        }
+        unfit = await self._take_over({handoff_id: held[handoff_id] for handoff_id in let_go}, uow)
         answers: list[Answer | Problem] = []
         for command in commands:
             known = held.get(command.body.handoff_id)
             if isinstance(command, Offer):
                 answers.append(self._answer_offer(command, known, fresh))
+            elif command.body.state == "confirmed" and command.body.handoff_id in unfit:
+                answers.append(unfit[command.body.handoff_id])
             else:
                 answers.append(await self._take_receipt(command, known, uow))
+        changed = [known for known in held.values() if known != before[known.id]]
+        for known in changed:
+            known.updated_at = uow.clock.now()
+        await repository.save(uow.pg, changed)
+        for known in changed:
+            if known.role == "sender" and known.appeal_id:
+                await self._tell_on(known, uow)
         return answers
+
+    def _lets_go(self, receipt: Receipt, known: Handover | None) -> bool:
+        """Whether it makes a case ours: the sender confirms what was accepted here."""
+        return (
+            receipt.body.state == "confirmed"
+            and known is not None
+            and (known.role, known.state) == ("receiver", "offered")
+            and known.sent_seq > 0
+            and known.beside(self.own)[0] == receipt.platform
+        )
+
+    async def _take_over(self, taken: Mapping[str, Handover], uow: Uow) -> dict[str, Problem]:
+        """The senders have let go: from here on the cases are ours, as appeals of channel `platform`. Why not, of those
+        that cannot be stored; their senders confirm again."""
+        now = uow.clock.now()
+        unfit: dict[str, Problem] = {}
+        cases: dict[str, Prepared] = {}
+        for handoff_id, known in taken.items():
+            try:
+                cases[handoff_id] = self._prepared(OfferBody.model_validate_json(known.body or ""), known.contact, now)
+            except Problem as problem:
+                unfit[handoff_id] = problem
+        made = await self.intake.receive(list(cases.values()), uow) if cases else []
+        for handoff_id, answer in zip(cases, made, strict=True):
+            if isinstance(answer, Problem):
+                unfit[handoff_id] = answer
+                continue
+            known = taken[handoff_id]
+            known.appeal_id, known.contact, known.state = answer["id"], None, "accepted"
+        for handoff_id, why in unfit.items():
+            log.error("an accepted case cannot be stored", extra={"handoff": handoff_id, "why": why.code})
+        return unfit
 
     async def _lock_recalled(self, commands: Sequence[Offer | Receipt], uow: Uow) -> None:
         """Cases that receipts will end, locked before their hand-overs: the mirror takes both in this order."""
@@ -203,7 +254,12 @@ class Handovers:
         return {"handoff_id": known.id, "seq": body.seq, "state": known.state}
 
     async def _apply(self, known: Handover, receipt: Receipt, uow: Uow) -> None:
-        body, now = receipt.body, uow.clock.now()
+        body = receipt.body
+        if body.state == "confirmed":
+            if known.role == "relay" and known.state == "offered":
+                known.state = "accepted"
+                await self._pass_on(known, body, uow)
+            return
         if body.from_sender:
             if known.state in (body.state, "refused"):
                 return
@@ -211,7 +267,7 @@ class Handovers:
             if body.state == "withdrawn":
                 known.contact = None
                 if known.role == "receiver" and known.appeal_id:
-                    await self.take_back(known.appeal_id, known.sender, body.reason, uow)
+                    await self.intake.take_back(known.appeal_id, known.sender, body.reason, uow)
         else:
             known.received_seq = body.seq
             known.mirror = body.model_copy(
@@ -220,14 +276,8 @@ class Handovers:
         if known.role == "relay":
             if body.state in ("completed", "refused"):
                 known.state = later(known.state, body.state)
-            before, after = known.beside(self.own)
-            onward = after if body.from_sender else before
-            message = body.model_dump(mode="json", exclude_none=True)
-            await repository.enqueue(uow.pg, onward or "", "receipt", known.id, body.seq, message)
+            await self._pass_on(known, body, uow)
         known.sequence += 1
-        known.updated_at = now
-        if known.role == "sender" and known.appeal_id:
-            await self._tell_on(known, uow)
         event = peers.PeerReported(
             actor=f"platform:{receipt.platform}",
             reason=clean(body.reason),
@@ -235,8 +285,14 @@ class Handovers:
             result=clean(body.result),
             after=told(known, body.state, final=body.final),
         )
-        uow.emit(event, key=known.id, sequence=known.sequence, time=now)
-        await repository.save(uow.pg, [known])
+        uow.emit(event, key=known.id, sequence=known.sequence, time=uow.clock.now())
+
+    async def _pass_on(self, known: Handover, body: ReceiptBody, uow: Uow) -> None:
+        """A receipt goes on as it came, from platform to platform along the path."""
+        before, after = known.beside(self.own)
+        onward = after if body.from_sender else before
+        message = body.model_dump(mode="json", exclude_none=True)
+        await repository.enqueue(uow.pg, onward or "", "receipt", known.id, body.seq, message)
 
     async def _tell_on(self, known: Handover, uow: Uow) -> None:
         """A case that was handed to here and went on from here: who gave it hears how it stands further on."""
@@ -275,8 +331,11 @@ class Handovers:
             case handoffs.HandoffRefused() if known.role != "sender":
                 known.state, known.contact = "refused", None
                 await tell(known, before, {"state": "refused", "reason": event.reason}, uow)
+            case handoffs.HandoffAccepted() if known.role == "sender":
+                known.state = "accepted"
+                await tell(known, after, {"state": "confirmed"}, uow)
             case handoffs.HandoffWithdrawn():
-                if known.role == "sender" and known.state == "accepted":
+                if known.role == "sender" and known.received_seq:  # he said something, and waits for an answer
                     await tell(known, after, {"state": "withdrawn", "reason": event.reason}, uow)
                 known.state, known.contact = "withdrawn", None
                 await repository.forget_offer(uow.pg, known.id)
@@ -285,10 +344,6 @@ class Handovers:
                 await tell(known, after, {"state": "acknowledged"}, uow)
             case _ if known.role == "sender":
                 known.state = event.after.state
-
-    def case_of(self, known: Handover, now: datetime) -> Prepared:
-        """The appeal that a confirmed acceptance makes at the receiver. Raises Problem 422."""
-        return self._prepared(OfferBody.model_validate_json(known.body or ""), known.contact, now)
 
 
 def _going_out(after: handoffs.Handoff, now: datetime) -> Handover:

@@ -13,7 +13,7 @@ from services.intake import tables
 from shared.db import bulk
 from shared.ids import uuid7
 
-LEASE_S = 30
+LEASE_S = 20
 """a message that is being sent is left alone by others for so long: longer than any try may take"""
 
 

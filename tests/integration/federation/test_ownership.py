@@ -8,11 +8,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import httpx
 import pytest
 import pytest_asyncio
 from fastapi import Response
 
+from shared.db.database import plain_url
 from shared.federation.keys import FILE, add_key
 from shared.testing.harness import Harness
 from tests.integration.federation.towns import (
@@ -235,6 +237,36 @@ async def test_an_acceptance_counts_once_the_sender_has_let_go(hub: Harness, atl
         await asyncio.sleep(0.02)
     assert answers[-1] == "accepted"
     assert set(answers[:-1]) <= {"offered"}
+    assert await until(lambda: told(stranger, offer), "the confirmation") == ["confirmed"]
+
+
+async def told(stranger: Stranger, offer: dict[str, Any]) -> list[str]:
+    """What the stranger heard of an offer after it."""
+    return [body["state"] for body in stranger.got if body["handoff_id"] == offer["handoff_id"] and "state" in body]
+
+
+async def test_an_acceptance_that_crosses_the_withdrawal_is_answered_with_it(
+    hub: Harness, atlas: Atlas, stranger: Stranger
+) -> None:
+    posted, offer = await offered(hub, stranger)
+    order = await order_of(hub, posted)
+    unit = next(item["code"] for item in (await get(hub, "/v1/units"))["items"] if item["code"] != order["lead"])
+
+    async def waits() -> bool:
+        return bool((await hub.query("SELECT count(*) AS n FROM pg_locks WHERE NOT granted"))[0]["n"])
+
+    holder: Any = await asyncpg.connect(plain_url(hub.settings.database_url))
+    try:
+        async with holder.transaction():  # dispatch can decide nothing until both wait for it
+            await holder.execute("SELECT FROM dispatch.work_orders WHERE id = $1 FOR UPDATE", order["id"])
+            words = {"lead": unit, "reason": "诉求人就在本市"}
+            moving = asyncio.create_task(post(hub, f"/v1/work-orders/{order['id']}/transfer", **words))
+            await until(waits, "the transfer to wait")
+            assert (await receipt(hub, atlas, offer, 1, "accepted")).json()["state"] == "offered"
+    finally:
+        await holder.close()
+    assert (await moving)["lead"] == unit
+    assert await until(lambda: told(stranger, offer), "the withdrawal") == ["withdrawn"]
 
 
 async def test_a_platform_in_trouble_gets_the_offer_again_and_it_is_the_same(

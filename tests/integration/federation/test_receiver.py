@@ -1,5 +1,6 @@
 """The receiver takes a case over only when the sender has let go of it."""
 
+import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import httpx
 import pytest
 import pytest_asyncio
 from fastapi import Response
@@ -66,21 +68,41 @@ async def ended(hub: Harness, handoff_id: str, *states: str) -> Any:
     return await until(there, " or ".join(states))
 
 
-async def test_an_acceptance_is_repeated_until_the_sender_has_let_go(
-    hub: Harness, atlas: Atlas, sender: Stranger
-) -> None:
-    sender.answers = [state("offered"), state("offered"), Response(status_code=500), state("offered")]
+async def receipt(hub: Harness, atlas: Atlas, handoff_id: str, seq: int, said: str) -> httpx.Response:
+    body = {"handoff_id": handoff_id, "seq": seq, "state": said, "at": "2026-11-02T10:00:00+08:00"}
+    path = f"/v1/handoffs/{handoff_id}/receipts"
+    return await call(hub, atlas, HAIKOU, SANYA, "POST", path, json.dumps(body).encode())
+
+
+async def accepted(sender: Stranger, handoff_id: str, times: int = 1) -> None:
+    """The acceptance arrives so many times."""
+
+    async def came() -> bool:
+        told = [(body["seq"], body["state"]) for body in sender.got if body["handoff_id"] == handoff_id]
+        assert set(told) <= {(1, "accepted")}
+        return len(told) >= times
+
+    await until(came, f"{times} acceptances")
+
+
+async def confirmed(hub: Harness, atlas: Atlas, sender: Stranger, handoff_id: str) -> Any:
+    """What becomes of a hand-over that was accepted here once the sender let go."""
+    await accepted(sender, handoff_id)
+    answer = await receipt(hub, atlas, handoff_id, 1, "confirmed")
+    assert (answer.status_code, answer.json()["state"]) == (200, "accepted")
+    return await row(hub, handoff_id)
+
+
+async def test_a_case_is_taken_over_once_the_sender_has_let_go(hub: Harness, atlas: Atlas, sender: Stranger) -> None:
+    sender.answers = [Response(status_code=500), Response(status_code=500), state("offered")]
     handoff_id = await offered(hub, atlas)
-
-    async def third() -> bool:
-        return len(sender.got) >= 3
-
-    await until(third, "the third try")
+    await accepted(sender, handoff_id, 3)
+    await asyncio.sleep(1)
+    assert len(sender.got) == 3, "an acceptance that was acknowledged came again"
     assert (await row(hub, handoff_id))["appeal_id"] is None
-    found = await ended(hub, handoff_id, "accepted")
+    found = await confirmed(hub, atlas, sender, handoff_id)
     assert found["appeal_id"]
     assert found["contact"] is None
-    assert {(body["seq"], body["state"]) for body in sender.got[:5]} == {(1, "accepted")}
 
     async def told() -> Any:
         return await hub.events("intake.appeals.v1", key=found["appeal_id"])
@@ -92,6 +114,21 @@ async def test_an_acceptance_is_repeated_until_the_sender_has_let_go(
         f"/v1/appeals/{found['appeal_id']}/unmask", json={"field": "phone", "reason": "联系"}, headers=hub.admin
     )
     assert case.status_code in (200, 403)
+    again = await receipt(hub, atlas, handoff_id, 1, "confirmed")
+    assert (again.status_code, again.json()["state"]) == (200, "accepted")
+    assert await row(hub, handoff_id) == found
+
+
+async def test_nobody_can_push_a_case_on_who_was_not_told_that_it_is_accepted(
+    hub: Harness, atlas: Atlas, sender: Stranger
+) -> None:
+    sender.answers = [state("offered")]
+    handoff_id = await offered(hub, atlas, region_code="460106")  # which will be refused
+    answer = await receipt(hub, atlas, handoff_id, 1, "confirmed")
+    assert answer.json()["state"] in ("offered", "refused")
+    found = await ended(hub, handoff_id, "refused")
+    assert (await receipt(hub, atlas, handoff_id, 1, "confirmed")).json()["state"] == "refused"
+    assert (await row(hub, handoff_id))["appeal_id"] is found["appeal_id"] is None
 
 
 async def test_a_message_that_the_other_platform_stumbles_over_holds_up_no_other(
@@ -106,10 +143,10 @@ async def test_a_message_that_the_other_platform_stumbles_over_holds_up_no_other
 
     await until(stumbled, "the second try")
     for _ in range(3):
-        await ended(hub, await offered(hub, atlas), "accepted")
-    assert (await row(hub, body["handoff_id"]))["state"] == "offered"
+        await accepted(sender, await offered(hub, atlas))
+    sender.got.clear()
     sender.stumbles_over.clear()
-    await ended(hub, body["handoff_id"], "accepted")
+    await accepted(sender, body["handoff_id"])
 
 
 async def test_what_is_due_longest_is_sent_first(hub: Harness) -> None:
@@ -133,7 +170,7 @@ async def test_what_is_due_longest_is_sent_first(hub: Harness) -> None:
 async def test_what_the_sender_took_back_never_becomes_a_case(
     hub: Harness, atlas: Atlas, sender: Stranger, answer: Response
 ) -> None:
-    sender.answers = [state("offered"), answer]
+    sender.answers = [Response(status_code=500), answer]
     handoff_id = await offered(hub, atlas)
     found = await ended(hub, handoff_id, "withdrawn")
     assert (found["appeal_id"], found["contact"]) == (None, None)
