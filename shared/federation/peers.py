@@ -6,7 +6,7 @@ import asyncio
 import base64
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,7 +22,9 @@ from shared.errors import Problem, Transient
 from shared.federation.directory import KEYID, Directory, DirectoryFile, Peer
 from shared.federation.keys import KeyFile, PlatformKeys, SealError, seal
 from shared.federation.signatures import AHEAD_S, OLDEST_S, SignatureError, Signed, sign, verify
+from shared.http.commands import Answer, CommandQueue
 from shared.http.requests import BODY_LIMIT, too_large
+from shared.outbox.uow import Uow
 from shared.settings import Settings
 
 REFUSED = Counter("sushu_peer_calls_refused_total", "Calls of other platforms that were refused", ["code"])
@@ -145,6 +147,7 @@ class Door:
     def __init__(self, peers: Peers, database: Database) -> None:
         self.peers = peers
         self.database = database
+        self._nonces: CommandQueue[Signed] = CommandQueue(database, _use_nonces)
 
     async def admit(self, request: Request) -> tuple[Signed, bytes]:
         """The sender and the bytes of a request that is signed, fresh and new. Raises Problem; the caller's refusals go
@@ -156,14 +159,7 @@ class Door:
             raise _unbelieved(error) from None
         if signed.platform == self.peers.own:
             raise _unbelieved(SignatureError("own_key", "This platform does not call itself.", signed.keyid))
-        async with self.database.look_up() as pg:
-            new = await pg.fetchval(
-                f"INSERT INTO {self.database.schema}.peer_nonces (platform, nonce) VALUES ($1, $2)"
-                " ON CONFLICT DO NOTHING RETURNING true",
-                signed.platform,
-                signed.nonce,
-            )
-        if not new:
+        if not (await self._nonces.submit(signed)).answer["new"]:
             raise _unbelieved(SignatureError("replayed", "This nonce was used; sign it anew.", signed.keyid))
         return signed, body
 
@@ -207,6 +203,24 @@ class Door:
                 detail={"status": problem.status, "keyid": claimed, "address": address},
             )
         return problem
+
+
+async def _use_nonces(calls: Sequence[Signed], uow: Uow) -> list[Answer | Problem]:
+    """Whether each call's nonce is new; of two with the same one the first is."""
+    nonces = sorted({(call.platform, call.nonce) for call in calls})
+    rows = await uow.pg.fetch(
+        f"INSERT INTO {uow.schema}.peer_nonces (platform, nonce) SELECT * FROM unnest($1::text[], $2::text[])"
+        " ON CONFLICT DO NOTHING RETURNING platform, nonce",
+        [platform for platform, _ in nonces],
+        [nonce for _, nonce in nonces],
+    )
+    new = {(row["platform"], row["nonce"]) for row in rows}
+    answers: list[Answer | Problem] = []
+    for call in calls:
+        nonce = (call.platform, call.nonce)
+        answers.append({"new": nonce in new})
+        new.discard(nonce)
+    return answers
 
 
 def _unbelieved(error: SignatureError) -> Problem:

@@ -30,32 +30,35 @@ class Line:
             self._server.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection: requests with a content length, each passed on by a connection of its own."""
+        """One connection: requests with a content length, passed on by another one that is kept, too."""
+        onward: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
         with contextlib.suppress(OSError, asyncio.IncompleteReadError, ValueError):
             while not self.down:
                 head = await reader.readuntil(b"\r\n\r\n")
                 body = await reader.readexactly(_length(head))
-                answer = await self._pass_on(head, body)
+                if onward is None or onward[0].at_eof():
+                    onward = await asyncio.open_connection("127.0.0.1", self.target)
+                answer = await self._pass_on(head, body, *onward)
                 self.requests += 1
                 if self.down or self.dice.random() < self.cut:
                     self.cuts += 1
                     break
                 writer.write(answer)
                 await writer.drain()
-        writer.close()
+        for one in (writer, onward[1] if onward else None):
+            if one is not None:
+                one.close()
 
-    async def _pass_on(self, head: bytes, body: bytes) -> bytes:
+    async def _pass_on(
+        self, head: bytes, body: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> bytes:
         path = head.split(b" ", 2)[1].decode()
         if path.endswith("/receipts"):
             self.kept.append((path, body))
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.target)
-        try:
-            writer.write(head.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1) + body)
-            await writer.drain()
-            answered = await reader.readuntil(b"\r\n\r\n")
-            return answered.replace(b"connection: close\r\n", b"") + await reader.readexactly(_length(answered))
-        finally:
-            writer.close()
+        writer.write(head + body)
+        await writer.drain()
+        answered = await reader.readuntil(b"\r\n\r\n")
+        return answered + await reader.readexactly(_length(answered))
 
 
 def _length(head: bytes) -> int:

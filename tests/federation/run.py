@@ -341,7 +341,7 @@ class _Play:
     async def _watch(self) -> None:
         """At every look, the receiver first: a case that somebody received belongs to its sender no more."""
         while True:
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(1)
             for there, here in ((EAST, WEST), (WEST, EAST)):
                 with contextlib.suppress(*NOT_NOW):
                     taken = await self.towns[there].rows(
@@ -384,7 +384,7 @@ class _Play:
             if time.monotonic() > told + 5:
                 told = time.monotonic()
                 self.say(f"not yet: {len(left)}, the first of them {left[0]}")
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(1)
 
     async def _states(self) -> dict[str, dict[str, Any]]:
         """Hand-over → platform → its row."""
