@@ -14,6 +14,7 @@ from services.intake.answers import FirstAnswer, visible
 from services.intake.attachments.handlers import Attaching
 from services.intake.attachments.repository import remove_later
 from services.intake.domain import appeal as rules
+from services.intake.federation import repository as handover_rows
 from services.intake.keys import Keys
 from services.intake.projections import timeline_row
 from services.intake.receiving import Prepared
@@ -235,7 +236,10 @@ class Intake:
         if isinstance(command, Withdraw | Decline):
             withdrawn = isinstance(command, Withdraw)
             recalled = isinstance(command, Withdraw) and command.recalled
-            if not (rules.may_end(case.columns.status) or (recalled and appeal.status == rules.Status.RECEIVED)):
+            may_end = rules.may_end(case.columns.status)
+            if not may_end and withdrawn and appeal.status == rules.Status.RECEIVED:
+                may_end = recalled or await self._is_handled_elsewhere(case, uow)
+            if not may_end:
                 return _forbidden(case.columns.status, "withdrawn or declined")
             status = rules.Status.WITHDRAWN if withdrawn else rules.Status.DECLINED
             after = msgspec.structs.replace(appeal, status=status)
@@ -272,8 +276,14 @@ class Intake:
         status_now = case.streams.columns(appeal.id).status
         return {"id": appeal.id, "reference_no": appeal.reference_no, "status": status_now}
 
+    async def _is_handled_elsewhere(self, case: Held, uow: Uow) -> bool:
+        """Whether the platform to which the case was handed over has not answered it yet."""
+        orders = [order for order in case.streams.whole(case.appeal_id) if order.status == "handed_off"]
+        gone = await handover_rows.lock(uow.pg, [order.handoff.id for order in orders if order.handoff])
+        return any(known.state in ("offered", "accepted") for known in gone.values())
+
     async def take_back(self, appeal_id: str, platform: str, reason: str | None, uow: Uow) -> None:
-        """The platform that asked for a part of joint work recalls it; one that has ended stays as it is."""
+        """Who handed the case over takes it back: a part of joint work, or what the citizen withdrew."""
         who = Principal(sub=platform, roles=frozenset({"platform"}), platform=platform)
         await self._one(Withdraw(appeal_id, who, reason, recalled=True), uow)
 

@@ -8,6 +8,7 @@ agreements:
 
 import base64
 import logging
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -165,7 +166,7 @@ class DirectoryFile:
 def stamp(path: str | Path) -> object:
     """What tells one content of a file from the next, without reading it."""
     try:
-        found = Path(path).stat()
+        found = os.stat(path)
     except OSError:
         return None
     return (found.st_mtime_ns, found.st_size, found.st_ino)

@@ -71,6 +71,9 @@ class Town:
     line: Line
     atlas: Atlas
     process: subprocess.Popen[bytes] | None = None
+    pool: Any = None
+    """connections to its database `at` that address, kept: those who look must not be what is measured"""
+    at: str = ""
     posted: dict[str, str] = field(default_factory=dict)
     """appeal id → reference number"""
 
@@ -119,11 +122,17 @@ class Town:
             self.process.kill()
 
     async def rows(self, sql: str, *values: Any) -> list[Any]:
-        connection: Any = await asyncpg.connect(self.stack.facts["database_url"], timeout=5)
-        try:
-            return list(await connection.fetch(sql, *values))
-        finally:
-            await connection.close()
+        url = self.stack.facts["database_url"]
+        if url != self.at:  # another one after it was killed
+            self.close()
+            self.pool = asyncpg.create_pool(url, min_size=0, max_size=3, timeout=5, command_timeout=20)
+            self.at = url
+            await self.pool
+        return list(await self.pool.fetch(sql, *values))
+
+    def close(self) -> None:
+        if self.pool is not None:
+            self.pool.terminate()
 
 
 async def run(form: Form, say: Callable[[str], None] = print) -> dict[str, Any]:
@@ -138,6 +147,8 @@ async def run(form: Form, say: Callable[[str], None] = print) -> dict[str, Any]:
             say(f"{len(towns)} platforms are ready")
             return await _Play(towns, form, say).run()
         finally:
+            for town in towns.values():
+                town.close()
             await asyncio.gather(*(asyncio.to_thread(town.stop) for town in towns.values()))
             for town in towns.values():
                 await town.line.stop()

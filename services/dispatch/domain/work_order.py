@@ -10,8 +10,8 @@ from services.dispatch.domain.routing import DEFAULT_CLOCK_POLICY, RuleAnswer
 
 
 class Status(StrEnum):
-    """`closed`, `handed_off` and `cancelled` are final; but a part of joint work that another platform has taken ends
-    here with its answer, or when it is recalled."""
+    """`closed`, `handed_off` and `cancelled` are final; but what another platform has taken ends here when it is taken
+    back, and a part of joint work with its answer."""
 
     PENDING = "pending"
     DISPATCHED = "dispatched"

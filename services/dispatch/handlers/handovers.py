@@ -162,13 +162,14 @@ class Handovers:
         work that nobody takes is its lead's again, and the answer to it is his."""
         if order_id is None:
             return state
-        if held.state == "accepted" and state == "completed" and isinstance(message.data, peers.PeerReported):
+        order = book.orders.get(order_id)
+        reported = held.state == "accepted" and state == "completed" and order is not None and order.is_part
+        if reported and isinstance(message.data, peers.PeerReported):
             result = message.data.result
             answer = TakeAnswer(result=result) if result else Recall(reason="对方平台未予办理，由主办单位另行安排")
             book.attempt(order_id, answer, SYSTEM, message.time)
         if held.state != "offered":
             return state
-        order = book.orders.get(order_id)
         command = HandOff() if state == "accepted" else RefuseHandoff(reason=message.data.reason)
         fits = order is not None and order.handoff is not None and order.handoff.id == held.id
         if not fits or book.attempt(order_id, command, SYSTEM, message.time) is None:

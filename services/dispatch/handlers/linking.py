@@ -35,7 +35,7 @@ def _leave(book: Book, case: KnownCase, reason: str, at: datetime) -> None:
     if len(order.appeal_ids) > 1:
         book.attempt(order.id, PartAppeal(appeal_id=case.appeal_id, reason=reason), SYSTEM, at)
     elif order.status is Status.HANDED_OFF:
-        book.attempt(order.id, Recall(reason=reason), SYSTEM, at)  # of joint work: it went on to a platform below
+        book.attempt(order.id, Recall(reason=reason), SYSTEM, at)
     else:
         book.attempt(order.id, Cancel(reason=reason), SYSTEM, at)
 

@@ -111,9 +111,12 @@ class Letter:
 
 
 async def enqueue(pg: Any, to: str, kind: str, handoff_id: str, seq: int, body: Mapping[str, Any] | None) -> None:
-    """What is to be sent to a platform; one that waits already is left as it is."""
+    """What is to be sent to a platform; one that waits already is left as it is. A receipt with a status says all that
+    those before it said, so of these only what is on its way stays."""
     await pg.execute(
-        "INSERT INTO intake.peer_messages (id, handoff_id, to_platform, kind, seq, body)"
+        "WITH outdated AS (DELETE FROM intake.peer_messages WHERE $7 AND handoff_id = $2 AND to_platform = $3"
+        "   AND kind = $4 AND seq < $5 AND leased_until < now() AND body::json ->> 'status' IS NOT NULL)"
+        " INSERT INTO intake.peer_messages (id, handoff_id, to_platform, kind, seq, body)"
         " VALUES ($1, $2, $3, $4, $5, $6)"
         " ON CONFLICT (handoff_id, to_platform, kind, seq) DO NOTHING",
         uuid7(),
@@ -122,6 +125,7 @@ async def enqueue(pg: Any, to: str, kind: str, handoff_id: str, seq: int, body: 
         kind,
         seq,
         orjson.dumps(body).decode() if body is not None else None,
+        body is not None and "status" in body,
     )
 
 

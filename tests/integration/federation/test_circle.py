@@ -140,3 +140,57 @@ async def test_a_case_that_goes_on_to_a_county_is_told_of_all_the_way_back(
     for town in (here, city, county):  # the way to rate is the citizen's alone
         rows = await town.query("SELECT told, mirror FROM intake.handoffs")
         assert not any("/v1/ratings/" in f"{row['told']}{row['mirror']}" for row in rows)
+
+
+async def test_a_citizen_withdraws_a_case_that_went_on_and_on(hubs: dict[str, Harness]) -> None:
+    here, way, city, county = hubs[HAIKOU], hubs[PROVINCE], hubs[SANYA], hubs[TIANYA]
+    posted = await appeal(here, TIANYA, "马路上的路灯坏了三天，晚上很黑，请派人来修。")
+    await dispatched(here, posted["id"])
+    await reached(here, posted["id"], "accepted")
+    first = (await get(here, f"/v1/appeals/{posted['id']}"))["handoff"]["id"]
+    passing = await until(lambda: case_by(city, first), "the case at the city")
+    await dispatched(city, passing["id"])
+    await reached(city, passing["id"], "accepted")
+
+    async def went_on() -> str | None:
+        case = await get(city, f"/v1/appeals/{passing['id']}")
+        return str(case["handoff"]["id"]) if case["status"] == "handed_off" else None
+
+    second = await until(went_on, "the case to go on")
+    arrived = await until(lambda: case_by(county, second), "the case at the county")
+    order = await dispatched(county, arrived["id"])
+
+    gone = await post(here, f"/v1/appeals/{posted['id']}/withdraw", reason="路灯已经亮了")
+    assert gone["status"] == "withdrawn"
+    again = await here.http.post(f"/v1/appeals/{posted['id']}/withdraw", json={}, headers=here.admin)
+    assert again.status_code == 409
+
+    async def everywhere() -> bool:
+        cases = [await get(city, f"/v1/appeals/{passing['id']}"), await get(county, f"/v1/appeals/{arrived['id']}")]
+        return {case["status"] for case in cases} == {"withdrawn"}
+
+    await until(everywhere, "the withdrawal")
+    theirs = await get(county, f"/v1/work-orders/{order['id']}")
+    assert (theirs["status"], theirs["actions"]) == ("cancelled", [])
+    for hub, known in ((here, [first]), (way, [first]), (city, [first, second]), (county, [second])):
+        await hub.settle()
+        rows = await hub.query("SELECT id, state FROM intake.handoffs WHERE id = ANY($1)", known)
+        assert {row["id"]: row["state"] for row in rows} == dict.fromkeys(known, "withdrawn")
+        assert (await hub.query("SELECT count(*) AS n FROM intake.peer_messages"))[0]["n"] == 0
+    assert "路灯已经亮了" in str(await county.events("intake.appeals.v1", key=arrived["id"]))
+
+
+async def test_what_the_other_platform_has_answered_is_not_withdrawn(hubs: dict[str, Harness]) -> None:
+    here, there = hubs[HAIKOU], hubs[SANYA]
+    posted = await appeal(here, "460205", "崖州区海边路段垃圾无人清理，气味难闻。")
+    await dispatched(here, posted["id"])
+    await reached(here, posted["id"], "accepted")
+    handoff_id = (await get(here, f"/v1/appeals/{posted['id']}"))["handoff"]["id"]
+    arrived = await until(lambda: case_by(there, handoff_id), "the case")
+    order = await dispatched(there, arrived["id"])
+    await post(there, f"/v1/work-orders/{order['id']}/accept")
+    await post(there, f"/v1/work-orders/{order['id']}/complete", result="已清运垃圾", solved=True)
+    await reached(here, posted["id"], "completed")
+    late = await here.http.post(f"/v1/appeals/{posted['id']}/withdraw", json={}, headers=here.admin)
+    assert (late.status_code, late.json()["code"]) == (409, "invalid_transition")
+    assert (await get(here, f"/v1/appeals/{posted['id']}"))["status"] == "handed_off"

@@ -411,10 +411,13 @@ def test_the_lead_recalls_a_part_from_another_platform(taken: bool) -> None:
     assert refused(gone, TakeAnswer(result="已清理"), SYSTEM), "an answer that crosses the recall changes nothing"
 
 
-def test_a_whole_case_is_not_recalled_from_the_platform_that_took_it() -> None:
+def test_a_whole_case_leaves_the_platform_that_took_it_only_when_its_citizen_withdraws() -> None:
     order, _ = open_dispatched("w", CASE, "c", NOW, routed(decision("c", "110000"), handoff_id="h"))
     handed = done(order, HandOff(), SYSTEM)
-    assert refused(handed, Recall(reason="一"), SYSTEM)
+    assert refused(handed, Recall(reason="一"), ADMIN).code == "forbidden"
+    gone = done(handed, Recall(reason="诉求人撤回"), SYSTEM)
+    assert (gone.status, gone.handoff and gone.handoff.state) == (Status.CANCELLED, "withdrawn")
+    assert refused(order, Recall(reason="一"), SYSTEM), "an offer is left behind by its order"
     assert refused(handed, TakeAnswer(result="一"), SYSTEM)
     assert allowed_actions(order, ADMIN, NOW) == ("accept", "transfer")
 
@@ -570,7 +573,9 @@ def test_any_sequence_keeps_one_owner_and_counts_every_change(
         assert after.lead
         assert after.appeal_ids
         assert after.lead not in after.co_handlers or after.lead == after.centre
-        assert order.status not in {Status.CLOSED, Status.CANCELLED, Status.HANDED_OFF}, "final states never change"
+        assert order.status not in {Status.CLOSED, Status.CANCELLED}, "final states never change"
+        if order.status is Status.HANDED_OFF:
+            assert outcome.fact.name == "cancelled", "it is another platform's until the citizen withdraws it"
         if after.status in {Status.PENDING, Status.DISPUTED}:
             assert after.lead == "c", "what nobody has belongs to the centre"
         assert (after.status is Status.DISPUTED) == (after.dispute_id is not None)

@@ -103,7 +103,8 @@ class TakeAnswer(Command):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recall(Command):
-    """A part is taken back from the platform that was asked for it, whether it has taken it on or not."""
+    """A part is taken back from the platform that was asked for it, whether it has taken it on or not; a whole case
+    only when its citizen withdrew it."""
 
     action: ClassVar[str] = "recall"
     sources: ClassVar[frozenset[Status]] = frozenset({Status.DISPATCHED, Status.ACCEPTED, Status.HANDED_OFF})
@@ -117,7 +118,8 @@ class Recall(Command):
     @classmethod
     def obstacle(cls, order: WorkOrder, at: datetime) -> str | None:
         asked = order.handoff is not None and order.handoff.state in ("offered", "accepted")
-        return None if asked and order.is_part else "It is no part that another platform is asked for."
+        there = order.is_part or order.status is Status.HANDED_OFF
+        return None if asked and there else "It is nothing that another platform is asked for."
 
     def apply(self, order: WorkOrder, at: datetime, actor: Actor) -> tuple[WorkOrder, Fact]:
         after = replace(order, status=Status.CANCELLED)
