@@ -170,6 +170,7 @@ async def test_a_citizen_withdraws_a_case_that_went_on_and_on(hubs: dict[str, Ha
         return {case["status"] for case in cases} == {"withdrawn"}
 
     await until(everywhere, "the withdrawal")
+    await county.settle()
     theirs = await get(county, f"/v1/work-orders/{order['id']}")
     assert (theirs["status"], theirs["actions"]) == ("cancelled", [])
     for hub, known in ((here, [first]), (way, [first]), (city, [first, second]), (county, [second])):
