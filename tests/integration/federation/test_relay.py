@@ -54,8 +54,10 @@ async def accepted(hub: Harness, atlas: Atlas, receiver: Stranger) -> str:
     return handoff_id
 
 
-async def tell(hub: Harness, atlas: Atlas, by: str, handoff_id: str, state: str, seq: int = 1) -> httpx.Response:
-    body = json.dumps({"handoff_id": handoff_id, "seq": seq, "state": state, "at": AT}).encode()
+async def tell(
+    hub: Harness, atlas: Atlas, by: str, handoff_id: str, state: str, seq: int = 1, **more: Any
+) -> httpx.Response:
+    body = json.dumps({"handoff_id": handoff_id, "seq": seq, "state": state, "at": AT} | more).encode()
     return await call(hub, atlas, by, PROVINCE, "POST", f"/v1/handoffs/{handoff_id}/receipts", body)
 
 
@@ -109,3 +111,20 @@ async def test_an_acceptance_that_comes_too_late_is_answered_all_the_way_back(
     await heard(receiver, handoff_id, "offered", "withdrawn")
     assert await left(hub, handoff_id) == "withdrawn"
     assert (await tell(hub, atlas, SANYA, handoff_id, "accepted")).json()["code"] == "handoff_withdrawn"
+
+
+async def test_of_receipts_that_wait_the_newest_is_sent(
+    hub: Harness, atlas: Atlas, sender: Stranger, receiver: Stranger
+) -> None:
+    handoff_id = await accepted(hub, atlas, receiver)
+    await heard(sender, handoff_id, "accepted")
+    assert (await tell(hub, atlas, HAIKOU, handoff_id, "confirmed")).status_code == 200
+    sender.stumbles_over.add(handoff_id)
+    for seq, state, status in ((2, "accepted", "dispatched"), (3, "accepted", "in_progress"), (4, "completed", "done")):
+        assert (await tell(hub, atlas, SANYA, handoff_id, state, seq, status=status)).status_code == 200
+    waiting = await hub.query("SELECT seq FROM intake.peer_messages WHERE handoff_id = $1 AND seq > 1", handoff_id)
+    assert len(waiting) <= 2, "the newest, and at most one that is on its way"
+    sender.got.clear()
+    sender.stumbles_over.clear()
+    assert await left(hub, handoff_id) == "completed"
+    assert sender.got[-1]["seq"] == 4
