@@ -219,9 +219,14 @@ def test_an_on_site_check_is_recorded_by_a_unit_that_was_sent_once() -> None:
     assert refused(order, record, CENTRE)
 
 
-def test_a_check_that_nobody_recorded_lapses_with_the_ruling() -> None:
+@pytest.mark.parametrize(
+    "end",
+    [GiveRuling(scope="case", reason="归甲局"), Transfer(lead="d", reason="改派", return_until=LATER)],
+    ids=["ruling", "transfer"],
+)
+def test_a_check_that_nobody_recorded_lapses_with_the_dispute(end: Command) -> None:
     order = done(disputed(), OrderCheck(check_id="k", units=("b",), question="看"), CENTRE)
-    order = done(order, GiveRuling(scope="case", reason="归甲局"), CENTRE)
+    order = done(order, end, CENTRE)
     assert (order.checks[0].state, order.checking) == ("lapsed", ())
 
 

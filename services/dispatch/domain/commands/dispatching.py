@@ -142,6 +142,7 @@ class Transfer(Command):
         after = replace(
             with_lead(order, "transfer", self.lead, order.co_handlers, self.return_until, at),
             ruled_lead=None,
+            checks=order.checks_ended,
             ruling=order.ruling_left,
         )
         return after, Fact("dispatched", {"cause": "transfer"}, self.reason)
