@@ -165,16 +165,17 @@ def _said(appeal: Appeal, found: Labelled) -> Said:
 
 
 def _often(appeals: Sequence[Appeal], earlier: Mapping[str, Sequence[Said]]) -> set[str]:
-    """Appeals whose reporter had sent many within the day before: a person looks whether that is abuse."""
+    """Appeals whose reporter had sent many within the day before, in this batch or earlier: a person looks whether that
+    is abuse."""
     found = set()
+    times = {reporter: [one.received_at for one in said] for reporter, said in earlier.items()}
     for appeal in appeals:
-        lately = [
-            one
-            for one in earlier.get(appeal.reporter.pseudonym or "", ())
-            if timedelta() <= appeal.received_at - one.received_at < timedelta(days=1)
-        ]
-        if len(lately) >= OFTEN:
+        if not appeal.reporter.pseudonym:
+            continue
+        before = times.setdefault(appeal.reporter.pseudonym, [])
+        if sum(timedelta() <= appeal.received_at - at < timedelta(days=1) for at in before) >= OFTEN:
             found.add(appeal.id)
+        before.append(appeal.received_at)
     return found
 
 
