@@ -86,9 +86,13 @@ class Courier:
         """Until cancelled."""
         trusted = httpx.create_ssl_context(trust_env=False)
         async with AsyncExitStack() as stack:
-            for _ in range(AT_ONCE):  # one for each message: looking for a free connection among many costs more CPU
-                line = httpx.AsyncClient(timeout=TIMEOUT, follow_redirects=False, trust_env=False, verify=trusted)
-                self._lines.append(await stack.enter_async_context(line))
+            # one for each message on its way: httpx looks through all connections of a client at each request
+            self._lines = [
+                await stack.enter_async_context(
+                    httpx.AsyncClient(timeout=TIMEOUT, follow_redirects=False, trust_env=False, verify=trusted)
+                )
+                for _ in range(AT_ONCE)
+            ]
             try:
                 while True:
                     await asyncio.sleep(await self._round())
