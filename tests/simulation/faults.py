@@ -124,7 +124,11 @@ class Faults:
         )
         world.scheduler.note(process.name, f"clock steps by {process.clock.offset:+.0f} s")
         world.note_clocks()
-        world.loop.call_later(world.random.choice((0.5, 2.5)), setattr, process.clock, "offset", 0.0)
+        world.loop.call_later(world.random.choice((0.5, 2.5)), self._clock_is_right, process)
+
+    def _clock_is_right(self, process: "SimulatedProcess") -> None:
+        process.clock.offset = 0.0
+        self.world.note_clocks()  # it may show an instant before anybody else does
 
     async def _broker(self, _process: "SimulatedProcess") -> None:
         """The broker is away for a while."""
