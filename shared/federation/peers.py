@@ -35,6 +35,13 @@ CARE_S = 60.0
 log = logging.getLogger(__name__)
 
 
+def back_off(bounds: tuple[float, float], failures: int, dice: float) -> float:
+    """Seconds before a platform is tried again after `failures` (0, 1, …) more than the first: doubling from the first
+    to the longest of `bounds`; `dice` in [0, 1) spreads those who wait alike."""
+    first, longest = bounds
+    return float(min(longest, first * 2 ** min(failures, 12)) * (0.75 + dice / 4))
+
+
 class Peers:
     """The directory (read again when its file changes) and the keys of this platform."""
 

@@ -35,7 +35,7 @@ from shared.errors import Transient
 from shared.events.catalog import peers as catalog
 from shared.events.catalog.appeals import Appeal
 from shared.federation.directory import Peer
-from shared.federation.peers import Peers
+from shared.federation.peers import Peers, back_off
 from shared.outbox.uow import Uow
 
 log = logging.getLogger(__name__)
@@ -131,7 +131,7 @@ class Courier:
                 if len(silent) < len(answers):  # it is there: a connection that was cut says nothing about the others
                     self._paused.pop(platform, None)
                     continue
-                wait = _backoff(PAUSE_S, failures)
+                wait = back_off(PAUSE_S, failures, random.random())
                 self._paused[platform] = (time.monotonic() + wait, failures + 1)
                 log.log(
                     logging.INFO if failures else logging.WARNING,
@@ -225,9 +225,9 @@ class Courier:
             elif status == -2:
                 waits[letter.id] = (PARKED_S, answer.error)
             elif _is_silence(status):
-                waits[letter.id] = (_backoff(PAUSE_S, letter.attempts - 1), answer.error)
+                waits[letter.id] = (back_off(PAUSE_S, letter.attempts - 1, random.random()), answer.error)
             elif status in _LATER:
-                waits[letter.id] = (_backoff(REFUSED_S, letter.attempts - 1), _words(answer))
+                waits[letter.id] = (back_off(REFUSED_S, letter.attempts - 1, random.random()), _words(answer))
             elif 200 <= status < 300 and not _is_too_late(answer):
                 outcome = "delivered"
                 done.append(letter)
@@ -306,10 +306,6 @@ def _is_too_late(answer: Answered) -> bool:
 def _is_silence(status: int) -> bool:
     """No answer, a redirection (never followed), or a platform in trouble."""
     return status == 0 or 300 <= status < 400 or status >= 500
-
-
-def _backoff(bounds: tuple[float, float], failures: int) -> float:
-    return float(min(bounds[1], bounds[0] * 2 ** min(failures, 12)) * random.uniform(0.75, 1.0))
 
 
 def _words(answer: Answered) -> str:

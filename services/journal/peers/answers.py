@@ -14,6 +14,7 @@ from shared.bus.worker import decode_event
 from shared.errors import Poison, Problem
 from shared.events import topics
 from shared.events.catalog import EVENTS
+from shared.federation.peers import back_off
 from shared.http.requests import parse_json
 
 STREAMS: Final[Mapping[str, str]] = {topic.carries: name for name, topic in topics.load().items() if topic.carries}
@@ -109,5 +110,4 @@ def _record(item: _Item, platform: str) -> Record:
 
 def pause_s(tries: int, dice: float) -> float:
     """Seconds until the next try after `tries` in vain (1, 2, …); `dice` in [0, 1) spreads those who wait alike."""
-    first, longest = PAUSE_S
-    return float(min(longest, first * 2 ** min(tries - 1, 12)) * (0.75 + dice / 4))
+    return back_off(PAUSE_S, tries - 1, dice)
