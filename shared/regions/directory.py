@@ -15,7 +15,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Protocol
 
-from shared.clock import ZONE, Clock
+from shared.clock import ZONE, Clock, loop_time
 from shared.regions.resolver import Place, PlaceResolver, Region
 
 __all__ = [
@@ -211,14 +211,21 @@ class CityDivisions:
     async def follow(self, use: Callable[[DivisionDirectory], None]) -> None:
         """Hand over each later directory when it comes into force, for ever: work for a service's background."""
         used = self.present
+        looked = loop_time() - LOOK_S
         while True:
-            if (present := await asyncio.to_thread(self.today)) is not used:
-                used = present
-                use(used)
-            await self._clock.pause(LOOK_S)
+            # a clock that is turned ends each pause: of the file only a new day needs an early look
+            if self._day() != self._state[0] or loop_time() >= looked + LOOK_S:
+                looked = loop_time()
+                if (present := await asyncio.to_thread(self.today)) is not used:
+                    used = present
+                    use(used)
+            await self._clock.pause(max(0.0, looked + LOOK_S - loop_time()))
+
+    def _day(self) -> date:
+        return self._clock.now().astimezone(ZONE).date()
 
     def _look(self) -> tuple[date, int, int]:
-        day = self._clock.now().astimezone(ZONE).date()
+        day = self._day()
         try:
             found = (self.folder / "regions.csv").stat()
         except OSError:

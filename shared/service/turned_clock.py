@@ -10,12 +10,13 @@ import contextlib
 import logging
 import os
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
+import orjson
 
 from shared.bus.records import Transport
 from shared.clock import Clock, SystemClock
@@ -35,6 +36,11 @@ ALTER TABLE sim.clock ADD COLUMN IF NOT EXISTS resume double precision;
 CREATE TABLE IF NOT EXISTS sim.readers (
   reader text PRIMARY KEY, version bigint NOT NULL, seen_at timestamptz NOT NULL);
 """
+CLOCK = (
+    "json_build_object('version', version, 'real_at', real_at, 'business_at', business_at, 'speed', speed,"
+    " 'resume', resume)::text"
+)
+"""how the clock is told"""
 CHANNEL = "sushu_clock"
 SEEN = "sushu_clock_seen"
 """a process says so when it has the new time"""
@@ -44,7 +50,9 @@ FOLLOW_S = 0.2
 READER_GONE_S = 3.0
 STEP_TIMEOUT_S = 120.0
 GO_ON_TRIES = 30
-LOOK_AGAIN_S = 0.003
+SOONEST_S = 0.008
+"""what a due timer sets going is never through before"""
+LOOK_AGAIN_S = 0.005
 LONGEST_ADVANCE_S = 5 * 366 * 86400
 FASTEST = 100_000.0
 
@@ -65,7 +73,8 @@ class TurnedClock:
         self._heard = asyncio.Event()
         self._turned = asyncio.Event()
 
-    def _hear(self, *_: Any) -> None:
+    def _hear(self, _connection: Any, _pid: int, _channel: str, turned: str) -> None:
+        self._take(orjson.loads(turned))
         self._heard.set()
 
     async def pause(self, seconds: float) -> None:
@@ -98,13 +107,15 @@ class TurnedClock:
             await connection.close()
 
     async def _read(self, connection: Any) -> None:
-        self._take(await connection.fetchrow("SELECT version, real_at, business_at, speed, resume FROM sim.clock"))
+        if (clock := await connection.fetchval(f"SELECT {CLOCK} FROM sim.clock")) is not None:
+            self._take(orjson.loads(clock))
 
-    def _take(self, row: Any) -> None:
-        if row is not None and row["version"] != self.version:
-            self.version = row["version"]
-            self._resume = row["resume"]
-            self._real, self._business, self._speed = row["real_at"], row["business_at"], row["speed"]
+    def _take(self, clock: Mapping[str, Any]) -> None:
+        if clock["version"] > self.version:
+            self.version = clock["version"]
+            self._resume = clock["resume"]
+            self._speed = clock["speed"]
+            self._real, self._business = (datetime.fromisoformat(clock[name]) for name in ("real_at", "business_at"))
             self._turned.set()
             self._turned = asyncio.Event()
 
@@ -113,13 +124,13 @@ class TurnedClock:
         if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", ADVANCING):
             return  # it lives
         try:
-            version = await connection.fetchval(
+            clock = await connection.fetchval(
                 "UPDATE sim.clock SET version = version + 1, real_at = clock_timestamp(), speed = resume, resume = NULL"
-                " WHERE resume IS NOT NULL RETURNING version"
+                f" WHERE resume IS NOT NULL RETURNING {CLOCK}"
             )
-            if version is not None:
+            if clock is not None:
                 log.warning("who advanced the clock is gone; it goes on")
-                await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, str(version))
+                await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, clock)
         finally:
             await connection.execute("SELECT pg_advisory_unlock($1)", ADVANCING)
 
@@ -133,9 +144,9 @@ class TurnedClock:
                 connection = await asyncpg.connect(self.url, timeout=10, server_settings={"synchronous_commit": "off"})
                 self._heard = asyncio.Event()
                 await connection.add_listener(CHANNEL, self._hear)
+                await self._read(connection)
                 while True:
                     self._heard.clear()
-                    await self._read(connection)
                     await connection.execute(
                         "WITH seen AS (INSERT INTO sim.readers VALUES ($1, $2, now()) ON CONFLICT (reader)"
                         " DO UPDATE SET version = excluded.version, seen_at = excluded.seen_at RETURNING version)"
@@ -149,6 +160,7 @@ class TurnedClock:
                         async with asyncio.timeout(FOLLOW_S):
                             await self._heard.wait()
                     except TimeoutError:
+                        await self._read(connection)
                         if self._resume is not None:
                             await self._go_on_for_the_dead(connection)
             except asyncio.CancelledError:
@@ -209,6 +221,7 @@ class ClockDesk:
                     step = max(due, self.clock.now())
                     await self._set(connection, step, 0.0, resume)
                     fired += count
+                    await asyncio.sleep(SOONEST_S)
                     await self._drain(connection, step)
                 if target > self.clock.now():
                     await self._set(connection, target, 0.0, resume)  # up to which nothing is due
@@ -246,30 +259,30 @@ class ClockDesk:
 
     async def _set(self, connection: Any, business: datetime, speed: float, resume: float | None = None) -> None:
         """`resume`: the speed to go on with when this desk dies."""
-        row = await connection.fetchrow(
+        self._seen.clear()
+        turned = await connection.fetchval(
             "WITH turned AS (UPDATE sim.clock SET version = version + 1, real_at = clock_timestamp(), business_at = $1,"
-            " speed = $2, resume = $3 RETURNING version, real_at, business_at, speed, resume)"
-            " SELECT *, pg_notify($4, version::text) FROM turned",
+            f" speed = $2, resume = $3 RETURNING {CLOCK} AS clock) SELECT clock FROM turned, pg_notify($4, clock)",
             business,
             speed,
             resume,
             CHANNEL,
         )
-        self.clock._take(row)
+        self.clock._take(orjson.loads(turned))
         deadline = asyncio.get_running_loop().time() + 10
         while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(FOLLOW_S):
+                    await self._seen.wait()
             self._seen.clear()
             if not await connection.fetchval(
                 "SELECT count(*) FROM sim.readers WHERE version < $1 AND seen_at > now() - make_interval(secs => $2)",
-                row["version"],
+                self.clock.version,
                 READER_GONE_S,
             ):
                 return
             if asyncio.get_running_loop().time() > deadline:
                 raise Problem(503, "clock_not_followed", "A process of the stack does not follow the clock; try again.")
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(FOLLOW_S):
-                    await self._seen.wait()
 
     async def _next_timer(self, connection: Any) -> tuple[datetime | None, int]:
         if not self._schemas:

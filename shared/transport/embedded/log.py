@@ -117,7 +117,6 @@ class EmbeddedTransport:
             reset=nothing_to_reset,
         )
         await self._pool.execute("SELECT pg_advisory_xact_lock(7402); " + SCHEMA)
-        self._listener = asyncio.create_task(self._listen(), name="bus-listen")
         self._trimmer = asyncio.create_task(self._keep_short(), name="bus-trim")
 
     async def stop(self) -> None:
@@ -251,6 +250,8 @@ class EmbeddedTransport:
         return gone
 
     def consumer(self, group: str, topics: Iterable[str], *, pace_s: float = 0.0) -> EmbeddedConsumer:
+        if self._listener is None:  # who reads nothing need not be woken
+            self._listener = asyncio.create_task(self._listen(), name="bus-listen")
         return EmbeddedConsumer(self, group, frozenset(topics))
 
     async def ends(self, topics: Iterable[str]) -> dict[Partition, tuple[int, int]]:
