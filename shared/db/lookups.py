@@ -17,7 +17,8 @@ class Lookups:
     """Rows by key, one statement at a time."""
 
     def __init__(self, database: Database, sql: str) -> None:
-        """`sql` takes an array of keys as `$1` and gives at most one row for each, with the key as text in `key`."""
+        """`sql` takes an array of keys as `$1`, in ascending order, and gives at most one row for each, with the key as
+        text in `key`."""
         self.database = database
         self.sql = sql
         self._waiting: dict[str, asyncio.Future[Any]] = {}
@@ -42,7 +43,7 @@ class Lookups:
     async def _answer(self, asked: dict[str, asyncio.Future[Any]]) -> None:
         try:
             async with self.database.look_up() as pg:
-                found = {row["key"]: row for row in await pg.fetch(self.sql, list(asked))}
+                found = {row["key"]: row for row in await pg.fetch(self.sql, sorted(asked))}
         except Exception as error:
             if len(asked) > 1 and not isinstance(error, Transient):
                 for key, answer in asked.items():  # one bad key harms no other

@@ -14,8 +14,9 @@ from tools.seed.__main__ import seed_hub
 JOURNAL_MONTHS = 3
 """of a large history only so many months are told in the journal: half of the 55 KB that a case needs on disk"""
 LARGE = 300_000
-QUIET_S = 3
-SETTLES_S = 300
+QUIET_S = 20
+"""longer than PostgreSQL takes to notice which tables want care (`autovacuum_naptime`)"""
+SETTLES_S = 600
 
 
 def arguments_of(argv: list[str]) -> tuple[str, int, Path | None, dict[str, str]]:
@@ -44,12 +45,14 @@ def with_history(transport: str, history: int, folder: Path | None, **extra: str
 
 
 async def _settled(stack: Stack) -> None:
-    """Until nothing happens by itself: orders of a kept history have fallen due since, and are escalated first."""
+    """Until nothing happens by itself: orders of a kept history have fallen due since, and are escalated first; tables
+    are vacuumed for what earlier runs, ended before it was done, have left."""
     before: object = None
     quiet = 0
     for _ in range(SETTLES_S):
+        busy = await query(stack, "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'autovacuum worker'")
         position = await query(stack, "SELECT coalesce(sum(position), 0)::bigint FROM journal.head")
-        quiet = quiet + 1 if position == before else 0
+        quiet = quiet + 1 if position == before and not busy else 0
         if quiet >= QUIET_S:
             return
         before = position

@@ -49,7 +49,7 @@ def side_by_side(cases: int, days: int, start: datetime, seed: int, stacks: int)
 
 
 def _on_its_core(*share: Any) -> dict[str, Any]:
-    """`rehearse`, its servers with it, on one core: to wake a server on another costs more than to wait for its turn."""
+    """`rehearse`, with its servers, on one core: to wake a server on another costs more than to wait for its turn."""
     cores = sorted(os.sched_getaffinity(0))
     number, _ = share[4]
     os.sched_setaffinity(0, {cores[number % len(cores)]})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import date, datetime
 from pathlib import Path
 
@@ -91,3 +92,34 @@ def test_a_change_takes_effect_on_its_day_and_nothing_is_read_again_before(tmp_p
     clock.set(datetime(2026, 4, 1, 0, 0, tzinfo=ZONE))
     assert divisions.today().current("460106099") == "460106005"
     assert spring.current("460106099") == "460106099"
+
+
+class _Watched(CityDivisions):
+    """Counts the looks at the city's folder."""
+
+    looks = 0
+
+    def today(self) -> DivisionDirectory:
+        self.looks += 1
+        return super().today()
+
+
+async def test_a_clock_that_is_turned_often_leads_to_a_look_at_the_file_only_on_another_day(tmp_path: Path) -> None:
+    (tmp_path / "regions.csv").write_text(FILE, encoding="utf-8")
+    clock = ManualClock(datetime(2026, 3, 31, 9, tzinfo=ZONE))
+    divisions = _Watched(tmp_path, clock)
+    used: list[DivisionDirectory] = []
+    following = asyncio.create_task(divisions.follow(used.append))
+    try:
+        for _ in range(10):
+            clock.advance(60)
+            await asyncio.sleep(0.03)
+        assert (divisions.looks, used) == (1, [])
+        clock.set(datetime(2026, 4, 1, 0, 0, tzinfo=ZONE))
+        async with asyncio.timeout(2):
+            while not used:
+                await asyncio.sleep(0.01)
+        assert (divisions.looks, used[0].current("460106099")) == (2, "460106005")
+    finally:
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
