@@ -51,7 +51,7 @@ async def test_who_comes_while_one_is_asked_is_answered_with_all_the_others(data
 
 
 async def test_keys_are_asked_in_ascending_order_so_that_a_statement_can_bound_them(database: Database) -> None:
-    lookups = Counted(database, SQL + " AND asked.id COLLATE \"C\" BETWEEN $1[1] AND $1[cardinality($1)]")
+    lookups = Counted(database, SQL + ' AND asked.id COLLATE "C" BETWEEN $1[1] AND $1[cardinality($1)]')
     rows = await asyncio.gather(*(lookups.row(str(number)) for number in (5, 3, 90, 4, 8, 11)))
     assert [row["twice"] for row in rows] == [10, 6, 180, 8, 16, 22]
     assert lookups.statements == [6]
