@@ -48,12 +48,13 @@ def side_by_side(cases: int, days: int, start: datetime, seed: int, stacks: int)
     return _as_one(figures) | {"seconds": round(time.monotonic() - began, 1)}
 
 
-def _on_its_core(*share: Any) -> dict[str, Any]:
+def _on_its_core(
+    cases: int, days: int, start: datetime, seed: int, share: Share, tell: Callable[[str], None]
+) -> dict[str, Any]:
     """`rehearse`, with its servers, on one core: to wake a server on another costs more than to wait for its turn."""
     cores = sorted(os.sched_getaffinity(0))
-    number, _ = share[4]
-    os.sched_setaffinity(0, {cores[number % len(cores)]})
-    return rehearse(*share)
+    os.sched_setaffinity(0, {cores[share[0] % len(cores)]})
+    return rehearse(cases, days, start, seed, share, tell)
 
 
 def _as_one(figures: Sequence[dict[str, Any]]) -> dict[str, Any]:
