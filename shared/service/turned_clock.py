@@ -10,7 +10,7 @@ import contextlib
 import logging
 import os
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -74,7 +74,7 @@ class TurnedClock:
         self._turned = asyncio.Event()
 
     def _hear(self, _connection: Any, _pid: int, _channel: str, turned: str) -> None:
-        self._take(orjson.loads(turned))
+        self._take(turned)
         self._heard.set()
 
     async def pause(self, seconds: float) -> None:
@@ -108,9 +108,10 @@ class TurnedClock:
 
     async def _read(self, connection: Any) -> None:
         if (clock := await connection.fetchval(f"SELECT {CLOCK} FROM sim.clock")) is not None:
-            self._take(orjson.loads(clock))
+            self._take(clock)
 
-    def _take(self, clock: Mapping[str, Any]) -> None:
+    def _take(self, told: str) -> None:
+        clock = orjson.loads(told)
         if clock["version"] > self.version:
             self.version = clock["version"]
             self._resume = clock["resume"]
@@ -268,7 +269,7 @@ class ClockDesk:
             resume,
             CHANNEL,
         )
-        self.clock._take(orjson.loads(turned))
+        self.clock._take(turned)
         deadline = asyncio.get_running_loop().time() + 10
         while True:
             with contextlib.suppress(TimeoutError):

@@ -40,7 +40,8 @@ def with_history(transport: str, history: int, folder: Path | None, **extra: str
             journal = JOURNAL_MONTHS if history >= LARGE else 12
             seed = 1 + asyncio.run(_seeds(stack))
             asyncio.run(seed_hub(settings, missing, seed, journal=journal, force=True))
-        asyncio.run(_settled(stack))
+        if history:
+            asyncio.run(_settled(stack))
         yield stack
 
 
