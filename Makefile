@@ -98,7 +98,7 @@ bench: $(LOCAL)  ## every bench, one after the other; each ends with one JSON ob
 
 $(BENCHES:%=bench-%): bench-%: $(LOCAL)
 	@$(PY) -m tests.bench.$(subst -,_,$*) $(if $(transport),transport=$(transport)) $(if $(n),n=$(n)) $(if $(seconds),seconds=$(seconds)) \
-		$(foreach word,history folder rate users due small growth empty seed kill data config only text date same number district address home through,$(if $($(word)),$(word)=$($(word))))
+		$(foreach word,history folder rate users warm pairs due small growth empty seed kill data config only text date same number district address home through,$(if $($(word)),$(word)=$($(word))))
 
 generate: $(LOCAL)  ## write docs/generated anew from the event catalog
 	@$(PY) -m tools.generate

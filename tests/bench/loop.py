@@ -1,7 +1,7 @@
 """bench-loop: whole lives of appeals through HTTP, as people and units lead them.
 
     make bench-loop [transport=kafka] [n=3000] [rate=100] [users=64] [warm=3000] [history=1000000 folder=/tmp/seeded]
-                    [seconds=4]
+                    [seconds=4] [pairs=5]
 
 One life is create, read until it is dispatched, accept, contact, complete, fetch the rating link, rate, read back:
 eight requests when nothing has to be waited for (quality.md counts seven; the link must be fetched before one rates).
@@ -9,7 +9,8 @@ Two parts: `capacity`, where `users` people live one life after the other, and `
 second whatever the answers do. `warm` lives come first and are not counted (as many as are measured): a hub is seldom
 measured in its first seconds, and pages of a large history are read from the disk once. Reads that come too early are
 repeated and counted. `seconds` sets `n` to so many seconds of `rate`. With a history the capacity part runs on an empty
-hub too, before (`empty=no`: not), for the growth.
+hub too, before (`empty=no`: not), for the growth. `pairs`: both hubs are alive, and the capacity part runs on one and
+the other in turn, so many times, while the other one rests: for machines whose own speed changes within minutes.
 The last line is one JSON object.
 """
 
@@ -18,6 +19,7 @@ import json
 import sys
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -177,11 +179,43 @@ def measure(stack: Stack, lives: int, rate: float, users: int, warm: int) -> dic
     return found | {"cpu_ms_per_life": used, "rss_mb": stack.rss_mb()}
 
 
+def in_pairs(transport: str, history: int, folder: Path | None, lives: int, users: int, warm: int, pairs: int) -> Any:
+    """Lives per second of an empty hub and of one with a history, measured in turn, and their ratio."""
+    rates: list[tuple[float, float]] = []
+    with running(transport) as empty, with_history(transport, history, folder) as full:
+        for stack in (empty, full):
+            run_async(capacity(stack.port, bodies_of(warm, seed=time.time_ns()), users))
+        cases = asyncio.run(count(full))
+        for _ in range(pairs):
+            with full.resting():
+                alone = _rate(empty, lives, users)
+            with empty.resting():
+                rates.append((alone, _rate(full, lives, users)))
+    of_empty, of_full = (pairs / sum(1 / rate for rate in side) for side in zip(*rates, strict=True))
+    each = [{"empty": one, "history": other, "ratio": round(other / one, 2)} for one, other in rates]
+    return {"history": cases, "warm": warm, "lives": lives, "pairs": each, "ratio": round(of_full / of_empty, 3)}
+
+
+def _rate(stack: Stack, lives: int, users: int) -> float:
+    found: dict[str, Any] = {}
+
+    async def part() -> None:
+        found.update(await capacity(stack.port, bodies_of(lives, seed=time.time_ns()), users))
+
+    run_async(part())
+    if found["errors"]:
+        raise SystemExit(f"not a figure: {found['errors']}")
+    return float(found["lives_per_s"])
+
+
 def main(argv: list[str]) -> dict[str, object]:
     transport, history, folder, rest = arguments_of(argv)
     rate, users = float(rest.get("rate", "100")), int(rest.get("users", "64"))
     lives = int(rest.get("n", float(rest["seconds"]) * rate if "seconds" in rest else 3000))
     warm = int(rest.get("warm", lives))
+    if pairs := int(rest.get("pairs", "0")):
+        figures = in_pairs(transport, history, folder, lives, users, warm, pairs)
+        return {"bench": "loop", **machine(), "transport": transport, "load_average": load_average(), **figures}
     empty: dict[str, Any] | None = None
     if history and rest.get("empty") != "no":
         with running(transport) as stack:

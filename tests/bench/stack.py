@@ -11,7 +11,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
@@ -23,6 +23,8 @@ from deploy.local import ports
 from tools.seed.cost import load_average
 
 ROOT = Path(__file__).parents[2]
+CATCHES_UP_S = 1.5
+"""after a rest"""
 TOKEN = "bench-admin-token-0123456789abcdef"  # a stack of our own on loopback
 
 
@@ -58,6 +60,22 @@ class Stack:
                 one_process = self.transport == "embedded" and name != "postgres"
                 found.setdefault("hub" if one_process else name, []).extend(own)
         return found
+
+    @contextmanager
+    def resting(self) -> Iterator[None]:
+        """While the block runs, none of the stack's processes computes."""
+        supervisor = psutil.Process(self.facts["supervisor"])
+        processes = [supervisor, *supervisor.children(recursive=True)]
+        try:
+            for process in processes:
+                with suppress(psutil.NoSuchProcess):
+                    process.suspend()
+            yield
+        finally:
+            for process in processes:
+                with suppress(psutil.NoSuchProcess):
+                    process.resume()
+            time.sleep(CATCHES_UP_S)
 
     def cpu_ms(self) -> dict[str, float]:
         """CPU milliseconds used so far, by process name."""
